@@ -1,0 +1,24 @@
+"""The most frequent types of data/tokens to data/vocab."""
+
+from pathlib import Path
+
+from sentiformer.config import load_params
+from sentiformer.console import say, stage
+from sentiformer.files import whole_folder
+from sentiformer.vocab import build_vocab
+
+INPUT, OUTPUT = Path("data/tokens"), Path("data/vocab")
+
+
+@stage
+def main() -> None:
+    """Write the vocabulary, and how much of each split it covers."""
+    params = load_params()
+    with whole_folder(OUTPUT) as folder:
+        coverage = build_vocab(params.build_vocab, INPUT, folder)
+    unknown = ", ".join(f"{split} {s:.2%}" for split, s in coverage["unknown_share"].items())
+    say(f"vocabulary: {coverage['size']:,} words; unknown tokens: {unknown} → {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

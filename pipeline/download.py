@@ -1,0 +1,24 @@
+"""Texts and labels from their source to data/raw."""
+
+from pathlib import Path
+
+from sentiformer import sources
+from sentiformer.config import load_params
+from sentiformer.console import say, stage
+from sentiformer.files import whole_folder
+
+OUTPUT = Path("data/raw")
+
+
+@stage
+def main() -> None:
+    """Write one Parquet file a split, and dataset.json."""
+    params = load_params()
+    with whole_folder(OUTPUT) as folder:
+        dataset = sources.download(params.download, folder)
+    rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())
+    say(f"texts: {rows}; duplicates removed: {dataset['removed']['duplicates']} → {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

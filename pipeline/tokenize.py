@@ -1,0 +1,24 @@
+"""Texts from data/raw to integers in data/tokens."""
+
+from pathlib import Path
+
+from sentiformer.config import load_params, load_runtime
+from sentiformer.console import say, stage
+from sentiformer.files import whole_folder
+from sentiformer.tokenizer import tokenize
+
+INPUT, OUTPUT = Path("data/raw"), Path("data/tokens")
+
+
+@stage
+def main() -> None:
+    """Write one corpus of type ids a split, the table of types, and corpus.json."""
+    params, runtime = load_params(), load_runtime()
+    with whole_folder(OUTPUT) as folder:
+        corpus = tokenize(params.tokenize, INPUT, folder, workers=runtime.threads)
+    tokens = sum(facts["tokens"] for facts in corpus["splits"].values())
+    say(f"tokens: {tokens:,} of {corpus['types']:,} types → {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Text classification with a Transformer that anyone can rebuild."""

@@ -1,0 +1,159 @@
+"""Texts to batches: truncation, buckets of like length, padding.
+
+Everything here is a pure function of its arguments: the batches of an epoch depend on seed and
+epoch alone, so a resumed training finds its place by counting.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sentiformer.config import Truncation
+from sentiformer.corpus import Corpus
+from sentiformer.vocab import PAD, UNKNOWN
+
+POOL_BATCHES = 50  # batches whose texts are sorted by length together
+
+
+class Batch(NamedTuple):
+    """Some texts, padded to the longest.
+
+    Attributes:
+        token_ids: (B, T) int64.
+        padding_mask: (B, T) bool, True where there is padding.
+        labels: (B,) int64.
+        rows: which texts of the corpus they are.
+    """
+
+    token_ids: Tensor
+    padding_mask: Tensor
+    labels: Tensor
+    rows: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are no padding."""
+        return self.padding_mask.numel() - int(self.padding_mask.sum())
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        return self._replace(
+            token_ids=self.token_ids.to(device, non_blocking=True),
+            padding_mask=self.padding_mask.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+        )
+
+
+def truncate(ids: np.ndarray, max_len: int, truncation: Truncation) -> np.ndarray:
+    """Keep at most `max_len` ids: the first, the last, or the first and the last half."""
+    if len(ids) <= max_len:
+        return ids
+    if truncation == "head":
+        return ids[:max_len]
+    if truncation == "tail":
+        return ids[-max_len:]
+    head = max_len // 2
+    return np.concatenate([ids[:head], ids[head - max_len :]])
+
+
+def pad(texts: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Stack texts of unlike length; an empty one becomes a single unknown word.
+
+    Returns:
+        (B, T) token ids, and (B, T) padding.
+    """
+    lengths = np.array([max(1, len(ids)) for ids in texts])
+    padding_mask = np.arange(lengths.max()) >= lengths[:, None]
+    token_ids = np.full(padding_mask.shape, PAD, dtype=np.int64)
+    token_ids[:, 0] = UNKNOWN
+    filled = np.arange(lengths.max()) < np.array([len(ids) for ids in texts])[:, None]
+    token_ids[filled] = np.concatenate(texts)
+    return torch.from_numpy(token_ids), torch.from_numpy(padding_mask)
+
+
+def shuffled_buckets(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Batches of row numbers: random texts, of like length within a batch, in random order."""
+    order = rng.permutation(len(lengths))
+    pool = batch_size * POOL_BATCHES
+    pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+    ordered = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in pools])
+    batches = split_rows(ordered, batch_size)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def sorted_buckets(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Batches of row numbers for judging: every text once, shortest first."""
+    return split_rows(np.argsort(lengths, kind="stable"), batch_size)
+
+
+def split_rows(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut row numbers into batches, the last of which may be smaller."""
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+class Batcher:
+    """Makes the batches of a corpus.
+
+    Args:
+        corpus: the texts as type ids.
+        ids_of_types: maps a type id to its vocabulary id.
+        batch_size: texts in a batch.
+        max_len: tokens that are kept of a text.
+        truncation: which part of a longer text is kept.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        ids_of_types: np.ndarray,
+        *,
+        batch_size: int,
+        max_len: int,
+        truncation: Truncation,
+    ) -> None:
+        self.corpus = corpus
+        self._ids_of_types = ids_of_types
+        self._batch_size = batch_size
+        self._max_len = max_len
+        self._truncation: Truncation = truncation
+        self._lengths = np.minimum(corpus.lengths, max_len)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.corpus) // self._batch_size)
+
+    def epoch(
+        self, *, seed: int, epoch: int, word_dropout: float, skip: int = 0
+    ) -> Iterator[Batch]:
+        """Yield the training batches of an epoch, from number `skip` on.
+
+        Args:
+            word_dropout: probability with which a word is replaced by the unknown word.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        buckets = shuffled_buckets(self._lengths, self._batch_size, rng)
+        for number, rows in enumerate(buckets[skip:], start=skip):
+            drop = np.random.default_rng([seed, epoch, number]) if word_dropout else None
+            yield self._batch(rows, drop, word_dropout)
+
+    def in_order_of_length(self) -> Iterator[Batch]:
+        """Yield every text once, shortest first."""
+        for rows in sorted_buckets(self._lengths, self._batch_size):
+            yield self._batch(rows, None, 0.0)
+
+    def _batch(
+        self, rows: np.ndarray, drop: np.random.Generator | None, word_dropout: float
+    ) -> Batch:
+        texts = [
+            self._ids_of_types[truncate(self.corpus[row], self._max_len, self._truncation)]
+            for row in rows.tolist()
+        ]
+        if drop is not None:
+            texts = [np.where(drop.random(len(t)) < word_dropout, UNKNOWN, t) for t in texts]
+        labels = torch.from_numpy(self.corpus.labels[rows].astype(np.int64))
+        return Batch(*pad(texts), labels, rows)

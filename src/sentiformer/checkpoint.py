@@ -1,0 +1,64 @@
+"""The state of a training that was stopped, in one safetensors file that appears whole.
+
+A checkpoint's name is a hash of all that decides the training's bits, so one that belongs to other
+parameters, data, code or hardware is never picked up.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sentiformer.console import say
+from sentiformer.files import sha256
+
+
+def training_key(inputs: list[Path], *facts: Any) -> str:
+    """Name a training by the contents of its input files and by JSON-like facts about it."""
+    contents = [sha256(path) for path in inputs]
+    return hashlib.sha256(json.dumps([contents, *facts]).encode()).hexdigest()[:16]
+
+
+class Checkpoint:
+    """The one checkpoint of one training.
+
+    Args:
+        folder: where checkpoints are kept.
+        key: the training's `training_key`.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.path = folder / f"{key}.safetensors"
+
+    def save(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Replace the checkpoint; a kill at any moment leaves the old or the new one, whole."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(f".partial-{os.getpid()}")
+        try:
+            save_file(tensors, partial, metadata={"state": json.dumps(state)})
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Read the checkpoint; None where there is none, or where it cannot be read."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return tensors, json.loads(file.metadata()["state"])
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            say(f"{self.path} cannot be read ({error}); training starts from the beginning")
+            return None
+
+    def delete(self) -> None:
+        """Forget the training, which has ended."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""The command `sentiformer`: predict, track, verify."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiformer.config import load_runtime
+from sentiformer.console import UserError, one_line_errors, say
+
+if TYPE_CHECKING:
+    from sentiformer.inference import Prediction, Predictor
+
+CHUNK_TEXTS = 256
+SHOWN_CHARACTERS = 60
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    with one_line_errors():
+        options.run(options)
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Classify texts from arguments, a file or standard input, a chunk at a time."""
+    texts = chosen_texts(options)
+    predictor = load_predictor(options.model)
+    found = False
+    for chunk in chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS):
+        found = True
+        for text, prediction in zip(chunk, predictor(chunk), strict=True):
+            print(as_json(text, prediction) if options.json else as_row(text, prediction))
+        sys.stdout.flush()
+    if not found:
+        raise UserError("there is no text to classify; give one, or --file, or standard input")
+
+
+def track(options: argparse.Namespace) -> None:
+    """Bring MLflow to the state of the files."""
+    from sentiformer.tracking import sync
+
+    if not sync(options.data):
+        sys.exit(1)
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Compare rebuilt metrics with the committed ones."""
+    from sentiformer.evaluation import compare
+
+    say(compare(options.metrics, options.expected))
+
+
+def load_predictor(model: str) -> "Predictor":
+    """Load a model from a folder, or from MLflow's registry by a `models:/` or `runs:/` address."""
+    from sentiformer.inference import Predictor
+
+    if ":/" in model:
+        from sentiformer.tracking import download_model
+
+        return Predictor.load(download_model(model), load_runtime())
+    return Predictor.load(Path(model), load_runtime())
+
+
+def chosen_texts(options: argparse.Namespace) -> Iterator[str]:
+    """The texts that the command line names."""
+    from sentiformer.textfiles import read_texts
+
+    if options.file is not None and options.texts:
+        raise UserError("give texts or --file, not both")
+    if options.file is not None:
+        return read_texts(options.file, options.column)
+    if options.texts:
+        return iter(options.texts)
+    return lines_of_standard_input()
+
+
+def lines_of_standard_input() -> Iterator[str]:
+    """The lines of standard input, a text each.
+
+    Raises:
+        UserError: a line is no UTF-8.
+    """
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"standard input, line {number}: byte {error.object[error.start]:#04x} is no UTF-8; "
+                "convert it, for instance with `iconv -t utf-8`"
+            ) from None
+
+
+def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Cut texts into lists of at most `size`."""
+    texts = iter(texts)
+    while chunk := list(islice(texts, size)):
+        yield chunk
+
+
+def as_json(text: str, prediction: "Prediction") -> str:
+    """One JSON object on one line."""
+    return json.dumps({"text": text, **prediction.model_dump()}, ensure_ascii=False)
+
+
+def as_row(text: str, prediction: "Prediction") -> str:
+    """Label, probability and the text's beginning, aligned."""
+    shown = " ".join(text.split())
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = shown[: SHOWN_CHARACTERS - 1] + "…"
+    return f"{prediction.label:<12} {prediction.probability:7.2%}  {shown}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sentiformer", description="Classify texts with a trained model, and look after it."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    of = commands.add_parser("predict", help="classify texts")
+    of.add_argument("texts", nargs="*", metavar="text", help="a text; without any, standard input")
+    of.add_argument(
+        "--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (a text a line)"
+    )
+    of.add_argument("--column", default="text", help="the file's column of texts (default: text)")
+    of.add_argument("--json", action="store_true", help="one JSON object a line")
+    of.add_argument(
+        "--model",
+        default="data/model",
+        help="a folder, or an MLflow address such as models:/sentiformer@champion",
+    )
+    of.set_defaults(run=predict)
+    of = commands.add_parser("track", help="bring MLflow to the state of the files in data/")
+    of.add_argument("--data", type=Path, default=Path("data"))
+    of.set_defaults(run=track)
+    of = commands.add_parser("verify", help="compare rebuilt metrics with the committed ones")
+    of.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
+    of.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
+    of.set_defaults(run=verify)
+    return parser

@@ -1,0 +1,215 @@
+"""The parameters: what `params.yaml` may hold, and what the environment says about this machine.
+
+The classes have no defaults: every key stands in `params.yaml`, where DVC tracks it. What may not
+change a result that DVC caches (device, threads, checkpoint interval) comes from the environment.
+"""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentiformer.console import UserError
+from sentiformer.process import available_cores
+
+SPECIAL_TOKENS = ("<pad>", "<unk>")
+Parsed = TypeVar("Parsed", bound=BaseModel)
+Fraction = Field(gt=0, lt=1)
+Truncation = Literal["head", "tail", "head_tail"]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DownloadParams(Section):
+    """Where the texts come from and how many are held out."""
+
+    source: Literal["bundled"]
+    validation_fraction: float = Fraction
+    test_fraction: float = Fraction
+
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"validation_fraction {self.validation_fraction} + test_fraction "
+                f"{self.test_fraction} leave nothing to train on; their sum must be below 1"
+            )
+        return self
+
+
+class TokenizeParams(Section):
+    """How a text is cut into tokens."""
+
+    language: str = Field(min_length=2)
+
+
+class BuildVocabParams(Section):
+    """How many types the model knows, the specials included."""
+
+    max_size: int = Field(gt=len(SPECIAL_TOKENS))
+
+
+class ModelParams(Section):
+    """The size of the Transformer."""
+
+    d_model: int = Field(gt=0)
+    num_heads: int = Field(gt=0)
+    num_layers: int = Field(gt=0)
+    d_ff: int = Field(gt=0)
+    dropout: float = Field(ge=0, lt=1)
+    max_len: int = Field(gt=0)
+    truncation: Truncation
+
+    @model_validator(mode="after")
+    def _heads_divide_the_model(self) -> Self:
+        if self.d_model % self.num_heads:
+            raise ValueError(
+                f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; "
+                "change one of the two"
+            )
+        if self.d_model % 2:
+            raise ValueError(
+                f"d_model {self.d_model} is odd; sinusoidal positions pair a sine with a cosine, "
+                "so choose an even number"
+            )
+        return self
+
+
+class TrainParams(Section):
+    """How the weights are fitted."""
+
+    seed: int = Field(ge=0, lt=2**31)
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    optimizer: Literal["adam", "adamw"]
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup_fraction: float = Field(ge=0, lt=1)
+    clip_norm: float = Field(gt=0)
+    word_dropout: float = Field(ge=0, lt=1)
+    patience: int = Field(gt=0)
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+class EvaluateParams(Section):
+    """How finely the predictions are judged."""
+
+    calibration_bins: int = Field(gt=0)
+    length_bins: int = Field(gt=0)
+
+
+class ReportParams(Section):
+    """What the report page shows."""
+
+    mistakes: int = Field(ge=0)
+
+
+class Params(Section):
+    """The whole of `params.yaml`: one section per stage, and the model."""
+
+    download: DownloadParams
+    tokenize: TokenizeParams
+    build_vocab: BuildVocabParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    report: ReportParams
+
+
+class Runtime(BaseModel):
+    """This machine, from `SENTIFORMER_*` variables of the environment.
+
+    Attributes:
+        threads: threads of torch and processes of the tokenizer; the bits of a model depend on it.
+        device: `auto` takes a GPU where torch sees one.
+        checkpoint_seconds: what a killed training may lose.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threads: int = Field(default_factory=available_cores, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_seconds: float = Field(default=15.0, ge=0)
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate the parameters.
+
+    Raises:
+        UserError: one line with every problem found: file, key, value, fix.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is no valid YAML: {reason}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold sections such as `model:`, it holds {values!r}")
+    return parse(Params, values, where=str(path))
+
+
+def load_runtime() -> Runtime:
+    """Read `SENTIFORMER_THREADS`, `SENTIFORMER_DEVICE` and `SENTIFORMER_CHECKPOINT_SECONDS`.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    names = {f"SENTIFORMER_{field.upper()}": field for field in Runtime.model_fields}
+    values = {field: os.environ[name] for name, field in names.items() if os.environ.get(name)}
+    return parse(Runtime, values, where="environment, SENTIFORMER_")
+
+
+def parse(kind: type[Parsed], values: Any, *, where: str) -> Parsed:
+    """Validate `values` as `kind`.
+
+    Raises:
+        UserError: one line with every problem found.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_problem(kind, dict(item)) for item in error.errors())
+        raise UserError(f"{where}: {problems}") from None
+
+
+def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
+    """One problem in words: the key, what it holds, what it should hold."""
+    *parents, key = [str(part) for part in item["loc"]] or [""]
+    name = ".".join([*parents, key])
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _known_keys(kind, parents), n=1)
+        return f"{name} is not a known key; " + (f"meant {near[0]}?" if near else "remove it")
+    if item["type"] == "missing":
+        return f"{name} is missing; add it"
+    if item["type"] == "value_error":
+        return f"{name}: {item['ctx']['error']}"
+    fix = item["msg"][0].lower() + item["msg"][1:]
+    if isinstance(item["input"], str) and _is_number(item["input"]):
+        fix += " (YAML reads 1e-3 as text: write 1.0e-3 or 0.001, without quotes)"
+    return f"{name} is {item['input']!r}: {fix}"
+
+
+def _known_keys(kind: type[BaseModel], parents: list[str]) -> list[str]:
+    for parent in parents:
+        annotation = kind.model_fields[parent].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        kind = annotation
+    return list(kind.model_fields)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

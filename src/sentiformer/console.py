@@ -1,0 +1,114 @@
+"""What a person at the terminal sees: progress, where results went, and mistakes in one line each."""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Self, TypeVar
+
+from sentiformer.process import exit_with_parent
+
+Item = TypeVar("Item")
+LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the text names the thing, its value and the fix."""
+
+
+def say(line: str) -> None:
+    """Print one line at once, so that a log file is never behind."""
+    print(line, flush=True)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn the user's mistakes and the machine's limits into one line and exit code 1.
+
+    Anything else is a defect of the program and keeps its traceback.
+    """
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except MemoryError:
+        sys.exit("error: out of memory; free some, or lower train.batch_size or model.max_len")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, such as `head`, has what it wants
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        place = getattr(error, "filename", None)
+        at = f" at {place}" if place else ""
+        sys.exit(f"error: the disk is full{at}; free some space and run the same command again")
+
+
+def stage(main: Callable[[], None]) -> Callable[[], None]:
+    """Make a stage's `main` report mistakes in one line, and end when DVC is killed."""
+
+    @wraps(main)
+    def run() -> None:
+        if "DVC_STAGE" in os.environ:
+            exit_with_parent()
+        with one_line_errors():
+            main()
+
+    return run
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of Python's, Arrow's or safetensors' says that no space is left."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error)
+
+
+class Bar:
+    """Progress: a bar on a terminal, and a plain line every ten seconds elsewhere.
+
+    Args:
+        what: the work, in a few words.
+        total: how much there is of it.
+        done: how much of it is done already.
+    """
+
+    def __init__(self, what: str, *, total: int, done: int = 0) -> None:
+        self._what, self._total, self._done = what, total, done
+        self._shown = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc=what, total=total, initial=done, leave=False, dynamic_ncols=True, unit=""
+            )
+
+    def advance(self, amount: int, note: str = "") -> None:
+        """Show that more is done, and a note on how it goes."""
+        self._done += amount
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(amount)
+        elif time.monotonic() - self._shown > LOG_SECONDS:
+            self._shown = time.monotonic()
+            say(f"{self._what}: {self._done:,} of {self._total:,}" + (f", {note}" if note else ""))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def progress(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
+    """Yield the items and show how many are done."""
+    with Bar(what, total=total) as bar:
+        for item in items:
+            yield item
+            bar.advance(1)

@@ -1,0 +1,110 @@
+"""The text as integers: memory-mapped Arrow files of type ids, and the table of types.
+
+A *type* is a distinct token. `types.txt` holds one a line, and the line's number is its type id;
+`<split>.arrow` holds a list of type ids and a label for each text. Text becomes integers once, and
+a vocabulary of any size is later one gather over the type ids.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from sentiformer.files import corrupt, missing
+
+SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive texts of a split.
+
+    Attributes:
+        type_ids: all tokens of the texts in a row, int32.
+        lengths: tokens of each text.
+        labels: label of each text.
+    """
+
+    type_ids: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+
+
+def write_corpus(path: Path, blocks: Iterable[Block]) -> tuple[int, int]:
+    """Write a split, a block at a time; return its numbers of texts and tokens."""
+    texts = tokens = 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        for block in blocks:
+            offsets = np.concatenate([[0], np.cumsum(block.lengths)]).astype(np.int32)
+            type_ids = pa.ListArray.from_arrays(
+                pa.array(offsets), pa.array(block.type_ids.astype(np.int32))
+            )
+            labels = pa.array(block.labels.astype(np.int32))
+            writer.write_batch(pa.record_batch([type_ids, labels], schema=SCHEMA))
+            texts += len(block.lengths)
+            tokens += len(block.type_ids)
+    return texts, tokens
+
+
+class Corpus:
+    """A split on disk, mapped into memory; `corpus[i]` is the int32 type ids of text i.
+
+    Raises:
+        UserError: the file is missing or corrupt.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with pa.memory_map(str(path)) as source:
+                table = pa.ipc.open_file(source).read_all()
+            table.validate(full=True)
+        except FileNotFoundError:
+            raise missing(path, "tokenize") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise corrupt(path, "tokenize", error) from None
+        chunks = table["type_ids"].chunks
+        self._values = [chunk.values.to_numpy() for chunk in chunks]
+        self._offsets = [chunk.offsets.to_numpy() for chunk in chunks]
+        self._starts = np.cumsum([0] + [len(chunk) for chunk in chunks]).tolist()
+        self.labels: np.ndarray = table["label"].to_numpy()
+        empty = np.zeros(0, dtype=np.int32)
+        self.lengths: np.ndarray = np.concatenate([empty, *map(np.diff, self._offsets)])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        chunk = bisect_right(self._starts, index) - 1
+        row = index - self._starts[chunk]
+        start, end = self._offsets[chunk][row : row + 2]
+        return self._values[chunk][start:end]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield the type ids of all texts in order, some texts at a time."""
+        for values, offsets in zip(self._values, self._offsets, strict=True):
+            yield values[offsets[0] : offsets[-1]]
+
+
+def read_lines(path: Path, *, made_by: str) -> list[str]:
+    """Read a file of one token a line.
+
+    Raises:
+        UserError: the file is missing or corrupt.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise missing(path, made_by) from None
+    except UnicodeDecodeError as error:
+        raise corrupt(path, made_by, error) from None
+    if not text.endswith("\n"):
+        raise corrupt(path, made_by, "it does not end with a line break")
+    return text[:-1].split("\n")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write one token a line."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")

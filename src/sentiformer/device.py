@@ -1,0 +1,90 @@
+"""The machine that computes: device, threads, precision, and what of it decides the bits."""
+
+import os
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sentiformer.config import Runtime
+from sentiformer.console import UserError
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where tensors live, and in what precision matrices are multiplied.
+
+    Attributes:
+        device: torch's device.
+        precision: `fp32` or `bf16`.
+        environment: all that the bits of a result depend on, besides code, parameters and data.
+    """
+
+    device: torch.device
+    precision: str
+    environment: dict[str, str | int]
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Multiply matrices in this precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
+    """Fix device, threads and deterministic kernels for this process.
+
+    Raises:
+        UserError: a GPU is asked for and torch sees none.
+    """
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "SENTIFORMER_DEVICE is cuda, but torch sees no GPU here; unset it, or install a CUDA "
+            "build of torch and its driver"
+        )
+    use_gpu = runtime.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if use_gpu else "cpu")
+    torch.set_num_threads(runtime.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Filling new memory would cost time, and nothing here reads memory that it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if precision == "auto":
+        precision = "bf16" if is_fast_in_bf16(device) else "fp32"
+    return Device(device, precision, _environment(device, precision, runtime.threads))
+
+
+def is_fast_in_bf16(device: torch.device) -> bool:
+    """Whether matrix products in bf16 have hardware of their own."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def _environment(device: torch.device, precision: str, threads: int) -> dict[str, str | int]:
+    on_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "processor": processor_name(),
+        "threads": threads,
+        "precision": precision,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "spacy": version("spacy"),
+        "platform": platform.system(),
+    }
+
+
+def processor_name() -> str:
+    """The processor as the system names it, with the vector instructions that torch uses."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"

@@ -1,0 +1,253 @@
+"""Judging a model on texts it has not seen: metrics, predictions, and the tables of the curves."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sentiformer.batching import Batcher
+from sentiformer.config import EvaluateParams, Runtime
+from sentiformer.console import UserError
+from sentiformer.corpus import Corpus, read_lines
+from sentiformer.files import corrupt, missing, read_json, sha256, write_json
+from sentiformer.inference import BATCH_TEXTS, Classifier
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLIT = "test"
+
+
+def evaluate(
+    params: EvaluateParams, runtime: Runtime, *, model: Path, tokens: Path, raw: Path, folder: Path
+) -> dict[str, Any]:
+    """Judge `model` on test; write metrics, predictions, tables and lineage to `folder`.
+
+    Raises:
+        UserError: an input is missing or corrupt, or two of them do not belong together.
+    """
+    classifier = Classifier(model, runtime)
+    corpus = Corpus(tokens / f"{SPLIT}.arrow")
+    texts = _read_texts(raw / f"{SPLIT}.parquet")
+    if len(texts) != len(corpus) or corpus.labels.max(initial=0) >= len(classifier.labels):
+        raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
+    batches = Batcher(
+        corpus,
+        classifier.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize")),
+        batch_size=BATCH_TEXTS,
+        max_len=classifier.params.max_len,
+        truncation=classifier.params.truncation,
+    )
+    probabilities = classifier.judge(batches)
+    labels = classifier.labels
+    predictions = predictions_table(probabilities, corpus.labels, corpus.lengths, texts, labels)
+    predictions.to_parquet(folder / "predictions.parquet", index=False)
+    metrics, tables = judge(probabilities, corpus.labels, corpus.lengths, labels, params)
+    write_json(folder / "metrics.json", metrics)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    lineage = {
+        "model_sha256": sha256(model / "model.safetensors"),
+        "split": SPLIT,
+        "fingerprint": read_json(tokens / "corpus.json", made_by="tokenize")["splits"][SPLIT][
+            "fingerprint"
+        ],
+    }
+    write_json(folder / "lineage.json", lineage)
+    return metrics
+
+
+def judge(
+    probabilities: np.ndarray,
+    actual: np.ndarray,
+    lengths: np.ndarray,
+    labels: list[str],
+    params: EvaluateParams,
+) -> tuple[dict[str, Any], dict[str, "pd.DataFrame"]]:
+    """The metrics and the tables behind the plots.
+
+    Args:
+        probabilities: (N, C).
+        actual: (N,) the true classes.
+        lengths: (N,) tokens of each text before truncation.
+    """
+    import pandas as pd
+
+    predicted = probabilities.argmax(axis=1)
+    calibration = calibration_table(probabilities, actual, params.calibration_bins)
+    by_length = length_table(predicted == actual, lengths, params.length_bins)
+    metrics = {
+        **scores(probabilities, actual),
+        "calibration_error": round(expected_calibration_error(calibration), 6),
+        "by_class": class_scores(predicted, actual, labels),
+        "by_length": {
+            row.tokens: {"texts": int(row.texts), "accuracy": round(float(row.accuracy), 6)}
+            for row in by_length.itertuples()
+        },
+    }
+    names = np.array(labels)
+    confusion = pd.DataFrame({"actual": names[actual], "predicted": names[predicted]})
+    return metrics, {
+        "confusion": confusion,
+        "calibration": calibration,
+        "by_length": by_length,
+        **curve_tables(probabilities, actual, labels),
+    }
+
+
+def scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+    """Accuracy, balanced accuracy, F1, ROC AUC, log loss; macro-averaged beyond two classes."""
+    from sklearn import metrics
+
+    predicted = probabilities.argmax(axis=1)
+    classes = list(range(probabilities.shape[1]))
+    binary = len(classes) == 2
+    average = "binary" if binary else "macro"
+    score = probabilities[:, 1] if binary else probabilities
+    values = {
+        "accuracy": metrics.accuracy_score(actual, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(actual, predicted),
+        "f1": metrics.f1_score(actual, predicted, average=average),
+        "roc_auc": metrics.roc_auc_score(actual, score, multi_class="ovr", labels=classes),
+        "log_loss": metrics.log_loss(actual, probabilities, labels=classes),
+    }
+    return {name: round(float(value), 6) for name, value in values.items()}
+
+
+def class_scores(
+    predicted: np.ndarray, actual: np.ndarray, labels: list[str]
+) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and number of texts of each class."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    classes = range(len(labels))
+    columns = precision_recall_fscore_support(actual, predicted, labels=classes, zero_division=0)
+    rows = zip(labels, *(column.tolist() for column in columns), strict=True)
+    return {
+        label: {
+            "precision": round(precision, 6),
+            "recall": round(recall, 6),
+            "f1": round(f1, 6),
+            "texts": texts,
+        }
+        for label, precision, recall, f1, texts in rows
+    }
+
+
+def calibration_table(probabilities: np.ndarray, actual: np.ndarray, bins: int) -> "pd.DataFrame":
+    """Mean confidence and accuracy in bins of equal width over the confidence (Guo et al. 2017)."""
+    import pandas as pd
+
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == actual
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    table = pd.DataFrame({"bin": number, "confidence": confidence, "accuracy": right})
+    means = table.groupby("bin").agg(
+        texts=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
+    )
+    return means.round(6).reset_index(drop=True)
+
+
+def expected_calibration_error(calibration: "pd.DataFrame") -> float:
+    """The mean distance of accuracy from confidence over all texts (Naeini et al. 2015)."""
+    gap = (calibration["accuracy"] - calibration["confidence"]).abs()
+    return float((gap * calibration["texts"]).sum() / calibration["texts"].sum())
+
+
+def length_table(right: np.ndarray, lengths: np.ndarray, bins: int) -> "pd.DataFrame":
+    """Accuracy in bins of equally many texts, from the shortest to the longest."""
+    import pandas as pd
+
+    bin_of = pd.qcut(lengths, bins, labels=False, duplicates="drop")
+    table = pd.DataFrame({"bin": bin_of, "length": lengths, "right": right})
+    rows = table.groupby("bin").agg(
+        shortest=("length", "min"),
+        longest=("length", "max"),
+        texts=("right", "size"),
+        accuracy=("right", "mean"),
+    )
+    names = [f"{row.shortest}-{row.longest}" for row in rows.itertuples()]
+    rows.insert(0, "tokens", names)
+    return rows[["tokens", "texts", "accuracy"]].round(6).reset_index(drop=True)
+
+
+def curve_tables(
+    probabilities: np.ndarray, actual: np.ndarray, labels: list[str]
+) -> dict[str, "pd.DataFrame"]:
+    """ROC and precision-recall points: of the second of two classes, or of each of more."""
+    import pandas as pd
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    roc, precision_recall = [], []
+    for number in [1] if len(labels) == 2 else range(len(labels)):
+        is_class, score = actual == number, probabilities[:, number]
+        false_positive, true_positive, _ = roc_curve(is_class, score)
+        roc.append(_curve(labels[number], "fpr", false_positive, "tpr", true_positive))
+        precision, recall, _ = precision_recall_curve(is_class, score, drop_intermediate=True)
+        precision_recall.append(_curve(labels[number], "recall", recall, "precision", precision))
+    return {"roc": pd.concat(roc), "precision_recall": pd.concat(precision_recall)}
+
+
+def _curve(label: str, x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame({"class": label, x_name: x.round(6), y_name: y.round(6)})
+
+
+def predictions_table(
+    probabilities: np.ndarray,
+    actual: np.ndarray,
+    lengths: np.ndarray,
+    texts: list[str],
+    labels: list[str],
+) -> "pd.DataFrame":
+    """A row a text: text, tokens, actual and predicted label, probability of each class."""
+    import pandas as pd
+
+    names = np.array(labels)
+    table = pd.DataFrame(
+        {
+            "text": texts,
+            "tokens": lengths,
+            "actual": names[actual],
+            "predicted": names[probabilities.argmax(axis=1)],
+        }
+    )
+    for number, label in enumerate(labels):
+        table[f"probability_{label}"] = probabilities[:, number]
+    return table
+
+
+def _read_texts(path: Path) -> list[str]:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path, columns=["text"])["text"].tolist()
+    except FileNotFoundError:
+        raise missing(path, "download") from None
+    except (OSError, ValueError) as error:
+        raise corrupt(path, "download", error) from None
+
+
+def compare(rebuilt: Path, expected: Path) -> str:
+    """Hold rebuilt metrics against committed ones; returns a line that says they agree.
+
+    Raises:
+        UserError: a metric is further from the expected value than its tolerance.
+    """
+    metrics = read_json(rebuilt, made_by="evaluate")
+    stated = read_json(expected, made_by="evaluate")
+    distances = {
+        name: abs(metrics[name] - value) / stated["tolerance"][name]
+        for name, value in stated["metrics"].items()
+    }
+    far = [name for name, distance in distances.items() if distance > 1]
+    if far:
+        found = "; ".join(
+            f"{name} is {metrics[name]}, expected {stated['metrics'][name]} "
+            f"± {stated['tolerance'][name]}"
+            for name in far
+        )
+        raise UserError(f"{rebuilt}: {found}")
+    found = ", ".join(f"{name} {metrics[name]:.4f}" for name in distances)
+    return f"verified: {found}, within the tolerance of {expected}"

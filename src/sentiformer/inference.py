@@ -1,0 +1,115 @@
+"""Using a trained model: raw texts to labels and probabilities, from the files of `data/model`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sentiformer.batching import Batch, Batcher, pad, sorted_buckets, truncate
+from sentiformer.config import ModelParams, Runtime, parse
+from sentiformer.device import prepare_device
+from sentiformer.files import corrupt, missing, read_json
+from sentiformer.model import TransformerClassifier
+from sentiformer.tokenizer import Tokenizer
+from sentiformer.vocab import Vocab
+
+BATCH_TEXTS = 32
+
+
+class Prediction(BaseModel):
+    """What the model makes of a text.
+
+    Attributes:
+        label: the likeliest class.
+        probability: of that class.
+        probabilities: of every class.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Classifier:
+    """A trained model in fp32, whatever the precision it was trained in.
+
+    Raises:
+        UserError: a file is missing or corrupt, or the files do not belong together.
+    """
+
+    def __init__(self, folder: Path, runtime: Runtime) -> None:
+        self.device = prepare_device(runtime).device
+        self.about = read_json(folder / "config.json", made_by="train")
+        self.labels: list[str] = self.about["labels"]
+        self.params = parse(ModelParams, self.about["params"]["model"], where=str(folder))
+        self.vocab = Vocab.load(folder / "vocab.txt")
+        model = TransformerClassifier(
+            self.params, vocab_size=len(self.vocab), num_classes=len(self.labels)
+        )
+        path = folder / "model.safetensors"
+        try:
+            model.load_state_dict(load_file(path))
+        except FileNotFoundError:
+            raise missing(path, "train") from None
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise corrupt(path, "train", error) from None
+        self.model = model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def probabilities(self, batch: Batch) -> np.ndarray:
+        """The (B, C) float64 probabilities of a batch."""
+        on_device = batch.to(self.device)
+        logits = self.model(on_device.token_ids, on_device.padding_mask)
+        return logits.double().softmax(dim=1).cpu().numpy()
+
+    def judge(self, batches: Batcher) -> np.ndarray:
+        """The (N, C) probabilities of a whole corpus, in its own order."""
+        result = np.empty((len(batches.corpus), len(self.labels)))
+        for batch in batches.in_order_of_length():
+            result[batch.rows] = self.probabilities(batch)
+        return result
+
+
+class Predictor:
+    """A trained model with its tokenizer; the same text always gives the same answer."""
+
+    def __init__(self, classifier: Classifier, tokenizer: Tokenizer) -> None:
+        self.classifier = classifier
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path, runtime: Runtime) -> Self:
+        """Load what stage train wrote to `folder`.
+
+        Raises:
+            UserError: a file is missing or corrupt.
+        """
+        classifier = Classifier(folder, runtime)
+        return cls(classifier, Tokenizer(classifier.about["params"]["tokenize"]["language"]))
+
+    def __call__(self, texts: Sequence[str]) -> list[Prediction]:
+        """Classify raw texts; one without a known word gets what the model thinks of unknowns."""
+        params, vocab = self.classifier.params, self.classifier.vocab
+        encoded = [
+            truncate(vocab.encode(tokens), params.max_len, params.truncation)
+            for tokens in self._tokenizer(texts)
+        ]
+        labels = self.classifier.labels
+        result = np.empty((len(texts), len(labels)))
+        for rows in sorted_buckets(np.array([len(ids) for ids in encoded]), BATCH_TEXTS):
+            token_ids, padding_mask = pad([encoded[row] for row in rows.tolist()])
+            no_labels = torch.zeros(len(rows), dtype=torch.int64)
+            batch = Batch(token_ids, padding_mask, no_labels, rows)
+            result[rows] = self.classifier.probabilities(batch)
+        return [_prediction(labels, row) for row in result.tolist()]
+
+
+def _prediction(labels: list[str], probabilities: list[float]) -> Prediction:
+    by_label = dict(zip(labels, probabilities, strict=True))
+    label = max(labels, key=by_label.__getitem__)
+    return Prediction(label=label, probability=by_label[label], probabilities=by_label)

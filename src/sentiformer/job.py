@@ -1,0 +1,154 @@
+"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the model."""
+
+import csv
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import sentiformer
+from sentiformer.batching import Batcher
+from sentiformer.checkpoint import Checkpoint, training_key
+from sentiformer.config import Params, Runtime
+from sentiformer.console import Bar, UserError, say
+from sentiformer.corpus import Corpus, read_lines
+from sentiformer.device import prepare_device
+from sentiformer.files import read_json, write_json
+from sentiformer.model import TransformerClassifier
+from sentiformer.training import EpochEvent, StepEvent, Training
+from sentiformer.vocab import Vocab
+
+
+class TrainingJob:
+    """One training with its inputs, its checkpoint and its outputs.
+
+    Args:
+        params: all parameters; `model` and `train` decide here.
+        runtime: this machine.
+        tokens: the folder that stage tokenize wrote.
+        vocab: the folder that stage build_vocab wrote.
+        checkpoints: the folder to keep the state of a stopped training in.
+
+    Attributes:
+        about: what `config.json` says: labels, parameters, data, vocabulary, environment.
+        key: names this training by all that decides its bits.
+
+    Raises:
+        UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
+    """
+
+    def __init__(
+        self, params: Params, runtime: Runtime, *, tokens: Path, vocab: Path, checkpoints: Path
+    ) -> None:
+        device = prepare_device(runtime, params.train.precision)
+        corpus = read_json(tokens / "corpus.json", made_by="tokenize")
+        coverage = read_json(vocab / "coverage.json", made_by="build_vocab")
+        self.vocab = Vocab.load(vocab / "vocab.txt")
+        about = describe(params, corpus, coverage, device.environment)
+        code = sorted(Path(sentiformer.__file__).parent.glob("*.py"))
+        data = [tokens / name for name in ("train.arrow", "validation.arrow", "types.txt")]
+        self.key = training_key([*data, vocab / "vocab.txt", *code], about)
+        self.about = {"training_key": self.key, **about}
+        self._checkpoint = Checkpoint(checkpoints, self.key)
+        self._checkpoint_seconds = runtime.checkpoint_seconds
+        ids_of_types = self.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
+
+        def batcher(split: str) -> Batcher:
+            return Batcher(
+                _not_empty(tokens / f"{split}.arrow"),
+                ids_of_types,
+                batch_size=params.train.batch_size,
+                max_len=params.model.max_len,
+                truncation=params.model.truncation,
+            )
+
+        torch.manual_seed(params.train.seed)
+        model = TransformerClassifier(
+            params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
+        )
+        train, validation = batcher("train"), batcher("validation")
+        self.training = Training(
+            model, params.train, train=train, validation=validation, device=device
+        )
+
+    def run(self) -> Iterator[StepEvent | EpochEvent]:
+        """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
+        training = self.training
+        saved = self._checkpoint.load()
+        if saved is not None:
+            training.restore(*saved)
+            say(f"resuming at step {training.step:,} of {training.total_steps:,}")
+            yield from training.steps
+            yield from training.epochs
+        written = time.monotonic()
+        with Bar("train, steps", total=training.total_steps, done=training.step) as bar:
+            for event in training.run():
+                yield event
+                _show(bar, event, training.params.epochs)
+                if time.monotonic() - written > self._checkpoint_seconds:
+                    self._checkpoint.save(*training.save())
+                    written = time.monotonic()
+        self._checkpoint.save(*training.save())
+        best = training.best()
+        say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
+
+    def write(self, folder: Path) -> None:
+        """Write the weights of the best epoch and all that belongs to them."""
+        save_file(self.training.best_weights(), folder / "model.safetensors")
+        best = self.training.best()
+        write_json(folder / "config.json", {**self.about, "best": asdict(best)})
+        self.vocab.save(folder / "vocab.txt")
+        _write_csv(folder / "steps.csv", self.training.steps)
+        _write_csv(folder / "history.csv", self.training.epochs)
+
+    def forget(self) -> None:
+        """Delete the checkpoint; the training has ended and its outputs are written."""
+        self._checkpoint.delete()
+
+
+def describe(
+    params: Params, corpus: dict[str, Any], coverage: dict[str, Any], environment: dict[str, Any]
+) -> dict[str, Any]:
+    """Gather what made a model: labels, parameters, data, vocabulary, environment."""
+    return {
+        "labels": corpus["labels"],
+        "params": {
+            **corpus["params"],
+            "build_vocab": {"max_size": coverage["max_size"]},
+            "model": params.model.model_dump(),
+            "train": params.train.model_dump(),
+        },
+        "vocab_size": coverage["size"],
+        "data": {name: corpus[name] for name in ("origin", "splits", "removed")},
+        "environment": environment,
+    }
+
+
+def _not_empty(path: Path) -> Corpus:
+    corpus = Corpus(path)
+    if not len(corpus):
+        raise UserError(f"{path} holds no text; raise its share in the section download")
+    return corpus
+
+
+def _show(bar: Bar, event: StepEvent | EpochEvent, epochs: int) -> None:
+    if isinstance(event, StepEvent):
+        bar.advance(event.steps, f"epoch {event.epoch} of {epochs}, loss {event.loss:.3f}")
+    else:
+        say(
+            f"epoch {event.epoch} of {epochs}: train loss {event.train_loss:.4f}, "
+            f"validation loss {event.valid_loss:.4f}, accuracy {event.valid_accuracy:.4f}"
+        )
+
+
+def _write_csv(path: Path, events: Sequence[StepEvent | EpochEvent]) -> None:
+    """Write events, a row each; numbers are exact."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = [asdict(event) for event in events]
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

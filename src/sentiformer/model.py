@@ -1,0 +1,155 @@
+"""The Transformer encoder of Vaswani et al. (2017, sections 3.1 to 3.5) as a text classifier.
+
+Scaled dot-product self-attention, multi-head attention, sinusoidal positions, post-norm layers of
+attention and feed-forward with residuals, the mean over the tokens that are no padding, and one
+logit a class. Attention weights themselves are not dropped out.
+
+Shapes: B texts in a batch, T tokens in the longest, D = d_model, H heads, K = D / H, C classes.
+`padding_mask` is (B, T), True where there is padding.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sentiformer.config import ModelParams
+from sentiformer.vocab import PAD
+
+
+def sinusoidal_positions(length: int, d_model: int) -> Tensor:
+    """The (T, D) table of positions: sines in even columns, cosines in odd (section 3.5)."""
+    position = torch.arange(length, dtype=torch.float64).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, d_model, 2).double() * (-math.log(10_000.0) / d_model))
+    angles = position * frequency  # (T, D / 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
+
+
+class MultiHeadAttention(nn.Module):
+    """Split into heads, attend in each, concatenate, project (section 3.2.2).
+
+    Attention is softmax(Q K^T / sqrt(K)) V by torch's fused kernel; padding is never attended to.
+    """
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """Attend from every token to every token of its text; (B, T, D) to (B, T, D)."""
+        batch, length, d_model = hidden.shape
+        split = self.query_key_value(hidden).view(batch, length, 3, self.num_heads, -1)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, K)
+        attend = None if padding_mask is None else ~padding_mask[:, None, None, :]
+        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
+        return self.output(heads.transpose(1, 2).reshape(batch, length, d_model))
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a ReLU between, at each position alike (section 3.3)."""
+
+    def __init__(self, d_model: int, d_ff: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(d_model, d_ff)
+        self.contract = nn.Linear(d_ff, d_model)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        return self.contract(F.relu(self.expand(hidden)))
+
+
+class Dropout(nn.Module):
+    """Inverted dropout whose random numbers are bytes, eight from each draw.
+
+    On a CPU drawing is what dropout costs; a probability is rounded to 1/256.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.dropped_bytes = round(probability * 256)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Drop and rescale while training; nothing else."""
+        if not self.training or not self.dropped_bytes:
+            return hidden
+        draws = torch.empty(-(-hidden.numel() // 8), dtype=torch.int64, device=hidden.device)
+        draws.random_(-(2**63), None)  # all 64 bits
+        kept = draws.view(torch.uint8)[: hidden.numel()].view(hidden.shape) >= self.dropped_bytes
+        return hidden * (kept.to(hidden.dtype) * (256 / (256 - self.dropped_bytes)))
+
+
+class EncoderLayer(nn.Module):
+    """Attention, then feed-forward; each with a residual, then a layer norm (section 3.1)."""
+
+    def __init__(self, params: ModelParams) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(params.d_model, params.num_heads)
+        self.attention_norm = nn.LayerNorm(params.d_model)
+        self.feed_forward = FeedForward(params.d_model, params.d_ff)
+        self.feed_forward_norm = nn.LayerNorm(params.d_model)
+        self.dropout = Dropout(params.dropout)
+
+    def forward(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        attended = self.attention(hidden, padding_mask)
+        hidden = self.attention_norm(hidden + self.dropout(attended))
+        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+
+
+class TransformerClassifier(nn.Module):
+    """A text's token ids to one logit a class.
+
+    Args:
+        params: the size.
+        vocab_size: words, the specials included.
+        num_classes: logits.
+    """
+
+    positions: Tensor
+
+    def __init__(self, params: ModelParams, *, vocab_size: int, num_classes: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(params.d_model)
+        self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
+        positions = sinusoidal_positions(params.max_len, params.d_model)
+        self.register_buffer("positions", positions, persistent=False)
+        self.dropout = Dropout(params.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(params) for _ in range(params.num_layers))
+        self.classifier = nn.Linear(params.d_model, num_classes)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Draw the first weights.
+
+        | weight                 | drawn from                               |
+        |------------------------|------------------------------------------|
+        | embedding              | normal, deviation 1 / sqrt(D), so that   |
+        |                        | scaled by sqrt(D) it is as large as 1    |
+        | linear maps            | Xavier uniform                           |
+        | biases                 | 0                                        |
+        | layer norms            | 1 and 0                                  |
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            self.embedding.weight.normal_(std=1 / self.scale)[PAD] = 0
+
+    def forward(self, token_ids: Tensor, padding_mask: Tensor) -> Tensor:
+        """(B, T) token ids and (B, T) padding to (B, C) logits; every text has a token."""
+        attend_mask = padding_mask if padding_mask.any() else None  # unmasked attention is faster
+        hidden = self.embedding(token_ids) * self.scale + self.positions[: token_ids.shape[1]]
+        hidden = self.dropout(hidden)  # (B, T, D)
+        for layer in self.layers:
+            hidden = layer(hidden, attend_mask)
+        return self.classifier(mean_of_tokens(hidden, padding_mask))
+
+
+def mean_of_tokens(hidden: Tensor, padding_mask: Tensor) -> Tensor:
+    """The (B, D) mean over each text's own tokens of (B, T, D); padding counts for nothing."""
+    is_token = (~padding_mask).unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+    return (hidden * is_token).sum(dim=1) / is_token.sum(dim=1)

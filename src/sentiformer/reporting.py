@@ -1,0 +1,128 @@
+"""The report: one HTML page that needs no network, with its figures beside it as SVG."""
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiformer.config import Params
+from sentiformer.console import UserError
+from sentiformer.figures import draw_all
+from sentiformer.files import corrupt, missing, read_json, sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATE = "report.html.j2"
+CODE = ("src", "pipeline", "dvc.yaml", "params.yaml", "requirements.lock")
+TABLES = {
+    "steps": ("model", "train"),
+    "history": ("model", "train"),
+    "confusion": ("evaluation", "evaluate"),
+    "roc": ("evaluation", "evaluate"),
+    "precision_recall": ("evaluation", "evaluate"),
+    "calibration": ("evaluation", "evaluate"),
+    "by_length": ("evaluation", "evaluate"),
+}
+EXCERPT = 700  # characters shown of a text
+
+
+def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path) -> None:
+    """Write `report.html` and `figures/*.svg` to `folder`.
+
+    Raises:
+        UserError: an input is missing or corrupt, or the evaluation is of another model.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    about = read_json(model / "config.json", made_by="train")
+    lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
+    if lineage["model_sha256"] != sha256(model / "model.safetensors"):
+        raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
+    folders = {"model": model, "evaluation": evaluation}
+    tables = {
+        name: read_table(folders[place] / f"{name}.csv", made_by=stage)
+        for name, (place, stage) in TABLES.items()
+    }
+    figures = draw_all(tables, about["labels"])
+    (folder / "figures").mkdir()
+    for name, svg in figures.items():
+        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
+    page = Environment(
+        loader=PackageLoader("sentiformer", "."), autoescape=True, undefined=StrictUndefined
+    )
+    html = page.get_template(TEMPLATE).render(
+        about=about,
+        metrics=metrics,
+        interval=accuracy_interval(metrics),
+        figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
+        mistakes=worst_mistakes(evaluation / "predictions.parquet", params.report.mistakes),
+        params=params.model_dump(),
+        lineage=lineage,
+        code=code_version(),
+    )
+    (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def accuracy_interval(metrics: dict[str, Any]) -> tuple[float, float]:
+    """The 95 % interval of the test accuracy (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    texts = sum(of["texts"] for of in metrics["by_class"].values())
+    right = round(metrics["accuracy"] * texts)
+    interval = binomtest(right, texts).proportion_ci(method="wilson")
+    return interval.low, interval.high
+
+
+def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
+    """The mistakes of which the model was surest: text, actual, predicted, probability."""
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise missing(path, "evaluate") from None
+    except (OSError, ValueError) as error:
+        raise corrupt(path, "evaluate", error) from None
+    probabilities = table.filter(regex="^probability_")
+    wrong = table.assign(probability=probabilities.max(axis=1))[table.actual != table.predicted]
+    wrong = wrong.sort_values("probability", ascending=False, kind="stable").head(count)
+    wrong["text"] = wrong["text"].str.replace("<br />", " ", regex=False).map(_excerpt)
+    return wrong[["text", "actual", "predicted", "probability"]].to_dict("records")
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
+
+
+def code_version() -> str:
+    """The last commit that changed code or parameters, and whether they have changed since."""
+    commit = _git("log", "-1", "--format=%H", "--", *CODE)
+    if not commit:
+        return "not in git"
+    changed = _git("status", "--porcelain", "--", *CODE)
+    return f"{commit}, with uncommitted changes" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def read_table(path: Path, *, made_by: str) -> "pd.DataFrame":
+    """Read a CSV that an earlier stage wrote.
+
+    Raises:
+        UserError: it is missing or corrupt.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise missing(path, made_by) from None
+    except ValueError as error:
+        raise corrupt(path, made_by, error) from None

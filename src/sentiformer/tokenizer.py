@@ -1,0 +1,150 @@
+"""Text to tokens: exactly spaCy's, lower-cased, without white space and line-break markup.
+
+spaCy decides what a token is, one whitespace-separated chunk at a time; natural text repeats its
+chunks, so each distinct chunk is tokenized once and remembered.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sentiformer.config import TokenizeParams
+from sentiformer.console import UserError, progress
+from sentiformer.corpus import Block, write_corpus, write_lines
+from sentiformer.files import corrupt, missing, read_json, write_json
+from sentiformer.process import ordered_map
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+    from spacy.tokenizer import Tokenizer as SpacyTokenizer
+
+REMEMBERED_CHUNKS = 500_000
+BLOCK_TEXTS = 1000  # fixed, so that the bytes do not depend on the number of workers
+
+
+class Tokenizer:
+    """Tokenizes texts of one language.
+
+    Args:
+        language: a spaCy language code, such as `en`.
+
+    Raises:
+        UserError: spaCy knows no such language, or it needs a package that is not installed.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._spacy = _spacy_tokenizer(language)
+        self._chunks: dict[str, list[str]] = {}
+
+    def __call__(self, texts: Iterable[str]) -> list[list[str]]:
+        """Cut each text into its tokens."""
+        with self._spacy.vocab.memory_zone():  # spaCy would keep every string for ever
+            return [self._tokens(text) for text in texts]
+
+    def _tokens(self, text: str) -> list[str]:
+        tokens: list[str] = []
+        for chunk in text.replace("<br />", " ").split():
+            known = self._chunks.get(chunk)
+            tokens += self._remember(chunk) if known is None else known
+        return tokens
+
+    def _remember(self, chunk: str) -> list[str]:
+        if len(self._chunks) >= REMEMBERED_CHUNKS:
+            self._chunks.clear()
+        tokens = [token.text.lower() for token in self._spacy(chunk) if not token.is_space]
+        self._chunks[chunk] = tokens
+        return tokens
+
+
+def _spacy_tokenizer(language: str) -> "SpacyTokenizer":
+    import spacy
+
+    try:
+        return spacy.blank(language).tokenizer
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"tokenize.language is {language!r}: {reason}") from None
+
+
+class TokenizedBlock(NamedTuple):
+    """A block of texts as a worker returns it: its types in order of appearance, ids into them."""
+
+    types: list[str]
+    ids: np.ndarray
+    lengths: list[int]
+    labels: np.ndarray
+
+
+_tokenizer = cache(Tokenizer)  # one a process and language
+
+
+def _tokenize_block(block: tuple[str, list[str], np.ndarray]) -> TokenizedBlock:
+    language, texts, labels = block
+    tokenized = _tokenizer(language)(texts)
+    index: dict[str, int] = {}
+    ids = [index.setdefault(token, len(index)) for tokens in tokenized for token in tokens]
+    return TokenizedBlock(
+        list(index), np.array(ids, dtype=np.int32), [len(tokens) for tokens in tokenized], labels
+    )
+
+
+def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -> dict[str, Any]:
+    """Turn the splits of `raw` into corpora in `folder`; return what `corpus.json` says.
+
+    Types are numbered in their order of appearance (splits and texts in order), so the bytes
+    written do not depend on `workers`.
+
+    Raises:
+        UserError: the language is unknown, or a file of `raw` is missing or corrupt.
+    """
+    dataset = read_json(raw / "dataset.json", made_by="download")
+    _tokenizer(params.language)  # workers that are forked share it
+    index: dict[str, int] = {}
+    facts: dict[str, Any] = {}
+    for split, about in dataset["splits"].items():
+        blocks = _read_blocks(raw / f"{split}.parquet", params.language)
+        tokenized = ordered_map(_tokenize_block, blocks, workers=workers)
+        total = -(-about["rows"] // BLOCK_TEXTS)
+        shown = progress(tokenized, total=total, what=f"tokenize {split}, blocks of texts")
+        rows, tokens = write_corpus(folder / f"{split}.arrow", _number(shown, index))
+        facts[split] = {**about, "rows": rows, "tokens": tokens}
+    write_lines(folder / "types.txt", index)
+    corpus = {
+        **dataset,
+        "splits": facts,
+        "types": len(index),
+        "params": {**dataset["params"], "tokenize": params.model_dump()},
+    }
+    write_json(folder / "corpus.json", corpus)
+    return corpus
+
+
+def _number(blocks: Iterable[TokenizedBlock], index: dict[str, int]) -> Iterator[Block]:
+    """Replace each block's own type ids by those of the whole corpus, which `index` collects."""
+    for block in blocks:
+        numbers = [index.setdefault(token, len(index)) for token in block.types]
+        type_ids = np.array(numbers, dtype=np.int32)[block.ids]
+        yield Block(type_ids, np.array(block.lengths), block.labels)
+
+
+def _read_blocks(path: Path, language: str) -> Iterator[tuple[str, list[str], np.ndarray]]:
+    """Yield language, texts and labels, in blocks that are full but for the last."""
+    import pyarrow as pa
+
+    try:
+        for batch in _open_parquet(path).iter_batches(BLOCK_TEXTS, columns=["text", "label"]):
+            labels = batch["label"].to_numpy(zero_copy_only=False)
+            yield language, batch["text"].to_pylist(), labels
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise corrupt(path, "download", error) from None
+
+
+def _open_parquet(path: Path) -> "pq.ParquetFile":
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise missing(path, "download")
+    return pq.ParquetFile(path)

@@ -1,0 +1,437 @@
+"""MLflow's view of the trainings: runs, curves, data, models, and the champion.
+
+The files of `data/` are the truth and MLflow is a view of them. A run is found by what it holds
+(hashes, as tags), never by a stored id, so `sync` makes or completes the run of the files at hand
+on any machine, however often it is called. No failure in here stops or slows a training.
+"""
+
+import csv
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiformer.console import UserError, say
+from sentiformer.files import read_json, sha256
+from sentiformer.training import EpochEvent, StepEvent
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+NAME = "sentiformer"  # of the experiment and of the registered model
+CHAMPION = "champion"
+KEY_TAG, MODEL_TAG, REPORT_TAG = (
+    f"{NAME}.{what}" for what in ("training_key", "model_sha256", "report_sha256")
+)
+FLUSH_SECONDS = 2.0
+BATCH_METRICS = 1000  # MLflow's limit for one call
+CURVES = {
+    StepEvent: {
+        "loss": "train/loss",
+        "learning_rate": "train/learning_rate",
+        "gradient_norm": "train/gradient_norm",
+    },
+    EpochEvent: {
+        "epoch": "epoch",
+        "train_loss": "train/epoch_loss",
+        "valid_loss": "valid/loss",
+        "valid_accuracy": "valid/accuracy",
+    },
+}
+SERVING_PACKAGES = ("numpy", "pyarrow", "pydantic", "pyyaml", "safetensors", "spacy", "torch")
+
+
+class Store:
+    """The tracking server or database, and in it the experiment."""
+
+    def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
+        self.client = client
+        self.experiment_id = experiment_id
+
+    @classmethod
+    def connect(cls) -> "Store":
+        """Open `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the project's root."""
+        mlflow = _mlflow()
+        root = project_root()
+        remote = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(remote or default_uri(root))
+        with nullcontext() if remote else _first_touch(root):
+            client = mlflow.MlflowClient()
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", NAME)
+            experiment = client.get_experiment_by_name(name)
+            if experiment is not None:
+                return cls(client, experiment.experiment_id)
+            location = None if remote else (root / "mlartifacts").as_uri()
+            return cls(client, client.create_experiment(name, artifact_location=location))
+
+    def find(self, tag: str, value: str) -> "Run | None":
+        """The run with a tag; the oldest, if there are several."""
+        runs = self.client.search_runs(
+            [self.experiment_id],
+            filter_string=f"tags.`{tag}` = '{value}'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        return runs[0] if runs else None
+
+    def create(self, about: dict[str, Any]) -> "Run":
+        """Make the run of a training, with its parameters, tags and data sets."""
+        from mlflow.entities import Param, RunTag
+
+        size = about["params"]["model"]
+        name = os.environ.get("DVC_EXP_NAME") or (
+            f"d{size['d_model']}-l{size['num_layers']}-{about['training_key'][:7]}"
+        )
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))
+        params = {**flatten(about["params"], "."), **flatten(about["environment"], ".", "machine")}
+        self.client.log_batch(
+            run.info.run_id,
+            params=[Param(key, str(value)) for key, value in params.items()],
+            tags=[RunTag("mlflow.note.content", "What the files of `data/model` hold.")],
+        )
+        self.client.log_inputs(run.info.run_id, _data_inputs(about["data"]))
+        return run
+
+    def log_missing(self, run_id: str, metrics: list["Metric"]) -> None:
+        """Log the points that the run lacks."""
+        known: set[tuple[str, int]] = set()
+        for key in {metric.key for metric in metrics}:
+            points = self.client.get_metric_history(run_id, key)
+            known.update((key, point.step) for point in points)
+        self.log([m for m in metrics if (m.key, m.step) not in known], run_id)
+
+    def log(self, metrics: list["Metric"], run_id: str) -> None:
+        """Log points, as many in one call as MLflow takes."""
+        for start in range(0, len(metrics), BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
+
+
+class LiveRun:
+    """Logs a training while it runs, in a thread of its own that never holds the training up."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        self._about = about
+        self._events: queue.SimpleQueue[StepEvent | EpochEvent | str] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def __call__(self, event: StepEvent | EpochEvent) -> None:
+        """Take an event to log soon."""
+        self._events.put(event)
+
+    def end(self, status: str) -> None:
+        """Log what is left, and let the run end so."""
+        self._events.put(status)
+        self._thread.join(timeout=30)
+
+    def _work(self) -> None:
+        with _never_fails("training goes on"):
+            store = Store.connect()
+            run = store.find(KEY_TAG, self._about["training_key"])
+            if run is not None and run.info.status == "FINISHED":
+                return  # the same parameters, data, code and machine: the same curves
+            run_id = (run or store.create(self._about)).info.run_id
+            store.client.update_run(run_id, status="RUNNING")
+            with _system_metrics(run_id, resume=run is not None):
+                known = {p.step for p in store.client.get_metric_history(run_id, "train/loss")}
+                status = self._log_until_end(store, run_id, known)
+            if status != "FINISHED":  # a finished run is closed by `sync`, complete
+                store.client.set_terminated(run_id, status)
+
+    def _log_until_end(self, store: Store, run_id: str, known: set[int]) -> str:
+        """Log events in bundles until the training ends; returns how it ended."""
+        while True:
+            time.sleep(FLUSH_SECONDS if self._events.empty() else 0.1)
+            metrics: list[Metric] = []
+            status = None
+            while not self._events.empty() and status is None:
+                event = self._events.get()
+                if isinstance(event, str):
+                    status = event
+                elif event.step not in known:
+                    metrics += event_metrics(event)
+            store.log(metrics, run_id)
+            if status is not None:
+                return status
+
+
+@contextmanager
+def live_run(about: dict[str, Any]) -> Iterator[LiveRun]:
+    """Log a training while it runs: call the result with its events."""
+    live = LiveRun(about)
+    try:
+        yield live
+    except KeyboardInterrupt:
+        live.end("KILLED")
+        raise
+    except BaseException:
+        live.end("FAILED")
+        raise
+    live.end("FINISHED")
+
+
+def sync(data: Path) -> bool:
+    """Bring MLflow to the state of the files in `data`; says where, and whether it could.
+
+    Raises:
+        UserError: there is no model in `data`.
+    """
+    about = read_json(data / "model" / "config.json", made_by="train")
+    with _never_fails("nothing is lost"):
+        store = Store.connect()
+        run_id = _run_of(store, about, sha256(data / "model" / "model.safetensors"))
+        store.log_missing(run_id, _history(data / "model"))
+        if _belongs(data, about):
+            store.log_missing(run_id, _test_metrics(data / "evaluation"))
+            _log_report(store, run_id, data)
+        _log_model(store, run_id, data / "model", about)
+        store.client.set_terminated(run_id, "FINISHED")
+        say(f"tracked: MLflow run {run_id} in {store.client.tracking_uri}")
+        return True
+    return False
+
+
+def download_model(uri: str) -> Path:
+    """Fetch the files of a model, such as `models:/sentiformer@champion`, and say where they lie.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    mlflow = _mlflow()
+    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root()))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "model"
+    except Exception as error:  # whatever the store and its transport raise
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--model {uri} cannot be had from MLflow: {reason}") from None
+
+
+def project_root() -> Path:
+    """The project that a stage belongs to; of a DVC experiment's copy, the original."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def default_uri(root: Path) -> str:
+    """The database of a project."""
+    return f"sqlite:///{root / 'mlflow.db'}"
+
+
+def flatten(values: dict[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+    """Nested values by joined keys: `{"a": {"b": 1}}` becomes `{"a/b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{separator}{key}" if prefix else key
+        flat |= flatten(value, separator, name) if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def event_metrics(event: StepEvent | EpochEvent) -> list["Metric"]:
+    """The points of the curves that an event adds."""
+    return _points(
+        {name: getattr(event, of) for of, name in CURVES[type(event)].items()}, event.step
+    )
+
+
+def _points(values: dict[str, float], step: int) -> list["Metric"]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(key, float(value), now, step) for key, value in values.items()]
+
+
+def _history(model: Path) -> list["Metric"]:
+    """All points of a training's curves, and the best epoch, from its files."""
+    points: list[Metric] = []
+    for name, kind in (("steps.csv", StepEvent), ("history.csv", EpochEvent)):
+        with (model / name).open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                values = {metric: float(row[of]) for of, metric in CURVES[kind].items()}
+                points += _points(values, int(row["step"]))
+    best = read_json(model / "config.json", made_by="train")["best"]
+    values = {"best/epoch": best["epoch"], "best/valid_accuracy": best["valid_accuracy"]}
+    return points + _points(values | {"best/valid_loss": best["valid_loss"]}, best["step"])
+
+
+def _test_metrics(evaluation: Path) -> list["Metric"]:
+    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
+    return _points(flatten(metrics, "/", "test"), 0)
+
+
+def _belongs(data: Path, about: dict[str, Any]) -> bool:
+    """Whether evaluation and report are there, and are of this model."""
+    lineage = data / "evaluation" / "lineage.json"
+    report = data / "report" / "report.html"
+    if not (lineage.exists() and report.exists()):
+        return False
+    model = read_json(lineage, made_by="evaluate")["model_sha256"]
+    ours = sha256(data / "model" / "model.safetensors")
+    return model == ours and ours in report.read_text(encoding="utf-8")
+
+
+def _run_of(store: Store, about: dict[str, Any], model_sha256: str) -> str:
+    """The run of a model: by its weights, else by its training, else a new one."""
+    of_model = store.find(MODEL_TAG, model_sha256)
+    of_training = store.find(KEY_TAG, about["training_key"])
+    twice = of_model and of_training and MODEL_TAG not in of_training.data.tags
+    if twice:
+        store.client.delete_run(of_training.info.run_id)
+        say("the weights are those of an earlier run, which stands for both")
+    run = of_model or of_training or store.create(about)
+    store.client.set_tag(run.info.run_id, MODEL_TAG, model_sha256)
+    return run.info.run_id
+
+
+def _log_report(store: Store, run_id: str, data: Path) -> None:
+    """Log report, figures and evaluation, unless this very report is there."""
+    report = sha256(data / "report" / "report.html")
+    if store.client.get_run(run_id).data.tags.get(REPORT_TAG) == report:
+        return
+    store.client.log_artifacts(run_id, str(data / "report"), "report")
+    store.client.log_artifacts(run_id, str(data / "evaluation"), "evaluation")
+    store.client.set_tag(run_id, REPORT_TAG, report)
+
+
+def _log_model(store: Store, run_id: str, model: Path, about: dict[str, Any]) -> None:
+    """Log and register the model once, and crown it if it is the best."""
+    versions = store.client.search_model_versions(f"name = '{NAME}' and run_id = '{run_id}'")
+    if not versions:
+        _register(run_id, model)
+        versions = store.client.search_model_versions(f"name = '{NAME}' and run_id = '{run_id}'")
+    number = str(min(int(found.version) for found in versions))
+    validation = about["data"]["splits"]["validation"]["fingerprint"]
+    for key, value in (("validation", validation), ("accuracy", about["best"]["valid_accuracy"])):
+        store.client.set_model_version_tag(NAME, number, key, value)
+    _crown(store, number, validation, about["best"]["valid_accuracy"])
+
+
+def _register(run_id: str, model: Path) -> None:
+    mlflow = _mlflow()
+    package = Path(__file__).parent
+    pins = [f"{name}=={version(name).split('+')[0]}" for name in SERVING_PACKAGES]
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(package / "serving.py"),
+            artifacts={"model": str(model)},
+            code_paths=[str(package)],
+            pip_requirements=[f"mlflow=={version('mlflow')}", *pins],
+            input_example=["A film to remember.", "Two hours that nobody gives back."],
+            registered_model_name=NAME,
+        )
+
+
+def _crown(store: Store, number: str, validation: str, accuracy: float) -> None:
+    """Move the alias when this version is better on the very validation texts of the champion."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        champion = store.client.get_model_version_by_alias(NAME, CHAMPION)
+    except MlflowException:  # there is none
+        store.client.set_registered_model_alias(NAME, CHAMPION, number)
+        return
+    if champion.version == number or champion.tags.get("validation") != validation:
+        return
+    if accuracy > float(champion.tags["accuracy"]):
+        store.client.set_registered_model_alias(NAME, CHAMPION, number)
+
+
+def _tags(about: dict[str, Any]) -> dict[str, str]:
+    """What names and describes a run."""
+    tags = {
+        KEY_TAG: about["training_key"],
+        **{f"{NAME}.{split}": of["fingerprint"] for split, of in about["data"]["splits"].items()},
+        "mlflow.source.name": "python -m pipeline.train",
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.git.commit": _git_commit(),
+        "dvc.stage": "train",
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def _git_commit() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+def _data_inputs(data: dict[str, Any]) -> list[Any]:
+    """The splits as MLflow data sets; a digest there has at most 36 characters."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for split, facts in data["splits"].items():
+        dataset = Dataset(
+            name=f"{data['origin']['name']}, {split}",
+            digest=facts["fingerprint"][:32],
+            source_type="package",
+            source=json.dumps(data["origin"]),
+            profile=json.dumps(facts),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
+    return inputs
+
+
+def _mlflow() -> Any:
+    """Import MLflow, quiet, with no telemetry, and with little patience for a dead server."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def _first_touch(root: Path) -> AbstractContextManager[Any]:
+    """A lock, because two processes that create the same database at once both fail."""
+    from filelock import FileLock
+
+    return FileLock(root / "mlflow.db.lock")
+
+
+@contextmanager
+def _system_metrics(run_id: str, *, resume: bool) -> Iterator[None]:
+    """Log load and memory of the machine beside the curves."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=resume)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+@contextmanager
+def _never_fails(meanwhile: str) -> Iterator[None]:
+    """Say in one line that tracking failed, instead of failing."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever MLflow, its database and its transport raise
+        where = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        print(
+            f"MLflow at {where} fails ({reason}); {meanwhile}, `make track` logs this run later",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,258 @@
+"""Fitting the weights: a loop that yields what happened, and can stop and go on at any step.
+
+Each step seeds torch by its own number, and the batches of an epoch depend on seed and epoch
+alone; the whole state of a training is therefore weights, optimizer moments and the step.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sentiformer.batching import Batch, Batcher
+from sentiformer.config import TrainParams
+from sentiformer.console import UserError
+from sentiformer.device import Device
+from sentiformer.model import TransformerClassifier
+
+LOG_STEPS = 10  # steps between two StepEvents
+DIVERGED = 3.0  # a loss this many times that of guessing is no accident
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """Means over the steps since the last event.
+
+    Attributes:
+        step: steps done so far.
+        epoch: the epoch under way, from 1.
+        steps: how many steps the means are of.
+        loss: cross-entropy in nats a text.
+        learning_rate: that of the last step.
+        gradient_norm: before clipping, of the last step.
+        tokens: tokens seen since the last event, padding not counted.
+    """
+
+    step: int
+    epoch: int
+    steps: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """An epoch's end.
+
+    Attributes:
+        epoch: which one, from 1.
+        step: steps done so far.
+        train_loss: mean cross-entropy in nats a text over the epoch, dropout on.
+        valid_loss: the same on validation, dropout off.
+        valid_accuracy: share of validation texts that are classified rightly.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    valid_loss: float
+    valid_accuracy: float
+
+
+class Training:
+    """A training under way: iterate over `run()`; afterwards `best_weights()` are the result.
+
+    Args:
+        model: with its first weights.
+        params: how to fit them.
+        train, validation: the batches.
+        device: where, and in what precision.
+    """
+
+    def __init__(
+        self,
+        model: TransformerClassifier,
+        params: TrainParams,
+        *,
+        train: Batcher,
+        validation: Batcher,
+        device: Device,
+    ) -> None:
+        self.model = model.to(device.device)
+        self.params = params
+        self.device = device
+        self.train, self.validation = train, validation
+        self.optimizer = make_optimizer(model, params)
+        self.step = 0
+        self.steps: list[StepEvent] = []
+        self.epochs: list[EpochEvent] = []
+        self._best: dict[str, Tensor] = {}
+
+    @property
+    def total_steps(self) -> int:
+        """Steps, if it is not stopped early."""
+        return self.params.epochs * len(self.train)
+
+    def run(self) -> Iterator[StepEvent | EpochEvent]:
+        """Train from where it stands to the end; at each event the state may be saved.
+
+        Raises:
+            UserError: the loss is no number, or far beyond that of guessing.
+        """
+        while not self.is_over():
+            epoch, done = divmod(self.step, len(self.train))
+            if len(self.epochs) == epoch:
+                yield from self._epoch(epoch + 1, done)
+            else:  # it was saved between the last step of an epoch and its validation
+                yield self._validate(epoch)
+
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or validation has not improved for too long."""
+        if len(self.epochs) == self.params.epochs:
+            return True
+        return bool(self.epochs) and len(self.epochs) - self.best().epoch >= self.params.patience
+
+    def best(self) -> EpochEvent:
+        """The epoch with the highest validation accuracy; of equal ones, the lowest loss."""
+        return max(self.epochs, key=lambda event: (event.valid_accuracy, -event.valid_loss))
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """The weights after the best epoch, by name, on the CPU."""
+        return {name: tensor.cpu() for name, tensor in self._best.items()}
+
+    def _epoch(self, epoch: int, done: int) -> Iterator[StepEvent | EpochEvent]:
+        """Train the rest of an epoch, of which some steps are done."""
+        params = self.params
+        batches = self.train.epoch(
+            seed=params.seed, epoch=epoch, word_dropout=params.word_dropout, skip=done
+        )
+        losses: list[Tensor] = []
+        tokens = 0
+        for batch in batches:
+            loss, norm = self._step(batch.to(self.device.device))
+            losses.append(loss)
+            tokens += batch.tokens
+            if self.step % LOG_STEPS == 0 or self.step % len(self.train) == 0:
+                yield self._report(epoch, torch.stack(losses), norm, tokens)
+                losses, tokens = [], 0
+        yield self._validate(epoch)
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One update of the weights; returns loss and gradient norm, both still on the device."""
+        self.model.train()
+        torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
+        rate = learning_rate(self.params, self.step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self.device.autocast():
+            logits = self.model(batch.token_ids, batch.padding_mask)
+        loss = F.cross_entropy(logits.float(), batch.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        return loss.detach(), norm
+
+    def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
+        loss = losses.double().mean().item()
+        rate = self.optimizer.param_groups[0]["lr"]
+        if not loss <= DIVERGED * math.log(self.model.classifier.out_features):
+            raise UserError(
+                f"the loss is {loss:.3g} at step {self.step}: training diverged; lower "
+                f"train.learning_rate ({self.params.learning_rate}) or raise "
+                f"train.warmup_fraction ({self.params.warmup_fraction})"
+            )
+        event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
+        self.steps.append(event)
+        return event
+
+    def _validate(self, epoch: int) -> EpochEvent:
+        rows = [event for event in self.steps if event.epoch == epoch]
+        train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
+        valid_loss, accuracy = judge(self.model, self.validation, self.device)
+        event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
+        self.epochs.append(event)
+        if self.best() is event:
+            weights = self.model.state_dict()
+            self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        return event
+
+    def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The whole state: tensors by name, and the rest as JSON."""
+        moments = self.optimizer.state_dict()["state"]
+        tensors = {
+            **{f"model/{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{f"best/{name}": tensor for name, tensor in self._best.items()},
+            **{f"optimizer/{i}/{name}": t for i, of in moments.items() for name, t in of.items()},
+        }
+        state = {
+            "step": self.step,
+            "steps": [asdict(event) for event in self.steps],
+            "epochs": [asdict(event) for event in self.epochs],
+        }
+        return tensors, state
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, rest = name.split("/", 1)
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        self._best = {name: t.to(self.device.device) for name, t in parts["best"].items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, moment = name.split("/")
+            moments.setdefault(int(number), {})[moment] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.step = state["step"]
+        self.steps = [StepEvent(**event) for event in state["steps"]]
+        self.epochs = [EpochEvent(**event) for event in state["epochs"]]
+
+
+def make_optimizer(model: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+    """Adam or AdamW, fused; biases and layer norms do not decay."""
+    decaying = [p for p in model.parameters() if p.dim() > 1]
+    other = [p for p in model.parameters() if p.dim() <= 1]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.optimizer]
+    groups = [
+        {"params": decaying, "weight_decay": params.weight_decay},
+        {"params": other, "weight_decay": 0.0},
+    ]
+    return kind(groups, lr=params.learning_rate, fused=True)
+
+
+def learning_rate(params: TrainParams, step: int, total: int) -> float:
+    """The learning rate of a step, counted from 0: linear warm-up, then the schedule."""
+    warmup = round(params.warmup_fraction * total)
+    if step < warmup:
+        return params.learning_rate * (step + 1) / warmup
+    left = 1 - (step - warmup) / max(1, total - warmup)  # 1 after warm-up, towards 0 at the end
+    shape = {
+        "constant": 1.0,
+        "linear": left,
+        "cosine": 0.5 * (1 - math.cos(math.pi * left)),
+    }[params.schedule]
+    return params.learning_rate * shape
+
+
+@torch.inference_mode()
+def judge(model: TransformerClassifier, batches: Batcher, device: Device) -> tuple[float, float]:
+    """Mean cross-entropy in nats a text, and accuracy, over all texts."""
+    model.eval()
+    loss = right = 0.0
+    for batch in batches.in_order_of_length():
+        on_device = batch.to(device.device)
+        with device.autocast():
+            logits = model(on_device.token_ids, on_device.padding_mask).double()
+        loss += F.cross_entropy(logits, on_device.labels, reduction="sum").item()
+        right += (logits.argmax(dim=1) == on_device.labels).sum().item()
+    return loss / len(batches.corpus), right / len(batches.corpus)
