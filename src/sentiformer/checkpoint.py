@@ -43,7 +43,7 @@ class Checkpoint:
             save_file(tensors, partial, metadata={"state": json.dumps(state)})
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            os.replace(partial, self.path)
+            partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
 

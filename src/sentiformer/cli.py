@@ -89,8 +89,8 @@ def lines_of_standard_input() -> Iterator[str]:
             yield line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UserError(
-                f"standard input, line {number}: byte {error.object[error.start]:#04x} is no UTF-8; "
-                "convert it, for instance with `iconv -t utf-8`"
+                f"standard input, line {number}: byte {error.object[error.start]:#04x} is no "
+                "UTF-8; convert it, for instance with `iconv -t utf-8`"
             ) from None
 
 

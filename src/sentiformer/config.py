@@ -202,7 +202,8 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
 def _known_keys(kind: type[BaseModel], parents: list[str]) -> list[str]:
     for parent in parents:
         annotation = kind.model_fields[parent].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         kind = annotation
     return list(kind.model_fields)
 

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: progress, where results went, and mistakes in one line each."""
+"""What a person at the terminal sees: progress, results, and mistakes in one line each."""
 
 import errno
 import os

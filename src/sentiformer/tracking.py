@@ -282,8 +282,7 @@ def _run_of(store: Store, about: dict[str, Any], model_sha256: str) -> str:
     """The run of a model: by its weights, else by its training, else a new one."""
     of_model = store.find(MODEL_TAG, model_sha256)
     of_training = store.find(KEY_TAG, about["training_key"])
-    twice = of_model and of_training and MODEL_TAG not in of_training.data.tags
-    if twice:
+    if of_model and of_training and MODEL_TAG not in of_training.data.tags:
         store.client.delete_run(of_training.info.run_id)
         say("the weights are those of an earlier run, which stands for both")
     run = of_model or of_training or store.create(about)
@@ -392,6 +391,7 @@ def _mlflow() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
 
