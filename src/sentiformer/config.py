@@ -24,7 +24,7 @@ Truncation = Literal["head", "tail", "head_tail"]
 class Section(BaseModel):
     """A section of `params.yaml`: frozen, strict about types, closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DownloadParams(Section):

@@ -20,8 +20,11 @@ class UserError(Exception):
 
 
 def say(line: str) -> None:
-    """Print one line at once, so that a log file is never behind."""
-    print(line, flush=True)
+    """Print one line at once, above a progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -34,19 +37,19 @@ def one_line_errors() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
-    except MemoryError:
-        sys.exit("error: out of memory; free some, or lower train.batch_size or model.max_len")
     except BrokenPipeError:
         sys.stderr.close()  # the reader, such as `head`, has what it wants
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except Exception as error:
-        if not is_disk_full(error):
-            raise
-        place = getattr(error, "filename", None)
-        at = f" at {place}" if place else ""
-        sys.exit(f"error: the disk is full{at}; free some space and run the same command again")
+        if is_disk_full(error):
+            place = getattr(error, "filename", None)
+            at = f" at {place}" if place else ""
+            sys.exit(f"error: the disk is full{at}; free some space and run the same command again")
+        if is_out_of_memory(error):
+            sys.exit("error: out of memory; lower the sizes in model, max_len or train.batch_size")
+        raise
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
@@ -66,6 +69,12 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error of Python's, Arrow's or safetensors' says that no space is left."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left on device" in str(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python's, NumPy's or torch's says that no memory is left."""
+    wordings = ("can't allocate memory", "out of memory", "malloc of size")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
 
 
 class Bar:

@@ -51,44 +51,41 @@ def read_bundled() -> "pd.DataFrame":
         ) from None
 
 
-def without_duplicates(table: "pd.DataFrame") -> tuple["pd.DataFrame", dict[str, int]]:
-    """Keep one of equal texts, and none where equal texts have different labels.
-
-    Returns:
-        the table, and how many rows went for which reason.
-    """
-    once = table.drop_duplicates(["text", "label"])
-    agreed = once[~once["text"].duplicated(keep=False)]
-    removed = {"duplicates": len(table) - len(once), "contradictions": len(once) - len(agreed)}
-    return agreed, removed
-
-
 def text_hash(text: str) -> str:
     """A hash that case, white space and line-break markup do not change."""
     plain = " ".join(text.lower().replace("<br />", " ").split())
     return hashlib.blake2b(plain.encode(), digest_size=8).hexdigest()
 
 
-def hold_out(table: "pd.DataFrame", params: DownloadParams) -> dict[str, "pd.DataFrame"]:
-    """Split each label's rows by the order of their text hashes: test, validation, train.
+def without_duplicates(table: "pd.DataFrame") -> tuple["pd.DataFrame", dict[str, int]]:
+    """Keep one of equal texts, and none where equal texts have different labels.
 
-    Each label gives the same share to each split, to the row; texts of one hash stay together.
-    The rows of a split come back in the order of their hashes, which is as good as shuffled.
+    Texts are equal when their `text_hash` is. The rows come back in the order of their hashes,
+    which is as good as shuffled and the same whatever order they came in.
+
+    Returns:
+        columns hash, text, label; and how many rows went for which reason.
+    """
+    table = table.assign(hash=table["text"].map(text_hash)).sort_values(["hash", "text"])
+    once = table.drop_duplicates(["hash", "label"])
+    agreed = once[~once["hash"].duplicated(keep=False)]
+    removed = {"duplicates": len(table) - len(once), "contradictions": len(once) - len(agreed)}
+    return agreed.reset_index(drop=True), removed
+
+
+def hold_out(table: "pd.DataFrame", params: DownloadParams) -> dict[str, "pd.DataFrame"]:
+    """Split each label's rows, which are in the order of their hashes: test, validation, train.
+
+    Every label gives the same share to each split, to the row.
     """
     import pandas as pd
 
-    table = table.assign(hash=table["text"].map(text_hash))
-    table = table.sort_values(["hash", "text"], ignore_index=True)
-    held_out = {"test": params.test_fraction, "validation": params.validation_fraction}
     split_of = pd.Series("train", index=table.index)
     for _, rows in table.groupby("label"):
-        start = 0
-        for split, fraction in held_out.items():
-            end = start + max(1, round(len(rows) * fraction))
-            while 0 < end < len(rows) and rows["hash"].iloc[end] == rows["hash"].iloc[end - 1]:
-                end += 1
-            split_of[rows.index[start:end]] = split
-            start = end
+        test = max(1, round(len(rows) * params.test_fraction))
+        validation = max(1, round(len(rows) * params.validation_fraction))
+        split_of[rows.index[:test]] = "test"
+        split_of[rows.index[test : test + validation]] = "validation"
     return {split: table.loc[split_of == split, ["text", "label"]] for split in SPLITS}
 
 

@@ -191,7 +191,7 @@ def sync(data: Path) -> bool:
         store = Store.connect()
         run_id = _run_of(store, about, sha256(data / "model" / "model.safetensors"))
         store.log_missing(run_id, _history(data / "model"))
-        if _belongs(data, about):
+        if _belongs(data):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
             _log_report(store, run_id, data)
         _log_model(store, run_id, data / "model", about)
@@ -267,7 +267,7 @@ def _test_metrics(evaluation: Path) -> list["Metric"]:
     return _points(flatten(metrics, "/", "test"), 0)
 
 
-def _belongs(data: Path, about: dict[str, Any]) -> bool:
+def _belongs(data: Path) -> bool:
     """Whether evaluation and report are there, and are of this model."""
     lineage = data / "evaluation" / "lineage.json"
     report = data / "report" / "report.html"

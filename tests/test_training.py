@@ -1,0 +1,189 @@
+"""The loop: it learns, repeats to the bit, resumes to the bit, and stops when it should."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sentiformer.batching import Batcher
+from sentiformer.config import ModelParams, Runtime, TrainParams
+from sentiformer.console import UserError
+from sentiformer.corpus import Block, Corpus, write_corpus
+from sentiformer.device import prepare_device
+from sentiformer.model import TransformerClassifier
+from sentiformer.training import EpochEvent, StepEvent, Training, learning_rate
+
+MODEL = ModelParams(
+    d_model=16, num_heads=2, num_layers=1, d_ff=32, dropout=0.1, max_len=16, truncation="head"
+)
+TRAIN = TrainParams(
+    seed=1,
+    epochs=3,
+    batch_size=16,
+    optimizer="adamw",
+    learning_rate=0.01,
+    weight_decay=0.01,
+    schedule="linear",
+    warmup_fraction=0.1,
+    clip_norm=1.0,
+    word_dropout=0.1,
+    patience=3,
+    precision="fp32",
+)
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Texts of class 1 hold more types of the upper half than those of class 0."""
+    folder, rng = tmp_path_factory.mktemp("tokens"), np.random.default_rng(0)
+    made = {}
+    for split, texts in (("train", 400), ("validation", 100)):
+        labels = rng.integers(0, 2, texts)
+        lengths = rng.integers(3, 20, texts)
+        upper = rng.random(lengths.sum()) < np.repeat(np.where(labels, 0.8, 0.2), lengths)
+        block = Block(rng.integers(0, 20, lengths.sum()) + 20 * upper, lengths, labels)
+        write_corpus(folder / f"{split}.arrow", [block])
+        made[split] = Corpus(folder / f"{split}.arrow")
+    return made
+
+
+def make_training(corpora, **changes):
+    params = TRAIN.model_copy(update=changes)
+    device = prepare_device(Runtime(threads=1, device="cpu"), params.precision)
+    torch.manual_seed(params.seed)
+    model = TransformerClassifier(MODEL, vocab_size=42, num_classes=2)
+    ids = np.arange(2, 42, dtype=np.int32)
+    batchers = {
+        split: Batcher(corpus, ids, batch_size=params.batch_size, max_len=16, truncation="head")
+        for split, corpus in corpora.items()
+    }
+    return Training(model, params, **batchers, device=device)
+
+
+def weights_of(training):
+    return {name: tensor.clone() for name, tensor in training.best_weights().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def finished(corpora):
+    training = make_training(corpora)
+    events = list(training.run())
+    return training, events
+
+
+def test_it_learns(finished):
+    training, events = finished
+    assert training.best().valid_accuracy > 0.9
+    assert events[-1].train_loss < events[0].loss
+
+
+def test_same_seed_same_bits_and_another_seed_others(corpora, finished):
+    again, other = make_training(corpora), make_training(corpora, seed=2)
+    assert list(again.run()) == finished[1]
+    assert same(weights_of(again), weights_of(finished[0]))
+    list(other.run())
+    assert not same(weights_of(other), weights_of(finished[0]))
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5, 8])
+def test_resumed_at_any_event_it_ends_in_the_same_bits(corpora, finished, stop_after):
+    first = make_training(corpora)
+    run = first.run()
+    for _ in range(stop_after):
+        next(run)
+    tensors, state = first.save()
+    saved = {name: tensor.clone() for name, tensor in tensors.items()}
+    second = make_training(corpora)
+    second.restore(saved, state)
+    torch.manual_seed(999)  # what the process drew before does not matter
+    list(second.run())
+    assert same(weights_of(second), weights_of(finished[0]))
+    assert second.steps == finished[0].steps
+    assert second.epochs == finished[0].epochs
+
+
+def test_restoring_a_finished_training_trains_no_more(corpora, finished):
+    again = make_training(corpora)
+    again.restore(*finished[0].save())
+    assert list(again.run()) == []
+    assert same(weights_of(again), weights_of(finished[0]))
+
+
+def test_events_account_for_every_step_and_token(corpora, finished):
+    training, events = finished
+    steps = [event for event in events if isinstance(event, StepEvent)]
+    assert sum(event.steps for event in steps) == training.total_steps
+    one_epoch = np.minimum(corpora["train"].lengths, 16).sum()
+    assert sum(event.tokens for event in steps) == TRAIN.epochs * one_epoch
+
+
+def test_the_model_is_that_of_the_best_epoch(corpora):
+    training = make_training(corpora, epochs=1)
+    list(training.run())
+    first = weights_of(training)
+    worse = replace(training.epochs[0], valid_accuracy=0.0)
+    list(training.run())
+    training.epochs.append(worse)
+    assert training.best() is training.epochs[0]
+    assert same(weights_of(training), first)
+
+
+def test_it_stops_when_validation_no_longer_improves(corpora):
+    training = make_training(corpora, epochs=50, patience=1, learning_rate=1e-30)
+    epochs = [event for event in training.run() if isinstance(event, EpochEvent)]
+    assert len(epochs) == 2, "the first is the best, the second is no better"
+
+
+def test_divergence_stops_with_one_line(corpora):
+    training = make_training(corpora, learning_rate=1e4, clip_norm=1e9, warmup_fraction=0.0)
+    with pytest.raises(UserError, match=r"diverged; lower train.learning_rate \(10000.0\)"):
+        list(training.run())
+
+
+def test_a_loss_that_is_no_number_stops_with_one_line(corpora):
+    training = make_training(corpora)
+    training.model.classifier.bias.data.fill_(float("nan"))
+    with pytest.raises(UserError, match="the loss is nan at step 10: training diverged"):
+        list(training.run())
+
+
+def test_gradients_are_clipped_before_the_step(corpora):
+    training = make_training(corpora, clip_norm=1e-3)
+    batch = next(training.train.epoch(seed=1, epoch=1, word_dropout=0.0))
+    _, norm = training._step(batch)
+    clipped = torch.cat([p.grad.flatten() for p in training.model.parameters()]).norm()
+    assert norm > 1e-3
+    assert clipped.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_warm_up_rises_and_schedules_fall():
+    for schedule, halfway in (("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)):
+        params = TRAIN.model_copy(
+            update={"schedule": schedule, "warmup_fraction": 0.2, "learning_rate": 1.0}
+        )
+        rates = [learning_rate(params, step, 100) for step in range(100)]
+        assert rates[0] == pytest.approx(0.05)
+        assert rates[:20] == sorted(rates[:20])
+        assert rates[19] == rates[20] == 1.0
+        assert rates[60] == pytest.approx(halfway)
+        assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+def test_biases_and_norms_do_not_decay(corpora):
+    training = make_training(corpora, weight_decay=0.5)
+    decay = {id(p): g["weight_decay"] for g in training.optimizer.param_groups for p in g["params"]}
+    for name, weight in training.model.named_parameters():
+        is_matrix = name.endswith("weight") and "norm" not in name
+        assert decay[id(weight)] == (0.5 if is_matrix else 0.0), name
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_bf16_learns_as_well(corpora, optimizer):
+    training = make_training(corpora, precision="bf16", optimizer=optimizer)
+    list(training.run())
+    assert training.best().valid_accuracy > 0.9
