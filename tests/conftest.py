@@ -25,28 +25,10 @@ TINY = {
     "report": {"mistakes": 3},
 }
 WORDS = {
-    0: ["awful", "boring", "dull", "weak", "wasted", "clumsy", "tired", "bland"],
-    1: ["great", "moving", "sharp", "funny", "lovely", "bright", "clever", "rich"],
+    0: "awful boring dull weak wasted clumsy tired bland".split(),
+    1: "great moving sharp funny lovely bright clever rich".split(),
 }
-COMMON = [
-    "the",
-    "film",
-    "was",
-    "a",
-    "story",
-    "with",
-    "its",
-    "cast,",
-    "and",
-    "one",
-    "scene",
-    "that",
-    "I",
-    "saw",
-    "twice;",
-    "it's",
-    "long",
-]
+COMMON = "the film was a story with its cast, and one scene that I saw twice; it's long".split()
 
 
 def pytest_configure() -> None:

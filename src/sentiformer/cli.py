@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sentiformer.config import load_runtime
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Classify texts from arguments, a file or standard input, a chunk at a time."""
-    texts = chosen_texts(options)
+    texts = writable(chosen_texts(options))
     predictor = load_predictor(options.model)
     found = False
     for chunk in chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS):
@@ -61,7 +62,8 @@ def load_predictor(model: str) -> "Predictor":
     if ":/" in model:
         from sentiformer.tracking import download_model
 
-        return Predictor.load(download_model(model), load_runtime())
+        with TemporaryDirectory() as folder:
+            return Predictor.load(download_model(model, Path(folder)), load_runtime())
     return Predictor.load(Path(model), load_runtime())
 
 
@@ -92,6 +94,23 @@ def lines_of_standard_input() -> Iterator[str]:
                 f"standard input, line {number}: byte {error.object[error.start]:#04x} is no "
                 "UTF-8; convert it, for instance with `iconv -t utf-8`"
             ) from None
+
+
+def writable(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, which a JSON escape or bytes on the command line can fill with half characters.
+
+    Raises:
+        UserError: a text cannot be written as UTF-8.
+    """
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ascii(text[error.start])
+            raise UserError(
+                f"text {number} holds {half}, which is no whole character; write the text in UTF-8"
+            ) from None
+        yield text
 
 
 def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:

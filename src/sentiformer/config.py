@@ -5,6 +5,7 @@ change a result that DVC caches (device, threads, checkpoint interval) comes fro
 """
 
 import difflib
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -18,6 +19,7 @@ from sentiformer.process import available_cores
 SPECIAL_TOKENS = ("<pad>", "<unk>")
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
+Size = Field(gt=0, lt=2**31)
 Truncation = Literal["head", "tail", "head_tail"]
 
 
@@ -53,18 +55,18 @@ class TokenizeParams(Section):
 class BuildVocabParams(Section):
     """How many types the model knows, the specials included."""
 
-    max_size: int = Field(gt=len(SPECIAL_TOKENS))
+    max_size: int = Field(gt=len(SPECIAL_TOKENS), lt=2**31)
 
 
 class ModelParams(Section):
     """The size of the Transformer."""
 
-    d_model: int = Field(gt=0)
-    num_heads: int = Field(gt=0)
-    num_layers: int = Field(gt=0)
-    d_ff: int = Field(gt=0)
+    d_model: int = Size
+    num_heads: int = Size
+    num_layers: int = Size
+    d_ff: int = Size
     dropout: float = Field(ge=0, lt=1)
-    max_len: int = Field(gt=0)
+    max_len: int = Size
     truncation: Truncation
 
     @model_validator(mode="after")
@@ -86,8 +88,8 @@ class TrainParams(Section):
     """How the weights are fitted."""
 
     seed: int = Field(ge=0, lt=2**31)
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
+    epochs: int = Size
+    batch_size: int = Size
     optimizer: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
@@ -95,15 +97,15 @@ class TrainParams(Section):
     warmup_fraction: float = Field(ge=0, lt=1)
     clip_norm: float = Field(gt=0)
     word_dropout: float = Field(ge=0, lt=1)
-    patience: int = Field(gt=0)
+    patience: int = Size
     precision: Literal["auto", "fp32", "bf16"]
 
 
 class EvaluateParams(Section):
     """How finely the predictions are judged."""
 
-    calibration_bins: int = Field(gt=0)
-    length_bins: int = Field(gt=0)
+    calibration_bins: int = Size
+    length_bins: int = Size
 
 
 class ReportParams(Section):
@@ -133,7 +135,12 @@ class Runtime(BaseModel):
         checkpoint_seconds: what a killed training may lose.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        alias_generator=lambda field: f"SENTIFORMER_{field.upper()}",
+    )
 
     threads: int = Field(default_factory=available_cores, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -150,7 +157,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is no valid YAML: {reason}") from None
     if not isinstance(values, dict):
@@ -164,9 +171,9 @@ def load_runtime() -> Runtime:
     Raises:
         UserError: a value is out of range.
     """
-    names = {f"SENTIFORMER_{field.upper()}": field for field in Runtime.model_fields}
-    values = {field: os.environ[name] for name, field in names.items() if os.environ.get(name)}
-    return parse(Runtime, values, where="environment, SENTIFORMER_")
+    names = [str(field.alias) for field in Runtime.model_fields.values()]
+    values = {name: os.environ[name] for name in names if os.environ.get(name)}
+    return parse(Runtime, values, where="environment")
 
 
 def parse(kind: type[Parsed], values: Any, *, where: str) -> Parsed:
@@ -184,7 +191,7 @@ def parse(kind: type[Parsed], values: Any, *, where: str) -> Parsed:
 
 def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
     """One problem in words: the key, what it holds, what it should hold."""
-    *parents, key = [str(part) for part in item["loc"]] or [""]
+    *parents, key = [str(part) for part in item["loc"]] or ["it"]
     name = ".".join([*parents, key])
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _known_keys(kind, parents), n=1)
@@ -192,9 +199,10 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
     if item["type"] == "missing":
         return f"{name} is missing; add it"
     if item["type"] == "value_error":
-        return f"{name}: {item['ctx']['error']}"
+        contradiction = str(item["ctx"]["error"])
+        return f"{name}: {contradiction}" if item["loc"] else contradiction
     fix = item["msg"][0].lower() + item["msg"][1:]
-    if isinstance(item["input"], str) and _is_number(item["input"]):
+    if item["type"] in ("int_type", "float_type") and _is_number(item["input"]):
         fix += " (YAML reads 1e-3 as text: write 1.0e-3 or 0.001, without quotes)"
     return f"{name} is {item['input']!r}: {fix}"
 
@@ -208,9 +216,8 @@ def _known_keys(kind: type[BaseModel], parents: list[str]) -> list[str]:
     return list(kind.model_fields)
 
 
-def _is_number(text: str) -> bool:
+def _is_number(value: Any) -> bool:
     try:
-        float(text)
+        return isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
         return False
-    return True

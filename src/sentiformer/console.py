@@ -13,6 +13,15 @@ from sentiformer.process import exit_with_parent
 
 Item = TypeVar("Item")
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "malloc of size",
+    "Storage size calculation overflowed",
+    "array is too big",
+    "terminated abruptly",  # a worker process, by the system
+)
 
 
 class UserError(Exception):
@@ -38,12 +47,13 @@ def one_line_errors() -> Iterator[None]:
     except UserError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:
-        sys.stderr.close()  # the reader, such as `head`, has what it wants
+        _give_up_output()  # the reader, such as `head`, has what it wants
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except Exception as error:
         if is_disk_full(error):
+            _give_up_output()
             place = getattr(error, "filename", None)
             at = f" at {place}" if place else ""
             sys.exit(f"error: the disk is full{at}; free some space and run the same command again")
@@ -67,14 +77,21 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error of Python's, Arrow's or safetensors' says that no space is left."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or "No space left on device" in str(error)
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
+    return full or any(os.strerror(code) in str(error) for code in DISK_FULL)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python's, NumPy's or torch's says that no memory is left."""
-    wordings = ("can't allocate memory", "out of memory", "malloc of size")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _give_up_output() -> None:
+    """Where standard output takes no more, keep Python from complaining of that when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Bar:

@@ -61,9 +61,10 @@ class Corpus:
             with pa.memory_map(str(path)) as source:
                 table = pa.ipc.open_file(source).read_all()
             table.validate(full=True)
+            table = table.cast(SCHEMA)
         except FileNotFoundError:
             raise missing(path, "tokenize") from None
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise corrupt(path, "tokenize", error) from None
         chunks = table["type_ids"].chunks
         self._values = [chunk.values.to_numpy() for chunk in chunks]

@@ -1,5 +1,7 @@
 """Judging a model on texts it has not seen: metrics, predictions, and the tables of the curves."""
 
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +29,17 @@ def evaluate(
         UserError: an input is missing or corrupt, or two of them do not belong together.
     """
     classifier = Classifier(model, runtime)
+    about = read_json(tokens / "corpus.json", made_by="tokenize")
+    types = _read_types(tokens / "types.txt", about["types"])
     corpus = Corpus(tokens / f"{SPLIT}.arrow")
-    texts = _read_texts(raw / f"{SPLIT}.parquet")
-    if len(texts) != len(corpus) or corpus.labels.max(initial=0) >= len(classifier.labels):
+    texts, actual = _read_texts(raw / f"{SPLIT}.parquet")
+    together = np.array_equal(actual, corpus.labels)
+    if not together or classifier.about.data["splits"] != about["splits"]:
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
+    _require_all(classifier.labels, corpus.labels, tokens / f"{SPLIT}.arrow")
     batches = Batcher(
         corpus,
-        classifier.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize")),
+        classifier.vocab.ids_of_types(types),
         batch_size=BATCH_TEXTS,
         max_len=classifier.params.max_len,
         truncation=classifier.params.truncation,
@@ -49,9 +55,7 @@ def evaluate(
     lineage = {
         "model_sha256": sha256(model / "model.safetensors"),
         "split": SPLIT,
-        "fingerprint": read_json(tokens / "corpus.json", made_by="tokenize")["splits"][SPLIT][
-            "fingerprint"
-        ],
+        "fingerprint": about["splits"][SPLIT]["fingerprint"],
     }
     write_json(folder / "lineage.json", lineage)
     return metrics
@@ -158,7 +162,8 @@ def length_table(right: np.ndarray, lengths: np.ndarray, bins: int) -> "pd.DataF
     """Accuracy in bins of equally many texts, from the shortest to the longest."""
     import pandas as pd
 
-    bin_of = pd.qcut(lengths, bins, labels=False, duplicates="drop")
+    edges = np.unique(np.quantile(lengths, np.arange(1, bins) / bins))
+    bin_of = np.searchsorted(edges, lengths)
     table = pd.DataFrame({"bin": bin_of, "length": lengths, "right": right})
     rows = table.groupby("bin").agg(
         shortest=("length", "min"),
@@ -218,15 +223,31 @@ def predictions_table(
     return table
 
 
-def _read_texts(path: Path) -> list[str]:
+def _read_texts(path: Path) -> tuple[list[str], np.ndarray]:
+    """The texts and labels of a split as it was downloaded."""
     import pandas as pd
 
     try:
-        return pd.read_parquet(path, columns=["text"])["text"].tolist()
+        table = pd.read_parquet(path, columns=["text", "label"])
+        return table["text"].tolist(), table["label"].to_numpy()
     except FileNotFoundError:
         raise missing(path, "download") from None
     except (OSError, ValueError) as error:
         raise corrupt(path, "download", error) from None
+
+
+def _read_types(path: Path, count: int) -> list[str]:
+    types = read_lines(path, made_by="tokenize")
+    if len(types) != count:
+        raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
+    return types
+
+
+def _require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
+    """Raise where a class has no text, for half of the metrics have no value then."""
+    absent = [name for number, name in enumerate(labels) if number not in actual]
+    if absent:
+        raise UserError(f"{path} has no text labelled {', '.join(absent)}; give {SPLIT} more texts")
 
 
 def compare(rebuilt: Path, expected: Path) -> str:
@@ -236,18 +257,26 @@ def compare(rebuilt: Path, expected: Path) -> str:
         UserError: a metric is further from the expected value than its tolerance.
     """
     metrics = read_json(rebuilt, made_by="evaluate")
-    stated = read_json(expected, made_by="evaluate")
-    distances = {
-        name: abs(metrics[name] - value) / stated["tolerance"][name]
-        for name, value in stated["metrics"].items()
-    }
-    far = [name for name, distance in distances.items() if distance > 1]
+    stated = _read_expected(expected)
+    found = {name: metrics.get(name, math.nan) for name in stated}
+    far = [
+        f"{name} is {found[name]}, expected {value} ± {tolerance}"
+        for name, (value, tolerance) in stated.items()
+        if not round(abs(found[name] - value), 9) <= tolerance  # a NaN is far from everything
+    ]
     if far:
-        found = "; ".join(
-            f"{name} is {metrics[name]}, expected {stated['metrics'][name]} "
-            f"± {stated['tolerance'][name]}"
-            for name in far
-        )
-        raise UserError(f"{rebuilt}: {found}")
-    found = ", ".join(f"{name} {metrics[name]:.4f}" for name in distances)
-    return f"verified: {found}, within the tolerance of {expected}"
+        raise UserError(f"{rebuilt}: {'; '.join(far)}")
+    near = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+    return f"verified: {near}, within the tolerance of {expected}"
+
+
+def _read_expected(path: Path) -> dict[str, tuple[float, float]]:
+    """The committed metrics by name: value and tolerance."""
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        return {n: (float(v), float(stated["tolerance"][n])) for n, v in stated["metrics"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} holds no expected metrics ({type(error).__name__}); it is committed, so "
+            f"`git checkout -- {path}` restores it"
+        ) from None

@@ -1,6 +1,7 @@
 """Pictures of tables, as SVG text whose bytes depend on the tables alone."""
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY, INK = "#2f5fd0", "#d9730d", "#c3c8d0", "#2b2f36"
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a label such as $5-$10 is no formula
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
     "font.size": 10,
@@ -70,11 +72,12 @@ def accuracy(history: "pd.DataFrame") -> str:
     """Validation accuracy by epoch, the best one marked."""
     figure, axes = _axes("epoch", "validation accuracy")
     axes.plot(history["epoch"], history["valid_accuracy"], color=ORANGE, marker="o")
-    best = history.loc[history["valid_accuracy"].idxmax()]
+    ranks = history.sort_values(["valid_accuracy", "valid_loss"], ascending=[False, True])
+    best = ranks.iloc[0]
     axes.annotate(
         f"best {best['valid_accuracy']:.2%}",
         (best["epoch"], best["valid_accuracy"]),
-        xytext=(0, -18),
+        xytext=(0, 10),
         textcoords="offset points",
         ha="center",
     )
@@ -153,6 +156,7 @@ def _svg(figure: "Figure", name: str) -> str:
     import matplotlib as mpl
 
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):  # ids that are stable, and unlike in one page
+    with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
+    # Each figure numbers its parts from 1; the name in front keeps them apart in one page.
+    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text.getvalue())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sentiformer.batching import Batch, Batcher, pad, sorted_buckets, truncate
-from sentiformer.config import ModelParams, Runtime, parse
+from sentiformer.config import ModelParams, Runtime, TokenizeParams, parse
+from sentiformer.corpus import read_lines
 from sentiformer.device import prepare_device
 from sentiformer.files import corrupt, missing, read_json
 from sentiformer.model import TransformerClassifier
@@ -35,6 +36,22 @@ class Prediction(BaseModel):
     probabilities: dict[str, float]
 
 
+class AboutParams(BaseModel):
+    """Those parameters of a training that using its model needs."""
+
+    model: ModelParams
+    tokenize: TokenizeParams
+
+
+class About(BaseModel):
+    """That part of `config.json` that using the model needs."""
+
+    labels: list[str]
+    vocab_size: int
+    params: AboutParams
+    data: dict[str, Any]
+
+
 class Classifier:
     """A trained model in fp32, whatever the precision it was trained in.
 
@@ -44,10 +61,10 @@ class Classifier:
 
     def __init__(self, folder: Path, runtime: Runtime) -> None:
         self.device = prepare_device(runtime).device
-        self.about = read_json(folder / "config.json", made_by="train")
-        self.labels: list[str] = self.about["labels"]
-        self.params = parse(ModelParams, self.about["params"]["model"], where=str(folder))
-        self.vocab = Vocab.load(folder / "vocab.txt")
+        config = folder / "config.json"
+        self.about = parse(About, read_json(config, made_by="train"), where=str(config))
+        self.labels, self.params = self.about.labels, self.about.params.model
+        self.vocab = _read_vocab(folder / "vocab.txt", self.about.vocab_size)
         model = TransformerClassifier(
             self.params, vocab_size=len(self.vocab), num_classes=len(self.labels)
         )
@@ -75,6 +92,13 @@ class Classifier:
         return result
 
 
+def _read_vocab(path: Path, size: int) -> Vocab:
+    vocab = Vocab(read_lines(path, made_by="train"), path)
+    if len(vocab) != size:
+        raise corrupt(path, "train", f"it holds {len(vocab)} words, the model knows {size}")
+    return vocab
+
+
 class Predictor:
     """A trained model with its tokenizer; the same text always gives the same answer."""
 
@@ -90,14 +114,14 @@ class Predictor:
             UserError: a file is missing or corrupt.
         """
         classifier = Classifier(folder, runtime)
-        return cls(classifier, Tokenizer(classifier.about["params"]["tokenize"]["language"]))
+        return cls(classifier, Tokenizer(classifier.about.params.tokenize.language))
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify raw texts; one without a known word gets what the model thinks of unknowns."""
         params, vocab = self.classifier.params, self.classifier.vocab
         encoded = [
             truncate(vocab.encode(tokens), params.max_len, params.truncation)
-            for tokens in self._tokenizer(texts)
+            for tokens in self._tokenizer(map(_whole_characters, texts))
         ]
         labels = self.classifier.labels
         result = np.empty((len(texts), len(labels)))
@@ -107,6 +131,11 @@ class Predictor:
             batch = Batch(token_ids, padding_mask, no_labels, rows)
             result[rows] = self.classifier.probabilities(batch)
         return [_prediction(labels, row) for row in result.tolist()]
+
+
+def _whole_characters(text: str) -> str:
+    """The text with `?` for halves of characters, which JSON can escape and spaCy refuses."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _prediction(labels: list[str], probabilities: list[float]) -> Prediction:

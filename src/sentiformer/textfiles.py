@@ -45,10 +45,12 @@ def read_texts(path: Path, column: str) -> Iterator[str]:
 def _read_csv(path: Path, column: str) -> Iterator[str]:
     csv.field_size_limit(FIELD_CHARACTERS)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        _require(column, list(rows.fieldnames or []), path)
+        rows = csv.DictReader(file, strict=True)
         try:
+            _require(column, list(rows.fieldnames or []), path)
             for row in rows:
+                if None in row:
+                    raise csv.Error("more cells than the header; a text with a comma needs quotes")
                 yield _text(row[column], path, rows.line_num)
         except csv.Error as error:
             raise UserError(f"{path}, line {rows.line_num}: {error}; mend the line") from None
@@ -61,10 +63,10 @@ def _read_jsonl(path: Path, column: str) -> Iterator[str]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number} is no JSON ({error}); mend it") from None
             if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number} is no JSON object; write {{'{column}': …}}")
+                raise UserError(f'{path}, line {number} is no JSON object; write {{"{column}": …}}')
             _require(column, list(row), path, number)
             yield _text(row[column], path, number)
 

@@ -63,15 +63,16 @@ class Store:
         """Open `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the project's root."""
         mlflow = _mlflow()
         root = project_root()
-        remote = os.environ.get("MLFLOW_TRACKING_URI")
-        mlflow.set_tracking_uri(remote or default_uri(root))
-        with nullcontext() if remote else _first_touch(root):
+        uri = tracking_uri()
+        mlflow.set_tracking_uri(uri)  # which sets MLFLOW_TRACKING_URI, too
+        ours = uri == default_uri(root)
+        with _first_touch(root) if ours else nullcontext():
             client = mlflow.MlflowClient()
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", NAME)
             experiment = client.get_experiment_by_name(name)
             if experiment is not None:
                 return cls(client, experiment.experiment_id)
-            location = None if remote else (root / "mlartifacts").as_uri()
+            location = (root / "mlartifacts").as_uri() if ours else None
             return cls(client, client.create_experiment(name, artifact_location=location))
 
     def find(self, tag: str, value: str) -> "Run | None":
@@ -103,12 +104,12 @@ class Store:
         return run
 
     def log_missing(self, run_id: str, metrics: list["Metric"]) -> None:
-        """Log the points that the run lacks."""
-        known: set[tuple[str, int]] = set()
+        """Log the points that the run lacks, or has with another value."""
+        known: set[tuple[str, int, float]] = set()
         for key in {metric.key for metric in metrics}:
             points = self.client.get_metric_history(run_id, key)
-            known.update((key, point.step) for point in points)
-        self.log([m for m in metrics if (m.key, m.step) not in known], run_id)
+            known.update((key, point.step, point.value) for point in points)
+        self.log([m for m in metrics if (m.key, m.step, m.value) not in known], run_id)
 
     def log(self, metrics: list["Metric"], run_id: str) -> None:
         """Log points, as many in one call as MLflow takes."""
@@ -201,24 +202,29 @@ def sync(data: Path) -> bool:
     return False
 
 
-def download_model(uri: str) -> Path:
-    """Fetch the files of a model, such as `models:/sentiformer@champion`, and say where they lie.
+def download_model(uri: str, folder: Path) -> Path:
+    """Fetch a model, such as `models:/sentiformer@champion`, to `folder`; say where its files lie.
 
     Raises:
         UserError: there is no such model.
     """
     mlflow = _mlflow()
-    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root()))
+    mlflow.set_tracking_uri(tracking_uri())
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "model"
+        files = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+        return Path(files) / "artifacts" / "model"
     except Exception as error:  # whatever the store and its transport raise
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--model {uri} cannot be had from MLflow: {reason}") from None
+        raise UserError(f"--model {uri} cannot be had from MLflow: {_reason(error)}") from None
 
 
 def project_root() -> Path:
     """The project that a stage belongs to; of a DVC experiment's copy, the original."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def tracking_uri() -> str:
+    """Where MLflow's data is: `MLFLOW_TRACKING_URI`, or else the project's database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
 
 
 def default_uri(root: Path) -> str:
@@ -331,16 +337,11 @@ def _register(run_id: str, model: Path) -> None:
 
 def _crown(store: Store, number: str, validation: str, accuracy: float) -> None:
     """Move the alias when this version is better on the very validation texts of the champion."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        champion = store.client.get_model_version_by_alias(NAME, CHAMPION)
-    except MlflowException:  # there is none
+    if CHAMPION not in store.client.get_registered_model(NAME).aliases:
         store.client.set_registered_model_alias(NAME, CHAMPION, number)
         return
-    if champion.version == number or champion.tags.get("validation") != validation:
-        return
-    if accuracy > float(champion.tags["accuracy"]):
+    champion = store.client.get_model_version_by_alias(NAME, CHAMPION).tags
+    if champion.get("validation") == validation and accuracy > float(champion["accuracy"]):
         store.client.set_registered_model_alias(NAME, CHAMPION, number)
 
 
@@ -428,10 +429,14 @@ def _never_fails(meanwhile: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # whatever MLflow, its database and its transport raise
-        where = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         print(
-            f"MLflow at {where} fails ({reason}); {meanwhile}, `make track` logs this run later",
+            f"MLflow at {tracking_uri()} fails ({_reason(error)}); {meanwhile}, "
+            "`make track` logs this run later",
             file=sys.stderr,
             flush=True,
         )
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line of bearable length."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

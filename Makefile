@@ -1,0 +1,70 @@
+# The two commands are `make` and `make test`; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+NEED := import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python " \
+	+ sys.version.split()[0] + ", 3.11 or newer is needed; name one: make PYTHON=python3.12")
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+unexport PYTHONPATH PYTHONHOME
+
+# The stamp names its folder: an environment that was moved, or lost its Python, is made anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+.DEFAULT_GOAL := all
+.PHONY: all install test lint ui track verify lock help
+
+all: install ## set up, then rebuild whatever is out of date (the default)
+	$(BIN)/dvc repro
+	@echo "report: data/report/report.html; runs: make ui"
+
+install: $(STAMP) ## make .venv with every package at its pinned version
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c '$(NEED)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo $(CURDIR) > $@
+
+$(TEST_STAMP): $(STAMP) requirements-test.lock
+	$(PIP) -r requirements-test.lock
+	@touch $@
+
+lint: $(TEST_STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## set up, then lint, types and all tests
+	$(BIN)/pytest
+
+ui: install ## browse the runs on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+track: install ## bring MLflow to the state of the files in data/
+	$(BIN)/sentiformer track
+
+verify: install ## compare the rebuilt metrics with the committed ones
+	$(BIN)/sentiformer verify
+
+lock: ## pin the newest versions that pyproject.toml allows
+	@$(PYTHON) -c '$(NEED)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) --editable . 'setuptools>=77'
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
+		| sed 's/+.*//' > requirements.lock
+	$(PIP) --editable '.[test]'
+	echo '-r requirements.lock' > requirements-test.lock
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
+		| sed 's/+.*//' | grep -vxFf requirements.lock >> requirements-test.lock
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile

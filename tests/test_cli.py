@@ -1,0 +1,243 @@
+"""The command line: texts from everywhere, output for people and programs, mistakes in a line."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pandas as pd
+import pytest
+from conftest import ROOT, RUNTIME
+
+from sentiformer import cli, tracking
+from sentiformer.inference import Predictor
+
+TEXTS = ["a great, moving film", "dull and boring", "0", ""]
+
+
+@pytest.fixture(autouse=True)
+def model(data, monkeypatch):
+    """Commands run where `data/model` is a model; returns its folder."""
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setenv("SENTIFORMER_THREADS", "1")
+    return data / "model"
+
+
+@pytest.fixture(scope="module")
+def expected(data):
+    return [
+        prediction.model_dump() for prediction in Predictor.load(data / "model", RUNTIME)(TEXTS)
+    ]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs a command with bytes as its standard input; returns its standard output's lines."""
+
+    def run_command(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        cli.main([str(argument) for argument in arguments])
+        return capsys.readouterr().out.splitlines()
+
+    return run_command
+
+
+@pytest.fixture
+def mistake(run, capsys):
+    """Runs a command that fails; returns the one line that it says."""
+
+    def run_command(*arguments, stdin=b""):
+        with pytest.raises(SystemExit) as stopped:
+            run(*arguments, stdin=stdin)
+        line = stopped.value.code
+        assert isinstance(line, str), "Python prints it and exits with 1"
+        assert line.startswith("error: ")
+        assert "\n" not in line
+        assert capsys.readouterr().err == ""
+        return line
+
+    return run_command
+
+
+def assert_predicted(lines, expected, texts=TEXTS):
+    """Each line is a JSON object with the text and what the model makes of it."""
+    rows = [json.loads(line) for line in lines]
+    assert [row.pop("text") for row in rows] == texts
+    for row, prediction in zip(rows, expected, strict=True):
+        assert row["label"] == prediction["label"]
+        assert row["probability"] == pytest.approx(prediction["probability"], abs=1e-5)
+        assert row["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-5)
+        assert set(row) == set(prediction)
+
+
+def test_texts_as_arguments_are_classified(run, expected):
+    assert_predicted(run("predict", "--json", *TEXTS), expected)
+
+
+def test_texts_as_lines_of_standard_input_are_classified(run, expected):
+    lines = "\n".join(TEXTS[:3]).encode() + b"\r\n\n"
+    assert_predicted(run("predict", "--json", stdin=lines), expected)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_texts_of_a_file_are_classified_from_the_column_that_is_named(
+    run, tmp_path, expected, kind
+):
+    path, table = tmp_path / f"reviews.{kind}", pd.DataFrame({"id": range(4), "review": TEXTS})
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    elif kind == "jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_parquet(path)
+    assert_predicted(run("predict", "--json", "--file", path, "--column", "review"), expected)
+
+
+def test_lines_of_a_text_file_are_classified(run, tmp_path, expected):
+    path = tmp_path / "reviews.txt"
+    path.write_text("\n".join(TEXTS) + "\n")
+    assert_predicted(run("predict", "--json", "--file", path), expected)
+
+
+def test_the_model_of_another_folder_is_used(run, model, expected):
+    lines = run("predict", "--json", "--model", model.resolve(), *TEXTS)
+    assert_predicted(lines, expected)
+
+
+def test_more_texts_than_a_chunk_keep_their_order(run, tmp_path):
+    path = tmp_path / "many.txt"
+    texts = [f"great {number}" for number in range(cli.CHUNK_TEXTS * 2 + 3)]
+    path.write_text("\n".join(texts))
+    lines = run("predict", "--json", "--file", path)
+    assert [json.loads(line)["text"] for line in lines] == texts
+
+
+def test_people_get_label_probability_and_the_beginning_of_the_text_in_columns(run, expected):
+    short, long = run("predict", TEXTS[0], "word \n\t" * 100)
+    label, probability, text = short.split(maxsplit=2)
+    assert label == expected[0]["label"]
+    assert probability == f"{expected[0]['probability']:.2%}"
+    assert text == TEXTS[0]
+    assert long.endswith("word word…")
+    assert long.index("word") == short.index(TEXTS[0])
+    assert len(long[long.index("word") :]) == cli.SHOWN_CHARACTERS
+
+
+def test_json_keeps_letters_and_stays_on_one_line(run):
+    (line,) = run("predict", "--json", "schön\n\U0001f600")
+    assert json.loads(line)["text"] == "schön\n\U0001f600"
+    assert "schön" in line
+
+
+def test_texts_and_a_file_are_one_too_many(mistake, tmp_path):
+    line = mistake("predict", "--file", tmp_path / "a.txt", "a text")
+    assert line == "error: give texts or --file, not both"
+
+
+@pytest.mark.parametrize("empty", [b"", None])
+def test_no_text_at_all_is_a_mistake(mistake, tmp_path, empty):
+    (tmp_path / "empty.txt").write_bytes(b"")
+    arguments = ["--file", tmp_path / "empty.txt"] if empty is None else []
+    assert "there is no text to classify; give one" in mistake("predict", *arguments)
+
+
+def test_bytes_of_standard_input_that_are_no_text_are_named_with_their_line(mistake):
+    line = mistake("predict", stdin=b"a good line\nFran\xe7ois\n")
+    assert "standard input, line 2: byte 0xe7 is no UTF-8; convert it" in line
+
+
+@pytest.mark.parametrize("text", [os.fsdecode(b"Fran\xe7ois"), "half \ud83d", "\udfff"])
+def test_an_argument_that_is_no_text_is_named_with_its_number(mistake, text):
+    line = mistake("predict", "a good text", text)
+    assert "text 2 holds '\\ud" in line
+    assert "no whole character; write the text in UTF-8" in line
+
+
+def test_half_a_character_in_a_file_is_named(mistake, tmp_path):
+    path = tmp_path / "half.jsonl"
+    path.write_text('{"text": "a \\ud83d"}\n')
+    assert "text 1 holds '\\ud83d'" in mistake("predict", "--json", "--file", path)
+
+
+def test_the_file_is_named_that_cannot_be_read(mistake, tmp_path):
+    (tmp_path / "table.csv").write_text("review\nfine\n")
+    found = {name: mistake("predict", "--file", tmp_path / name) for name in ("none.txt", "a.doc")}
+    found["table.csv"] = mistake("predict", "--file", tmp_path / "table.csv")
+    for name, line in found.items():
+        assert str(tmp_path / name) in line
+    assert "no column 'text'; --column takes one of: review" in found["table.csv"]
+
+
+def test_a_model_that_is_not_there_is_one_line(mistake, tmp_path):
+    line = mistake("predict", "--model", tmp_path / "none", "a text")
+    assert f"{tmp_path}/none/config.json is missing; `dvc repro train` makes it" in line
+
+
+def test_a_setting_of_the_environment_that_makes_no_sense_is_named(mistake, monkeypatch):
+    monkeypatch.setenv("SENTIFORMER_THREADS", "many")
+    assert "SENTIFORMER_" in mistake("predict", "a text")
+
+
+def test_an_unknown_command_shows_how_to_use_it(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["predikt"])
+    assert "usage: sentiformer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("could", [True, False])
+def test_track_brings_mlflow_to_the_files_and_fails_where_it_could_not(monkeypatch, could):
+    folders = []
+
+    def sync(data):
+        folders.append(str(data))
+        return could
+
+    monkeypatch.setattr(tracking, "sync", sync)
+    if could:
+        cli.main(["track"])
+    else:
+        with pytest.raises(SystemExit, match="1"):
+            cli.main(["track"])
+    assert folders == ["data"]
+
+
+def test_verify_says_whether_the_metrics_are_those_expected(run, mistake, model, tmp_path):
+    metrics = json.loads((model.parent / "evaluation" / "metrics.json").read_text())
+    path = tmp_path / "expected.json"
+
+    def expect(accuracy):
+        stated = {"metrics": {"accuracy": accuracy}, "tolerance": {"accuracy": 0.01}}
+        path.write_text(json.dumps(stated))
+
+    expect(metrics["accuracy"] + 0.005)
+    (line,) = run("verify", "--expected", path)
+    assert line.startswith(f"verified: accuracy {metrics['accuracy']:.4f}")
+    expect(metrics["accuracy"] + 0.02)
+    assert f"accuracy is {metrics['accuracy']}, expected" in mistake("verify", "--expected", path)
+
+
+@pytest.mark.slow
+def test_answers_stream_while_the_input_goes_on_and_a_reader_may_leave(model):
+    script = "from sentiformer.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "predict", "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=model.parents[1],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""},
+    ) as process:
+        patience = threading.Timer(60, process.kill)
+        patience.start()
+        process.stdin.write(b"a great film\n" * cli.CHUNK_TEXTS)
+        process.stdin.flush()
+        for _ in range(cli.CHUNK_TEXTS):
+            assert json.loads(process.stdout.readline())["text"] == "a great film"
+        assert process.poll() is None, "it waits for more input"
+        process.stdout.close()
+        _, errors = process.communicate(b"more\n" * 1000)
+        patience.cancel()
+    assert errors == b""
+    assert process.returncode == 0

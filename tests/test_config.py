@@ -1,0 +1,303 @@
+"""Every rule of `params.yaml` and of the environment, and that each mistake is one clear line."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, tiny_params
+from pydantic import BaseModel
+
+from sentiformer.config import ModelParams, Params, Runtime, load_params, load_runtime, parse
+from sentiformer.console import UserError
+from sentiformer.process import available_cores
+
+COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: field.annotation for name, field in Params.model_fields.items()
+}
+KEYS = [(section, key) for section, kind in SECTIONS.items() for key in kind.model_fields]
+NO_SIZES = {"seed", "mistakes"}  # whole numbers that may be 0
+
+
+def keys_of(kind: type) -> list[tuple[str, str]]:
+    return [(s, k) for s, k in KEYS if SECTIONS[s].model_fields[k].annotation is kind]
+
+
+SIZES = [(section, key) for section, key in keys_of(int) if key not in NO_SIZES]
+
+
+@pytest.fixture
+def message(tmp_path):
+    """Gives the error text of a `params.yaml`."""
+
+    def read(content: str | bytes) -> str:
+        path = tmp_path / "params.yaml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(UserError) as caught:
+            load_params(path)
+        text = str(caught.value)
+        assert text.startswith(f"{path}"), "it names the file"
+        assert "\n" not in text, "it is one line"
+        return text
+
+    return read
+
+
+def changed(section: str, key: str, value: object) -> str:
+    values = yaml.safe_load(COMMITTED)
+    values[section][key] = value
+    return yaml.safe_dump(values)
+
+
+def test_the_committed_parameters_are_valid():
+    params = load_params(ROOT / "params.yaml")
+    assert params.model_dump() == yaml.safe_load(COMMITTED)
+
+
+def test_every_committed_key_has_a_comment_that_aligns_with_its_section():
+    lines = [line for line in COMMITTED.splitlines() if line.startswith("  ")]
+    assert len(lines) == len(KEYS)
+    for line in lines:
+        assert re.fullmatch(r"  \w+: \S+ +# \S.*", line), line
+
+
+def test_parameters_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        tiny_params().train.epochs = 3
+
+
+def test_an_unknown_key_gets_the_nearest_name(message):
+    text = message(COMMITTED.replace("d_model:", "d_modle:"))
+    assert "model.d_modle is not a known key; meant d_model?" in text
+    assert "model.d_model is missing; add it" in text
+    assert "modle is not a known key; meant model?" in message(COMMITTED + "modle: {}\n")
+
+
+def test_an_unknown_key_like_no_other_is_to_be_removed(message):
+    assert "xyzzy is not a known key; remove it" in message(COMMITTED + "xyzzy: 1\n")
+    text = message(changed("train", "xyzzy", 1))
+    assert "train.xyzzy is not a known key; remove it" in text
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_required(message, section):
+    values = yaml.safe_load(COMMITTED)
+    del values[section]
+    assert message(yaml.safe_dump(values)).endswith(f": {section} is missing; add it")
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_a_key_is_required(message, section, key):
+    values = yaml.safe_load(COMMITTED)
+    del values[section][key]
+    assert message(yaml.safe_dump(values)).endswith(f": {section}.{key} is missing; add it")
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}, True])
+def test_a_value_of_another_type_is_refused(message, section, key, value):
+    assert f"{section}.{key} is {value!r}: input should be" in message(changed(section, key, value))
+
+
+@pytest.mark.parametrize(("section", "key"), keys_of(int))
+@pytest.mark.parametrize("value", ["12", 1.0, 1.5, -1])
+def test_a_whole_number_is_neither_text_nor_fraction_nor_negative(message, section, key, value):
+    assert f"{section}.{key} is {value!r}: input should be" in message(changed(section, key, value))
+
+
+@pytest.mark.parametrize(("section", "key"), SIZES)
+@pytest.mark.parametrize("value", [0, 2**31, 10**30])
+def test_a_size_is_above_zero_and_no_nonsense(message, section, key, value):
+    text = message(changed(section, key, value))
+    assert f"{section}.{key} is {value}: input should be {'less' if value else 'greater'}" in text
+
+
+@pytest.mark.parametrize(("section", "key"), keys_of(float))
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -0.5])
+def test_a_number_is_finite_and_not_negative(message, section, key, value):
+    assert f"{section}.{key} is {value}: input should be" in message(changed(section, key, value))
+
+
+@pytest.mark.parametrize(("section", "key"), keys_of(float))
+def test_an_exponent_without_a_dot_gets_a_hint_for_yaml_reads_text(message, section, key):
+    text = message(re.sub(rf"(?<=  {key}: )\S+", "1e-3", COMMITTED))
+    assert f"{section}.{key} is '1e-3': input should be a valid number (YAML reads" in text
+    assert "write 1.0e-3" in text
+
+
+def test_only_a_number_written_as_text_gets_the_hint_on_yaml(message):
+    for section, key, value in [
+        ("tokenize", "language", "1"),
+        ("train", "optimizer", "1e-3"),
+        ("train", "epochs", "four"),
+        ("train", "learning_rate", "nan"),
+        ("train", "learning_rate", -1.0),
+    ]:
+        assert "YAML reads" not in message(changed(section, key, value))
+
+
+@pytest.mark.parametrize("key", ["validation_fraction", "test_fraction"])
+@pytest.mark.parametrize("value", [0, 0.0, 1, 1.0, 1.5])
+def test_a_held_out_share_is_between_nothing_and_everything(message, key, value):
+    assert f"download.{key} is {value}: input should be" in message(changed("download", key, value))
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (0.9, 0.3)])
+def test_held_out_shares_leave_something_to_train_on(message, validation, test):
+    values = yaml.safe_load(changed("download", "validation_fraction", validation))
+    values["download"]["test_fraction"] = test
+    text = message(yaml.safe_dump(values))
+    assert f"validation_fraction {validation} + test_fraction {test} leave nothing" in text
+    assert "below 1" in text
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("model", "dropout"), ("train", "word_dropout"), ("train", "warmup_fraction")],
+)
+def test_a_probability_may_be_zero_but_not_one(message, section, key):
+    assert parse(SECTIONS[section], yaml.safe_load(changed(section, key, 0))[section], where="")
+    assert f"{section}.{key} is 1.0: input should be less than 1" in message(
+        changed(section, key, 1.0)
+    )
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "clip_norm"])
+def test_a_step_of_no_length_is_refused(message, key):
+    assert f"train.{key} is 0.0: input should be greater" in message(changed("train", key, 0.0))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_a_vocabulary_holds_more_than_the_specials(message, size):
+    text = message(changed("build_vocab", "max_size", size))
+    assert f"build_vocab.max_size is {size}: input should be greater than 2" in text
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "first"),
+    [
+        ("download", "source", "bundled"),
+        ("model", "truncation", "head"),
+        ("train", "optimizer", "adam"),
+        ("train", "schedule", "constant"),
+        ("train", "precision", "auto"),
+    ],
+)
+def test_an_unknown_choice_is_refused_and_the_choices_are_named(message, section, key, first):
+    text = message(changed(section, key, "sgdw"))
+    assert f"{section}.{key} is 'sgdw': input should be '{first}'" in text
+
+
+def test_an_empty_language_is_refused(message):
+    assert "tokenize.language is '': string should have" in message(
+        changed("tokenize", "language", "")
+    )
+
+
+def test_heads_must_divide_the_model(message):
+    text = message(changed("model", "num_heads", 3))
+    assert text.endswith(
+        "model: d_model 128 is not divisible by num_heads 3; change one of the two"
+    )
+
+
+def test_the_model_must_have_an_even_width():
+    values = tiny_params().model.model_dump() | {"d_model": 15, "num_heads": 3}
+    with pytest.raises(UserError, match=r"^model: d_model 15 is odd; .*choose an even number"):
+        parse(ModelParams, values, where="model")
+
+
+def test_a_whole_that_is_no_mapping_is_refused():
+    with pytest.raises(UserError, match=r"^config.json: it is \[1\]: input should be a valid dict"):
+        parse(ModelParams, [1], where="config.json")
+
+
+def test_a_section_that_is_no_mapping_is_refused(message):
+    values = yaml.safe_load(COMMITTED) | {"train": 3, "model": None}
+    text = message(yaml.safe_dump(values))
+    assert "train is 3: input should be a valid dictionary" in text
+    assert "model is None: input should be a valid dictionary" in text
+
+
+def test_all_problems_are_reported_at_once(message):
+    values = yaml.safe_load(COMMITTED)
+    values["train"] |= {"epochs": 0, "optimiser": "adam"}
+    values["model"]["num_heads"] = 3
+    del values["report"]
+    text = message(yaml.safe_dump(values))
+    for problem in ("train.epochs is 0", "train.optimiser", "num_heads 3", "report is missing"):
+        assert problem in text
+    assert text.count("; ") >= 3
+
+
+def test_a_missing_file_says_where_to_run():
+    with pytest.raises(UserError, match=r"^nowhere/params.yaml is missing; run from the project's"):
+        load_params(Path("nowhere/params.yaml"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["train: [1", "a:\tb\n", "a: !!python/object:os.system x", "a: 2020-13-45", b"\xff: 1\n"],
+)
+def test_what_is_no_yaml_is_refused(message, content):
+    assert "is no valid YAML: " in message(content)
+
+
+@pytest.mark.parametrize(("content", "held"), [("", "None"), ("- 1", r"[1]"), ("text", "'text'")])
+def test_yaml_without_sections_is_refused(message, content, held):
+    assert message(content).endswith(f"must hold sections such as `model:`, it holds {held}")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED, encoding="utf-8-sig")
+    assert load_params(path) == load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets `SENTIFORMER_*` variables, and only those that it is given."""
+
+    def put(**values: str) -> None:
+        for field in Runtime.model_fields:
+            monkeypatch.delenv(f"SENTIFORMER_{field.upper()}", raising=False)
+        for name, value in values.items():
+            monkeypatch.setenv(f"SENTIFORMER_{name}", value)
+
+    return put
+
+
+def test_an_empty_environment_gives_all_cores_and_any_device(environment):
+    expected = Runtime(threads=available_cores(), device="auto", checkpoint_seconds=15)
+    environment()
+    assert load_runtime() == expected
+    environment(THREADS="", DEVICE="", CHECKPOINT_SECONDS="")
+    assert load_runtime() == expected
+
+
+def test_the_environment_decides(environment):
+    environment(THREADS="3", DEVICE="cpu", CHECKPOINT_SECONDS="0.5")
+    assert load_runtime() == Runtime(threads=3, device="cpu", checkpoint_seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fix"),
+    [
+        ("THREADS", "many", "input should be a valid integer"),
+        ("THREADS", "0", "input should be greater than 0"),
+        ("THREADS", "-1", "input should be greater than 0"),
+        ("THREADS", "1.5", "input should be a valid integer"),
+        ("DEVICE", "tpu", "input should be 'auto', 'cpu' or 'cuda'"),
+        ("CHECKPOINT_SECONDS", "-1", "input should be greater than or equal to 0"),
+        ("CHECKPOINT_SECONDS", "nan", "input should be greater than or equal to 0"),
+        ("CHECKPOINT_SECONDS", "soon", "input should be a valid number"),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fix):
+    environment(**{variable: value})
+    with pytest.raises(UserError) as caught:
+        load_runtime()
+    assert str(caught.value).startswith(f"environment: SENTIFORMER_{variable} is {value!r}: {fix}")
+    assert "YAML" not in str(caught.value)

@@ -1,0 +1,244 @@
+"""What a person sees: one line for each mistake, a traceback for each defect, and progress."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from conftest import ROOT
+
+from sentiformer import console
+from sentiformer.console import (
+    Bar,
+    UserError,
+    is_disk_full,
+    is_out_of_memory,
+    one_line_errors,
+    progress,
+    say,
+    stage,
+)
+from sentiformer.corpus import Block, write_corpus
+from sentiformer.files import write_json
+
+FULL_DISK = "error: the disk is full"
+OUT_OF_MEMORY = "error: out of memory; lower the sizes in model, max_len or train.batch_size"
+needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")  # noqa: PTH110
+
+
+def exit_of(error: BaseException) -> object:
+    """What Python would print, or the code it would exit with, after this error."""
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise error
+    return caught.value.code
+
+
+def run(code: str, **options) -> subprocess.CompletedProcess[str]:
+    """Runs code that can import the library, its output buffered as on any machine."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        text=True,
+        timeout=20,
+        **options,
+    )
+
+
+def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
+    done = run(
+        """
+        from sentiformer.console import UserError, one_line_errors
+        with one_line_errors():
+            raise UserError("epochs is 0; raise it")
+        """,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: epochs is 0; raise it\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("a"), OSError(errno.EACCES, "no"), RuntimeError("b"), FileNotFoundError("c")],
+)
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)) as caught, one_line_errors():
+        raise error
+    assert caught.value is error
+
+
+def test_an_exit_passes_through():
+    assert exit_of(SystemExit(3)) == 3
+
+
+def test_an_interruption_is_one_word():
+    assert exit_of(KeyboardInterrupt()) == "interrupted"
+
+
+@pytest.mark.parametrize("output", ["say", "print"])
+def test_a_reader_that_has_enough_ends_the_program_silently(output):
+    code = f"""
+        from sentiformer.console import one_line_errors, say
+        with one_line_errors():
+            for number in range(100_000):
+                {output}(str(number))
+    """
+    read, write = os.pipe()
+    os.close(read)
+    done = run(code, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_that_names_the_file(code):
+    assert exit_of(OSError(code, os.strerror(code), "data/x")).startswith(f"{FULL_DISK} at data/x;")
+    assert exit_of(OSError(code, os.strerror(code))).startswith(f"{FULL_DISK}; free some space")
+    assert is_disk_full(RuntimeError(f"I/O error: {os.strerror(code)} (os error {code})"))
+
+
+def test_another_error_of_a_file_is_no_full_disk():
+    assert not is_disk_full(OSError(errno.EACCES, "Permission denied"))
+    assert not is_disk_full(ValueError("full"))
+
+
+WRITERS = {
+    "text": lambda path: path.write_text("x"),
+    "bytes": lambda path: path.write_bytes(b"x" * 100_000),
+    "json": lambda path: write_json(path, {}),
+    "arrow": lambda path: write_corpus(path, [Block(np.arange(9), np.array([9]), np.array([1]))]),
+    "parquet": lambda path: pd.DataFrame({"a": [1]}).to_parquet(path),
+    "csv": lambda path: pd.DataFrame({"a": [1]}).to_csv(path),
+}
+
+
+@needs_dev_full
+@pytest.mark.parametrize("writer", WRITERS)
+def test_each_writer_of_files_reports_a_full_disk(tmp_path, writer):
+    path = tmp_path / "full"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        WRITERS[writer](path)
+    assert is_disk_full(caught.value)
+    assert exit_of(caught.value).startswith(FULL_DISK)
+
+
+@needs_dev_full
+def test_a_full_disk_under_standard_output_is_one_line():
+    code = """
+        from sentiformer.console import one_line_errors, say
+        with one_line_errors():
+            say("result")
+    """
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = run(code, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.startswith(FULL_DISK)
+    assert len(done.stderr.splitlines()) == 1
+
+
+ABSURD = {
+    "bytes": lambda: bytearray(2**62),
+    "numpy": lambda: np.empty(2**50),
+    "numpy beyond": lambda: np.empty((2**40, 2**40)),
+    "torch": lambda: torch.empty(2**50),
+    "torch beyond": lambda: torch.nn.Linear(2**31, 2**31),
+    "arrow": lambda: pa.allocate_buffer(2**50),
+}
+
+
+@pytest.mark.parametrize("size", ABSURD)
+def test_a_size_that_no_memory_holds_is_one_line(size):
+    with pytest.raises((MemoryError, RuntimeError, ValueError)) as caught:
+        ABSURD[size]()
+    assert is_out_of_memory(caught.value)
+    assert exit_of(caught.value) == OUT_OF_MEMORY
+
+
+def test_a_gpu_without_memory_is_one_line():
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    assert exit_of(error) == OUT_OF_MEMORY
+
+
+def test_another_error_is_no_lack_of_memory():
+    assert not is_out_of_memory(RuntimeError("shapes (2, 3) and (4, 5) do not match"))
+
+
+def test_a_stage_turns_mistakes_to_a_line_and_keeps_its_name(monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    @stage
+    def main() -> None:
+        raise UserError("wrong")
+
+    assert main.__name__ == "main"
+    with pytest.raises(SystemExit, match="error: wrong"):
+        main()
+
+
+def test_a_stage_ends_with_dvc_and_only_with_dvc(monkeypatch):
+    called = []
+    monkeypatch.setattr(console, "exit_with_parent", lambda: called.append("watch"))
+    main = stage(lambda: called.append("main"))
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    main()
+    assert called == ["main"]
+    monkeypatch.setenv("DVC_STAGE", "train")
+    main()
+    assert called == ["main", "watch", "main"]
+
+
+def test_say_prints_a_line(capsys):
+    say("done → data/model")
+    assert capsys.readouterr() == ("done → data/model\n", "")
+
+
+def test_progress_is_plain_lines_where_nobody_watches(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LOG_SECONDS", -1)
+    with Bar("train", total=2000, done=500) as bar:
+        bar.advance(500)
+        bar.advance(1000, "loss 0.5")
+    assert capsys.readouterr().out == "train: 1,000 of 2,000\ntrain: 2,000 of 2,000, loss 0.5\n"
+
+
+def test_progress_is_silent_between_its_lines(capsys, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with Bar("train", total=100) as bar:
+        for _ in range(100):
+            now += 1
+            bar.advance(1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"train: {done} of 100" for done in range(11, 100, 11)]
+
+
+def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(console, "LOG_SECONDS", -1)
+    with Bar("train", total=2000, done=500) as bar:
+        assert "train:  25%" in terminal.getvalue()
+        bar.advance(1500, "loss 0.5")
+    assert capsys.readouterr().out == "", "no plain lines beside the bar"
+
+
+def test_progress_yields_the_items_as_they_come(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LOG_SECONDS", -1)
+    items = iter("abc")
+    shown = progress(items, total=3, what="read")
+    assert next(shown) == "a"
+    assert capsys.readouterr().out == "", "the first is not done yet"
+    assert next(items) == "b", "it reads no item ahead"
+    assert list(shown) == ["c"]
+    assert capsys.readouterr().out == "read: 1 of 3\nread: 2 of 3\n"

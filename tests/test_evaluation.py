@@ -1,0 +1,380 @@
+"""Metrics by hand, tables that leave no text out, and inputs that do not fit."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import RUNTIME, tiny_params
+
+from sentiformer.config import EvaluateParams
+from sentiformer.console import UserError
+from sentiformer.evaluation import (
+    calibration_table,
+    class_scores,
+    compare,
+    curve_tables,
+    evaluate,
+    expected_calibration_error,
+    judge,
+    length_table,
+    predictions_table,
+    scores,
+)
+from sentiformer.tokenizer import tokenize
+
+PARAMS = EvaluateParams(calibration_bins=5, length_bins=3)
+POSITIVE = np.array([0.9, 0.6, 0.4, 0.2, 0.7])
+TWO = np.stack([1 - POSITIVE, POSITIVE], axis=1)
+ACTUAL_TWO = np.array([1, 0, 1, 0, 1])  # predicted: 1, 1, 0, 0, 1
+THREE = np.array(
+    [
+        [0.7, 0.2, 0.1],
+        [0.1, 0.6, 0.3],
+        [0.2, 0.3, 0.5],
+        [0.5, 0.4, 0.1],
+        [0.1, 0.2, 0.7],
+        [0.3, 0.5, 0.2],
+    ]
+)
+ACTUAL_THREE = np.array([0, 1, 2, 1, 2, 0])  # predicted: 0, 1, 2, 0, 2, 1
+INPUTS = [
+    "model/model.safetensors",
+    "model/config.json",
+    "model/vocab.txt",
+    "tokens/corpus.json",
+    "tokens/test.arrow",
+    "tokens/types.txt",
+    "raw/test.parquet",
+]
+DAMAGES = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "random": lambda path: path.write_bytes(np.random.default_rng(3).bytes(path.stat().st_size)),
+}
+
+
+def many_texts(classes, texts=1000, seed=0):
+    """Probabilities that are somewhat right, and the true classes."""
+    rng = np.random.default_rng(seed)
+    actual = rng.integers(0, classes, texts)
+    logits = rng.normal(size=(texts, classes)) + 1.5 * np.eye(classes)[actual]
+    odds = np.exp(logits)
+    return odds / odds.sum(axis=1, keepdims=True), actual
+
+
+def chance_that_a_text_of_the_class_scores_higher(score, is_class):
+    """The area under the ROC curve, from its meaning."""
+    gaps = score[is_class][:, None] - score[~is_class][None, :]
+    return ((gaps > 0) + 0.5 * (gaps == 0)).mean()
+
+
+def judge_folder(data, folder):
+    folder.mkdir(exist_ok=True)
+    inputs = {name: data / name for name in ("model", "tokens", "raw")}
+    return evaluate(tiny_params().evaluate, RUNTIME, **inputs, folder=folder)
+
+
+def change_json(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture
+def copy(data, tmp_path):
+    return shutil.copytree(data, tmp_path / "data")
+
+
+def test_scores_of_two_classes_are_those_computed_by_hand():
+    assert scores(TWO, ACTUAL_TWO) == {
+        "accuracy": 0.6,
+        "balanced_accuracy": round((1 / 2 + 2 / 3) / 2, 6),
+        "f1": round(2 * 2 / (2 * 2 + 1 + 1), 6),
+        "roc_auc": round(5 / 6, 6),
+        "log_loss": round(-sum(map(math.log, (0.9, 0.4, 0.4, 0.8, 0.7))) / 5, 6),
+    }
+
+
+def test_scores_of_three_classes_are_macro_averages_computed_by_hand():
+    assert scores(THREE, ACTUAL_THREE) == {
+        "accuracy": round(4 / 6, 6),
+        "balanced_accuracy": round((0.5 + 0.5 + 1) / 3, 6),
+        "f1": round((0.5 + 0.5 + 1) / 3, 6),
+        "roc_auc": round((7 / 8 + 7 / 8 + 1) / 3, 6),
+        "log_loss": round(-sum(map(math.log, (0.7, 0.6, 0.5, 0.4, 0.7, 0.3))) / 6, 6),
+    }
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_roc_auc_is_the_chance_to_rank_two_texts_rightly(classes):
+    probabilities, actual = many_texts(classes)
+    chances = [
+        chance_that_a_text_of_the_class_scores_higher(probabilities[:, number], actual == number)
+        for number in range(classes)
+    ]
+    assert scores(probabilities, actual)["roc_auc"] == pytest.approx(np.mean(chances), abs=1e-6)
+
+
+def test_a_perfect_model_has_perfect_scores():
+    perfect = np.eye(3)[ACTUAL_THREE]
+    found = scores(perfect, ACTUAL_THREE)
+    assert found.pop("log_loss") == pytest.approx(0, abs=1e-6)
+    assert set(found.values()) == {1.0}
+
+
+def test_class_scores_are_those_computed_by_hand():
+    found = class_scores(TWO.argmax(axis=1), ACTUAL_TWO, ["bad", "good"])
+    assert found == {
+        "bad": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "texts": 2},
+        "good": {"precision": 0.666667, "recall": 0.666667, "f1": 0.666667, "texts": 3},
+    }
+
+
+def test_a_class_that_is_never_predicted_has_zero_precision_and_no_warning():
+    found = class_scores(np.array([0, 0, 1]), np.array([0, 2, 1]), ["a", "b", "c"])
+    assert found["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "texts": 1}
+
+
+def test_calibration_bins_and_their_error_are_those_computed_by_hand():
+    confidence = np.array([0.55, 0.65, 0.90, 0.95, 1.0])
+    right = np.array([True, False, True, True, False])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    table = calibration_table(probabilities, np.where(right, 0, 1), bins=5)
+    assert table.to_dict("list") == {
+        "texts": [1, 1, 3],
+        "confidence": [0.55, 0.65, 0.95],
+        "accuracy": [1.0, 0.0, 0.666667],
+    }
+    by_hand = (1 * 0.45 + 1 * 0.65 + 3 * (0.95 - 2 / 3)) / 5
+    assert expected_calibration_error(table) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_each_calibration_bin_holds_the_texts_between_its_edges():
+    probabilities, actual = many_texts(3)
+    table, confidence = calibration_table(probabilities, actual, 15), probabilities.max(axis=1)
+    counts, _ = np.histogram(confidence, bins=15, range=(0, 1))
+    assert table["texts"].tolist() == counts[counts > 0].tolist()
+    assert table["texts"].sum() == len(actual)
+
+
+def test_a_model_that_is_as_sure_as_it_is_right_has_no_calibration_error():
+    sure = np.tile([0.75, 0.25], (4, 1))
+    table = calibration_table(sure, np.array([0, 0, 0, 1]), bins=10)
+    assert expected_calibration_error(table) == pytest.approx(0)
+
+
+def test_length_bins_hold_equally_many_texts_from_the_shortest_to_the_longest():
+    lengths = np.array([10, 9, 8, 7, 6, 5, 4, 3, 2, 1])
+    right = np.array([True, True, True, False, False, False, True, False, True, True])
+    assert length_table(right, lengths, 5).to_dict("list") == {
+        "tokens": ["1-2", "3-4", "5-6", "7-8", "9-10"],
+        "texts": [2, 2, 2, 2, 2],
+        "accuracy": [1.0, 0.5, 0.0, 0.5, 1.0],
+    }
+
+
+@pytest.mark.parametrize("bins", [1, 2, 5, 50])
+@pytest.mark.parametrize("longest", [1, 2, 7, 900])
+def test_length_bins_hold_every_text_once_however_many_are_of_one_length(bins, longest):
+    rng = np.random.default_rng(longest)
+    lengths, right = rng.integers(1, longest + 1, 200), rng.random(200) < 0.7
+    table = length_table(right, lengths, bins)
+    edges = [int(edge) for name in table["tokens"] for edge in name.split("-")]
+    assert table["texts"].sum() == 200
+    assert (table["texts"] * table["accuracy"]).sum() == pytest.approx(right.sum(), abs=1e-3)
+    assert len(table) <= bins
+    assert edges == sorted(edges)
+    assert len(set(table["tokens"])) == len(table), "no two bins have one name"
+
+
+def test_the_roc_table_runs_from_nothing_to_all_and_its_area_is_roc_auc():
+    probabilities, actual = many_texts(2)
+    roc = curve_tables(probabilities, actual, ["bad", "good"])["roc"]
+    assert set(roc["class"]) == {"good"}
+    assert roc[["fpr", "tpr"]].iloc[[0, -1]].to_numpy().tolist() == [[0, 0], [1, 1]]
+    assert roc["fpr"].is_monotonic_increasing
+    assert roc["tpr"].is_monotonic_increasing
+    area = np.trapezoid(roc["tpr"], roc["fpr"])
+    assert area == pytest.approx(scores(probabilities, actual)["roc_auc"], abs=1e-5)
+
+
+def test_each_point_of_precision_and_recall_is_that_of_some_threshold():
+    probabilities, actual = many_texts(2, texts=60)
+    table = curve_tables(probabilities, actual, ["bad", "good"])["precision_recall"]
+    possible = {(0.0, 1.0)}
+    for threshold in probabilities[:, 1]:
+        said, is_good = probabilities[:, 1] >= threshold, actual == 1
+        hits = (said & is_good).sum()
+        possible.add((round(hits / is_good.sum(), 6), round(hits / said.sum(), 6)))
+    points = set(zip(table["recall"], table["precision"], strict=True))
+    assert points <= possible
+    assert {recall for recall, _ in points} == {recall for recall, _ in possible}
+
+
+def test_three_classes_have_a_curve_each():
+    probabilities, actual = many_texts(3, texts=100)
+    for name, table in curve_tables(probabilities, actual, ["a", "b", "c"]).items():
+        assert table["class"].unique().tolist() == ["a", "b", "c"], name
+        assert not table.isna().any().any()
+
+
+def test_the_predictions_table_has_a_row_a_text():
+    table = predictions_table(TWO, ACTUAL_TWO, np.arange(5), list("abcde"), ["bad", "good"])
+    assert table["text"].tolist() == list("abcde")
+    assert table["tokens"].tolist() == [0, 1, 2, 3, 4]
+    assert table["actual"].tolist() == ["good", "bad", "good", "bad", "good"]
+    assert table["predicted"].tolist() == ["good", "good", "bad", "bad", "good"]
+    assert table["probability_bad"].tolist() == TWO[:, 0].tolist()
+    assert table["probability_good"].tolist() == TWO[:, 1].tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_metrics_and_confusion_of_one_judgement_agree(classes):
+    probabilities, actual = many_texts(classes)
+    labels = ["a", "b", "c"][:classes]
+    metrics, tables = judge(probabilities, actual, np.arange(len(actual)), labels, PARAMS)
+    confusion = tables["confusion"]
+    assert (confusion["actual"] == confusion["predicted"]).mean() == metrics["accuracy"]
+    assert confusion["actual"].map(labels.index).tolist() == actual.tolist()
+    recalls = [metrics["by_class"][label]["recall"] for label in labels]
+    assert np.mean(recalls) == pytest.approx(metrics["balanced_accuracy"], abs=1e-5)
+    lengths = metrics["by_length"].values()
+    assert sum(of["texts"] for of in lengths) == len(actual)
+    right = sum(of["texts"] * of["accuracy"] for of in lengths)
+    assert right / len(actual) == pytest.approx(metrics["accuracy"], abs=1e-5)
+
+
+def test_written_metrics_are_those_returned_and_plain_json(copy, tmp_path):
+    metrics = judge_folder(copy, tmp_path / "evaluation")
+    text = (tmp_path / "evaluation" / "metrics.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == metrics, "JSON knows no NaN"
+
+
+def test_judging_twice_writes_the_same_files(data, tmp_path):
+    judge_folder(data, tmp_path / "again")
+    names = sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert names == sorted(path.name for path in (data / "evaluation").iterdir())
+    for name in names:
+        written = (tmp_path / "again" / name).read_bytes()
+        assert written == (data / "evaluation" / name).read_bytes(), name
+
+
+def test_written_predictions_are_those_that_the_metrics_judge(data):
+    table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    metrics = json.loads((data / "evaluation" / "metrics.json").read_text())
+    raw = pd.read_parquet(data / "raw" / "test.parquet")
+    assert table["text"].tolist() == raw["text"].tolist()
+    assert (table["actual"] == "positive").astype(int).tolist() == raw["label"].tolist()
+    assert (table["actual"] == table["predicted"]).mean() == pytest.approx(metrics["accuracy"])
+    sums = table["probability_negative"] + table["probability_positive"]
+    assert sums.to_numpy() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_missing_or_corrupt_input_is_one_line_that_names_it(copy, tmp_path, name, damage):
+    DAMAGES[damage](copy / name)
+    word = "missing" if damage == "missing" else "corrupt"
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro") as error:
+        judge_folder(copy, tmp_path / "evaluation")
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_of_types_that_ends_early_is_corrupt(copy, tmp_path):
+    path = copy / "tokens" / "types.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"types\.txt is corrupt \(it holds \d+ types, corpus.json"):
+        judge_folder(copy, tmp_path / "evaluation")
+
+
+def test_a_config_without_a_part_names_the_part(copy, tmp_path):
+    change_json(copy / "model" / "config.json", lambda about: about["params"].pop("model"))
+    with pytest.raises(UserError, match=r"config\.json: params\.model is missing"):
+        judge_folder(copy, tmp_path / "evaluation")
+
+
+def test_raw_texts_of_another_number_do_not_belong(copy, tmp_path):
+    path = copy / "raw" / "test.parquet"
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    with pytest.raises(UserError, match="do not belong together; run `dvc repro`"):
+        judge_folder(copy, tmp_path / "evaluation")
+
+
+def test_raw_texts_of_another_split_do_not_belong(copy, tmp_path):
+    shutil.copy(copy / "raw" / "validation.parquet", copy / "raw" / "test.parquet")
+    with pytest.raises(UserError, match="do not belong together"):
+        judge_folder(copy, tmp_path / "evaluation")
+
+
+def test_a_model_of_other_splits_does_not_belong_because_it_may_have_seen_these_texts(
+    copy, tmp_path
+):
+    def other_texts(about):
+        about["data"]["splits"]["train"]["fingerprint"] = "another"
+
+    change_json(copy / "model" / "config.json", other_texts)
+    with pytest.raises(UserError, match="do not belong together"):
+        judge_folder(copy, tmp_path / "evaluation")
+
+
+def test_a_class_without_a_test_text_is_one_line(copy, tmp_path):
+    path = copy / "raw" / "test.parquet"
+    table = pd.read_parquet(path)
+    table[table["label"] == 0].to_parquet(path)
+    corpus = tokenize(tiny_params().tokenize, copy / "raw", copy / "tokens", workers=1)
+    change_json(
+        copy / "model" / "config.json", lambda about: about["data"].update(splits=corpus["splits"])
+    )
+    with pytest.raises(UserError, match=r"test\.arrow has no text labelled positive; give test"):
+        judge_folder(copy, tmp_path / "evaluation")
+
+
+@pytest.fixture
+def verified(tmp_path):
+    """Writes rebuilt and expected metrics and compares them."""
+
+    def run(rebuilt, value=0.88, tolerance=0.01):
+        stated = {"metrics": {"accuracy": value}, "tolerance": {"accuracy": tolerance}}
+        (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": rebuilt, "f1": 0.1}))
+        (tmp_path / "expected.json").write_text(json.dumps(stated))
+        return compare(tmp_path / "metrics.json", tmp_path / "expected.json")
+
+    return run
+
+
+@pytest.mark.parametrize("rebuilt", [0.88, 0.87, 0.89, 0.8701])
+def test_metrics_inside_the_tolerance_are_verified(verified, rebuilt):
+    assert verified(rebuilt).startswith(f"verified: accuracy {rebuilt:.4f}, within the tolerance")
+
+
+@pytest.mark.parametrize("rebuilt", [0.8699, 0.8901, 0.0, float("nan")])
+def test_a_metric_outside_the_tolerance_is_named_with_both_values(verified, rebuilt):
+    with pytest.raises(UserError, match=rf"accuracy is {rebuilt}, expected 0\.88 ± 0\.01"):
+        verified(rebuilt)
+
+
+def test_no_tolerance_asks_for_equal_metrics(verified):
+    assert verified(0.88, tolerance=0)
+    with pytest.raises(UserError, match="expected"):
+        verified(0.880001, tolerance=0)
+
+
+def test_a_metric_that_was_not_rebuilt_is_far_from_the_expected(tmp_path, verified):
+    verified(0.88)
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match=r"metrics\.json: accuracy is nan"):
+        compare(tmp_path / "metrics.json", tmp_path / "expected.json")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"metrics": {"accuracy": 1}}'])
+def test_expected_metrics_that_cannot_be_read_are_restored_from_git(tmp_path, verified, content):
+    verified(0.88)
+    (tmp_path / "expected.json").unlink()
+    if content is not None:
+        (tmp_path / "expected.json").write_text(content)
+    with pytest.raises(UserError, match=r"expected\.json holds no expected metrics .*git checkout"):
+        compare(tmp_path / "metrics.json", tmp_path / "expected.json")

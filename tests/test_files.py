@@ -1,0 +1,100 @@
+"""Folders that appear whole or not at all, JSON, and hashes."""
+
+import hashlib
+
+import pytest
+
+from sentiformer.console import UserError
+from sentiformer.files import corrupt, read_json, sha256, whole_folder, write_json
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_folder_appears_only_when_its_block_ends(tmp_path):
+    path = tmp_path / "deep" / "model"
+    with whole_folder(path) as folder:
+        (folder / "a").write_text("1")
+        assert not path.exists()
+        assert folder.parent == path.parent, "so that moving it is one rename"
+    assert contents(path) == {"a": "1"}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
+    path = tmp_path / "model"
+    (path / "sub").mkdir(parents=True)
+    (path / "old").write_text("1")
+    with whole_folder(path) as folder:
+        (folder / "new").write_text("2")
+        assert (path / "old").read_text() == "1", "the old one stays until the block ends"
+    assert contents(path) == {"new": "2"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, error):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").write_text("1")
+
+    def fail() -> None:
+        with whole_folder(path) as folder:
+            (folder / "new").write_text("2")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert contents(path) == {"old": "1"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    path = tmp_path / "model"
+    with whole_folder(path) as folder:
+        left = folder
+    left.mkdir()
+    (left / "half").write_text("1")
+    with whole_folder(path) as folder:
+        assert folder == left
+        assert contents(folder) == {}
+    assert contents(path) == {}
+
+
+def test_json_round_trips_readably(tmp_path):
+    path, value = tmp_path / "x.json", {"b": [1, 2.5, None, "é😀"], "a": {"c": True}}
+    write_json(path, value)
+    assert read_json(path, made_by="train") == value
+    assert "é😀" in path.read_text(encoding="utf-8")
+    assert path.read_bytes().endswith(b"}\n")
+
+
+def test_missing_json_names_the_stage_that_makes_it(tmp_path):
+    path = tmp_path / "x.json"
+    with pytest.raises(UserError) as caught:
+        read_json(path, made_by="train")
+    assert str(caught.value) == f"{path} is missing; `dvc repro train` makes it"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b"{}\n{}", b"{'a': 1}"])
+def test_corrupt_json_says_how_to_make_it_anew(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_json(path, made_by="train")
+    text = str(caught.value)
+    assert text.startswith(f"{path} is corrupt (")
+    assert text.endswith("); `dvc repro --force train` makes it anew")
+    assert "\n" not in text
+
+
+def test_the_reason_of_a_corrupt_file_is_one_line_even_without_a_text(tmp_path):
+    assert "(first)" in str(corrupt(tmp_path, "train", "first\nsecond"))
+    assert "(unreadable)" in str(corrupt(tmp_path, "train", ValueError()))
+
+
+def test_a_hash_names_the_bytes_of_a_file(tmp_path):
+    path = tmp_path / "x"
+    content = bytes(range(256)) * 5000
+    path.write_bytes(content)
+    assert sha256(path) == hashlib.sha256(content).hexdigest()

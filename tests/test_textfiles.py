@@ -1,0 +1,242 @@
+"""Texts from the user's own files, a few at a time, each mistake one line."""
+
+import csv
+import io
+import json
+import tracemalloc
+from itertools import islice
+
+import pandas as pd
+import pytest
+
+from sentiformer.console import UserError
+from sentiformer.textfiles import read_texts
+
+TEXTS = ["Great, truly.", 'He said "no"', "é😀 \u2028 end", " two  spaces ", "<br />"]
+
+
+def as_csv(texts, column="text"):
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows([("id", column), *enumerate(texts)])
+    return file.getvalue().encode()
+
+
+def as_jsonl(texts, column="text"):
+    return "".join(json.dumps({"id": i, column: t}) + "\n" for i, t in enumerate(texts)).encode()
+
+
+def as_parquet(texts, column="text"):
+    file = io.BytesIO()
+    pd.DataFrame({"id": range(len(texts)), column: texts}).to_parquet(file)
+    return file.getvalue()
+
+
+def as_lines(texts, column=""):
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+FORMATS = {".csv": as_csv, ".jsonl": as_jsonl, ".parquet": as_parquet, ".txt": as_lines}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name: str, content: bytes):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def message(write):
+    """Gives the error text of a file, which is one line and begins with its path."""
+
+    def read(name: str, content: bytes, column: str = "text") -> str:
+        path = write(name, content)
+        with pytest.raises(UserError) as caught:
+            list(read_texts(path, column))
+        text = str(caught.value)
+        assert text.startswith(str(path))
+        assert "\n" not in text
+        return text.removeprefix(str(path))
+
+    return read
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_texts_come_back_from_each_format(write, ending):
+    assert list(read_texts(write(f"a{ending}", FORMATS[ending](TEXTS)), "text")) == TEXTS
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_an_ending_in_capitals_says_the_same(write, ending):
+    assert list(read_texts(write(f"A{ending.upper()}", FORMATS[ending](TEXTS)), "text")) == TEXTS
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_another_column_can_hold_the_text(write, ending):
+    path = write(f"a{ending}", FORMATS[ending](TEXTS, "review"))
+    assert list(read_texts(path, "review")) == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"text\na\n"), ("a.jsonl", b'{"text": "a"}\n'), ("a.txt", b"a\n")],
+)
+def test_a_byte_order_mark_is_no_part_of_the_text(write, name, content):
+    assert list(read_texts(write(name, b"\xef\xbb\xbf" + content), "text")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", b"text\r\na\r\nb\r\n"), ("a.txt", b"a\r\nb\r\n")]
+)
+def test_line_breaks_of_windows_are_no_part_of_the_text(write, name, content):
+    assert list(read_texts(write(name, content), "text")) == ["a", "b"]
+
+
+def test_a_csv_text_may_hold_line_breaks_and_quotes(write):
+    content = b'text,label\n"one\ntwo ""quoted"", three",1\nplain,0\n'
+    texts = list(read_texts(write("a.csv", content), "text"))
+    assert texts == ['one\ntwo "quoted", three', "plain"]
+
+
+def test_blank_lines_of_jsonl_are_skipped_and_those_of_txt_are_texts(write):
+    assert list(read_texts(write("a.jsonl", b'\n{"text": "a"}\n \n'), "text")) == ["a"]
+    assert list(read_texts(write("a.txt", b"\na\n\n"), "text")) == ["", "a", ""]
+
+
+def test_a_last_line_without_a_break_counts(write):
+    assert list(read_texts(write("a.txt", b"a\nb"), "text")) == ["a", "b"]
+    assert list(read_texts(write("a.csv", b"text\na"), "text")) == ["a"]
+    assert list(read_texts(write("a.jsonl", b'{"text": "a"}'), "text")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [(".txt", b""), (".jsonl", b""), (".csv", b"text\n"), (".parquet", as_parquet([]))],
+)
+def test_a_file_without_texts_gives_none(write, ending, content):
+    assert list(read_texts(write(f"a{ending}", content), "text")) == []
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_text_of_a_megabyte_comes_whole(write, ending):
+    texts = ["x" * 2**20, "é" * 2**19]
+    assert list(read_texts(write(f"a{ending}", FORMATS[ending](texts)), "text")) == texts
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_missing_column_lists_the_columns(message, ending):
+    text = message(f"a{ending}", FORMATS[ending](TEXTS, "review"))
+    line = ", line 1" if ending == ".jsonl" else ""
+    assert text == f"{line} has no column 'text'; --column takes one of: id, review"
+
+
+def test_an_empty_csv_has_no_column(message):
+    assert message("a.csv", b"").endswith("--column takes one of: none")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "byte"),
+    [
+        ("a.csv", b"text\n\xe9\n", "0xe9"),
+        ("a.jsonl", b'{"text": "\xe9"}\n', "0xe9"),
+        ("a.txt", b"\xe9\n", "0xe9"),
+        ("a.csv", "text\na\n".encode("utf-16"), "0xff"),
+        ("a.txt", "é\n".encode("utf-16"), "0xff"),
+    ],
+)
+def test_what_is_no_utf_8_names_the_byte_and_the_fix(message, name, content, byte):
+    fix = f": byte {byte} is no UTF-8; convert it, for instance with `iconv -t utf-8`"
+    assert message(name, content) == fix
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"text": ', b"text", b"[" * 100_000, b'{"text": %s}' % (b"1" * 5000)]
+)
+def test_bad_json_names_its_line(message, line):
+    text = message("a.jsonl", b'{"text": "a"}\n\n' + line + b'\n{"text": "b"}\n')
+    assert text.startswith(", line 3 is no JSON (")
+    assert text.endswith("); mend it")
+
+
+@pytest.mark.parametrize("line", [b"[1]", b"null", b'"a"', b"1"])
+def test_json_that_is_no_object_names_its_line(message, line):
+    text = message("a.jsonl", b'{"text": "a"}\n' + line)
+    assert text == ', line 2 is no JSON object; write {"text": …}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place", "value"),
+    [
+        ("a.jsonl", b'{"text": "a"}\n{"text": 1}\n', "row 2", "1"),
+        ("a.jsonl", b'{"text": null}\n', "row 1", "None"),
+        ("a.parquet", as_parquet(["a", None, "b"]), "row 2", "None"),
+        ("a.parquet", as_parquet([b"a"]), "row 1", "b'a'"),
+        ("a.parquet", as_parquet([1, 2]), "row 1", "1"),
+        ("a.csv", b"id,text\n1,a\n2\n", "row 3", "None"),
+    ],
+)
+def test_a_value_that_is_no_text_names_its_row(message, name, content, place, value):
+    assert message(name, content) == f", {place}: the text is {value}, not a text; mend the row"
+
+
+def test_a_csv_text_whose_comma_lacks_quotes_is_not_cut_silently(message):
+    text = message("a.csv", b"text\nfine\nGreat film, loved it\n")
+    assert text.startswith(", line 3: more cells than the header; a text with a comma needs quotes")
+
+
+@pytest.mark.parametrize("content", [b'text\n"a\nb\nc\n', b'"text\na\n', b'text\n"a"b\n'])
+def test_a_csv_quote_left_open_does_not_swallow_the_rest(message, content):
+    assert message("a.csv", content).endswith("; mend the line")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 1000, as_parquet(TEXTS)[:-20]])
+def test_what_is_no_parquet_is_refused(message, content):
+    assert message("a.parquet", content).startswith(" is no readable Parquet file: ")
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a", "a.csv.gz"])
+def test_an_unknown_ending_lists_the_known_ones(message, name):
+    assert message(name, b"") == ": its ending must be one of .csv, .jsonl, .parquet, .txt"
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("nothing.csv", "folder.csv"):
+        with pytest.raises(UserError, match=rf"{name} is no file; check the path"):
+            list(read_texts(tmp_path / name, "text"))
+
+
+def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = write("a.txt", b"a\n")
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(UserError, match=r"a\.txt may not be read; check its permissions"):
+        list(read_texts(path, "text"))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".txt"])
+def test_the_first_texts_come_before_the_rest_is_read(write, ending):
+    content = FORMATS[ending](["good"] * 20_000)
+    texts = read_texts(write(f"a{ending}", content + b"\xff\n"), "text")
+    assert list(islice(texts, 10_000)) == ["good"] * 10_000
+    with pytest.raises(UserError, match="no UTF-8"):
+        list(texts)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_large_file_needs_little_memory(write, ending):
+    texts = [f"{i} " + "x" * 2000 for i in range(5000)]
+    path = write(f"a{ending}", FORMATS[ending](texts))
+    for _ in islice(read_texts(path, "text"), 1):
+        pass  # what is imported for it is no part of the measure
+    tracemalloc.start()
+    count = sum(1 for _ in read_texts(path, "text"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 5000
+    assert peak < 5_000_000

@@ -1,0 +1,269 @@
+"""Tokens are exactly spaCy's, whatever the text, the memory or the number of processes."""
+
+import json
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+import spacy
+from conftest import made_up_reviews
+
+from sentiformer import tokenizer
+from sentiformer.config import TokenizeParams
+from sentiformer.console import UserError
+from sentiformer.corpus import Corpus, read_lines
+from sentiformer.files import write_json
+from sentiformer.tokenizer import CHUNK_CHARACTERS, Tokenizer, tokenize
+
+ENGLISH = TokenizeParams(language="en")
+PIECES = [
+    *"can't!!!... won't DON'T I'm they've cannot gonna y'all 'twas rock'n'roll o'clock".split(),
+    *"https://example.com/a?b=c#d www.imdb.com/title/tt0111161/ me@example.co.uk a.b/c".split(),
+    *":) :-( ;D <3 :'( ^_^ (╯°□°）╯︵┻━┻ ¯\\_(ツ)_/¯ 😀 👍🏽 👩‍👩‍👧 🇬🇧 ❤️ ♥".split(),
+    *"10/10 $5.99 1,000,000 3.14 -5 1990s '90s 9am 5:30pm 50% No.1 #1 4K $1-$2".split(),
+    *"well-known state-of-the-art --- — – a--b e.g. U.S.A. Mr. Ph.D. etc... ... …".split(),
+    *"(good) [sic] {x} \"quoted\" 'single' “curly” ‘it’s’ «no» *bold* _under_ ~ ` ``x''".split(),
+    *"<br /> <br/> <BR /> <pad> <i>tag</i> &amp; C++ C# .NET AT&T s/he and/or @home".split(),
+    *"naïve café İstanbul ΣΊΣΥΦΟΣ straße 映画は素晴らしい фильм مرحبا हिन्दी".split(),
+    *"e\u0301 \ufeffx \u200bz".split(),
+    *"\x00 \u00ad a.b.c end.Start wow!Yes x,y so...good !?!? 's n't '".split(),
+]
+SPACES = [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2003", "\u3000", "\u2028", "\x85", "\x1c"]
+
+
+def nasty_texts(count: int) -> list[str]:
+    rng = random.Random(0)
+    joints = [*SPACES, "", "", "<br />", ".", ","]
+    return [
+        "".join(rng.choice(PIECES) + rng.choice(joints) for _ in range(rng.randint(1, 25)))
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def english():
+    return Tokenizer("en")
+
+
+@pytest.fixture(scope="module")
+def spacys_own():
+    """spaCy's own loop over a whole text."""
+    loop = spacy.blank("en").tokenizer
+
+    def tokens(text: str) -> list[str]:
+        doc = loop(text.replace("<br />", " "))
+        return [token.text.lower() for token in doc if not token.is_space]
+
+    return tokens
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_each_piece_gives_spacys_tokens(english, spacys_own, piece):
+    assert english([piece]) == [spacys_own(piece)]
+
+
+def test_any_mixture_of_pieces_and_spaces_gives_spacys_tokens(english, spacys_own):
+    for text in nasty_texts(400):
+        assert english([text]) == [spacys_own(text)], repr(text)
+
+
+def test_reviews_give_spacys_tokens(english, spacys_own):
+    texts = made_up_reviews(50)["text"].tolist()
+    assert english(texts) == [spacys_own(text) for text in texts]
+
+
+def test_tokens_look_as_one_expects(english):
+    text = "I can't recommend it!<br /><br />State-of-the-art...\u00a0NOT :) <br/>"
+    assert english([text]) == [
+        "i ca n't recommend it ! state - of - the - art ... not :) < br/ >".split()
+    ]
+
+
+@pytest.mark.parametrize("space", [*SPACES, "<br />", "<br /><br />"])
+def test_a_chunk_does_not_depend_on_its_neighbours(english, space):
+    first, second = english(["'!?:(", "(good)"])
+    assert english([f"'!?:({space}(good)"]) == [first + second]
+
+
+def test_no_token_holds_white_space_or_capitals(english):
+    for token in {token for tokens in english(nasty_texts(100)) for token in tokens}:
+        assert token.split() == [token]
+        assert token.lower() == token
+
+
+@pytest.mark.parametrize("text", ["", " ", "<br />", "".join(SPACES), " <br />\n<br /> "])
+def test_a_text_without_words_has_no_tokens(english, text):
+    assert english([text, "a", text]) == [[], ["a"], []]
+
+
+def test_forgetting_remembered_chunks_changes_nothing(english, monkeypatch):
+    texts = nasty_texts(50)
+    expected = english(texts)
+    monkeypatch.setattr(tokenizer, "REMEMBERED_CHUNKS", 3)
+    forgetful = Tokenizer("en")
+    assert forgetful(texts) == expected
+    assert [forgetful([text])[0] for text in texts] == expected
+    assert len(forgetful._chunks) <= 3
+
+
+def test_a_caller_may_change_its_tokens(english):
+    (tokens,) = english(["well-known"])
+    tokens.clear()
+    assert english(["well-known"]) == [["well", "-", "known"]]
+
+
+def test_a_megabyte_without_a_space_is_cut_so_that_it_takes_seconds_not_hours(english):
+    emoji = "".join(chr(0x1F600 + i) for i in range(50)) * 5000  # 1 MB of UTF-8
+    assert english([emoji]) == [list(emoji)]
+    (tokens,) = english(["x" * 2**20])
+    assert "".join(tokens) == "x" * 2**20
+    assert max(map(len, tokens)) == CHUNK_CHARACTERS
+
+
+def test_a_chunk_of_the_longest_length_is_not_cut(english, spacys_own):
+    for chunk in ("x" * CHUNK_CHARACTERS, ("ab-" * CHUNK_CHARACTERS)[:CHUNK_CHARACTERS]):
+        assert english([chunk]) == [spacys_own(chunk)]
+
+
+def test_threads_may_share_a_tokenizer(monkeypatch):
+    shared, interval = Tokenizer("en"), sys.getswitchinterval()
+    texts = [" ".join(f"w{i}x{j}-y{i * j}!?" for j in range(40)) for i in range(100)]
+    monkeypatch.setattr(tokenizer, "REMEMBERED_CHUNKS", 10)
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda text: shared([text])[0], texts))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == Tokenizer("en")(texts)
+
+
+def test_another_language_has_its_own_rules(english):
+    assert Tokenizer("it")(["L'arte"]) == [["l'", "arte"]]
+    assert english(["L'arte"]) == [["l'arte"]]
+
+
+@pytest.mark.parametrize("language", ["xx-none", "english", "qq", "lex_attrs"])
+def test_an_unknown_language_is_one_line(language):
+    with pytest.raises(UserError) as caught:
+        Tokenizer(language)
+    assert str(caught.value).startswith(f"tokenize.language is {language!r}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_language_that_needs_another_package_names_it(monkeypatch):
+    def refuse(language: str) -> None:
+        raise ImportError(f"{language} needs SudachiPy.\nInstall spacy[ja]")
+
+    monkeypatch.setattr(spacy, "blank", refuse)
+    with pytest.raises(
+        UserError, match=r"^tokenize\.language is 'ja': ja needs SudachiPy. Install"
+    ):
+        Tokenizer("ja")
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Two splits as stage download writes them: nasty, empty and repeated texts, three blocks."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    texts = ["", *nasty_texts(150), " \n ", *made_up_reviews(2100)["text"], "", "<br />"]
+    rows = {"train": pd.DataFrame({"text": texts, "label": np.arange(len(texts)) % 2})}
+    rows["test"] = rows["train"].iloc[::-7]
+    for split, table in rows.items():
+        table.to_parquet(folder / f"{split}.parquet", index=False)
+    facts = {split: {"rows": len(table), "fingerprint": split} for split, table in rows.items()}
+    write_json(folder / "dataset.json", {"splits": facts, "params": {"download": {"a": 1}}})
+    return folder
+
+
+def tokenized(raw, workers=1):
+    folder = raw.parent / f"tokens-{workers}"
+    folder.mkdir()
+    return folder, tokenize(ENGLISH, raw, folder, workers=workers)
+
+
+def test_a_corpus_holds_the_tokens_and_labels_of_the_texts(raw, english):
+    folder, about = tokenized(raw)
+    types = read_lines(folder / "types.txt", made_by="tokenize")
+    assert len(types) == len(set(types)) == about["types"]
+    assert about == json.loads((folder / "corpus.json").read_text())
+    for split in ("train", "test"):
+        table, corpus = pd.read_parquet(raw / f"{split}.parquet"), Corpus(folder / f"{split}.arrow")
+        found = [[types[i] for i in text] for text in corpus]
+        assert found == english(table["text"])
+        assert corpus.labels.tolist() == table["label"].tolist()
+        assert about["splits"][split] == {
+            "rows": len(table),
+            "tokens": sum(map(len, found)),
+            "fingerprint": split,
+        }
+    assert about["params"] == {"download": {"a": 1}, "tokenize": {"language": "en"}}
+
+
+def test_types_stand_in_the_order_of_their_appearance(raw, english):
+    folder, _ = tokenized(raw)
+    texts = [*pd.read_parquet(raw / "train.parquet")["text"]]
+    seen = dict.fromkeys(token for tokens in english(texts) for token in tokens)
+    assert read_lines(folder / "types.txt", made_by="tokenize")[: len(seen)] == list(seen)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(raw):
+    written = []
+    for workers in (1, 2, 3):
+        folder, _ = tokenized(raw, workers)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0].keys() == {"train.arrow", "test.arrow", "types.txt", "corpus.json"}
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "train.parquet", "test.parquet"])
+def test_a_missing_input_names_the_stage_that_makes_it(raw, name):
+    (raw / name).unlink()
+    with pytest.raises(UserError, match=rf"{name} is missing; `dvc repro download` makes it$"):
+        tokenized(raw)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("kept", [0, 10, 0.5, -10])
+def test_a_truncated_split_is_corrupt(raw, workers, kept):
+    path = raw / "train.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept) if isinstance(kept, float) else kept])
+    assert_corrupt(raw, "train.parquet", workers)
+
+
+def test_a_split_of_random_bytes_is_corrupt(raw):
+    (raw / "train.parquet").write_bytes(random.Random(0).randbytes(5000))
+    assert_corrupt(raw, "train.parquet")
+
+
+def test_a_split_without_its_columns_is_corrupt(raw):
+    pd.DataFrame({"review": ["a"]}).to_parquet(raw / "train.parquet")
+    assert_corrupt(raw, "train.parquet")
+
+
+def test_a_split_whose_pages_are_overwritten_is_corrupt(raw):
+    path = raw / "train.parquet"
+    content = bytearray(path.read_bytes())
+    content[4 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4)
+    path.write_bytes(content)
+    assert_corrupt(raw, "train.parquet")
+
+
+@pytest.mark.parametrize("content", ["", '{"splits": ', "nothing"])
+def test_a_corrupt_description_is_one_line(raw, content):
+    (raw / "dataset.json").write_text(content)
+    assert_corrupt(raw, "dataset.json")
+
+
+def assert_corrupt(raw, name, workers=1):
+    with pytest.raises(UserError) as caught:
+        tokenized(raw, workers)
+    message = str(caught.value)
+    assert message.startswith(f"{raw / name} is corrupt (")
+    assert message.endswith("); `dvc repro --force download` makes it anew")
+    assert "\n" not in message

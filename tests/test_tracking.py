@@ -1,0 +1,532 @@
+"""MLflow as a view of the files: complete, made once, made anew, and never in training's way."""
+
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import mlflow
+import pytest
+from conftest import ROOT
+from mlflow.pyfunc import scoring_server
+from safetensors.torch import load_file, save_file
+from starlette.testclient import TestClient
+
+from sentiformer import cli, tracking
+from sentiformer.console import UserError
+from sentiformer.files import read_json, sha256
+from sentiformer.tracking import CHAMPION, NAME, Store, live_run, sync
+from sentiformer.training import EpochEvent, StepEvent
+
+STEP_CURVES = {"loss", "learning_rate", "gradient_norm"}
+
+
+def config_of(data):
+    return read_json(data / "model" / "config.json", made_by="train")
+
+
+def rows_of(data, name):
+    with (data / "model" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def events_of(data):
+    """The events of the training that wrote `data`, in their order."""
+    events = []
+    for name, kind in (("steps.csv", StepEvent), ("history.csv", EpochEvent)):
+        for row in rows_of(data, name):
+            events.append(kind(**{key: json.loads(value) for key, value in row.items()}))
+    return sorted(events, key=lambda event: (event.step, isinstance(event, EpochEvent)))
+
+
+def curve(store, key):
+    """The points of the store's only run: (step, value), in their order."""
+    points = store.client.get_metric_history(only_run(store).info.run_id, key)
+    return sorted((point.step, point.value) for point in points)
+
+
+def curves(store):
+    return {key: curve(store, key) for key in only_run(store).data.metrics}
+
+
+def only_run(store):
+    (run,) = store.client.search_runs([store.experiment_id])
+    return run
+
+
+def files_under(folder):
+    """Content of each file by path, but for what tells a time or an id."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    telling = ("MLmodel", "registered_model_meta")
+    return {str(p.relative_to(folder)): sha256(p) for p in paths if p.name not in telling}
+
+
+def everything(store):
+    """All that a store holds of its only run and its model, but for ids and times."""
+    run = only_run(store)
+    inputs = [
+        (tag.value, given.dataset.name, given.dataset.digest, given.dataset.profile)
+        for given in run.inputs.dataset_inputs
+        for tag in given.tags
+    ]
+    (version,) = store.client.search_model_versions(f"name = '{NAME}'")
+    return {
+        "name": run.info.run_name,
+        "status": run.info.status,
+        "params": run.data.params,
+        "tags": run.data.tags,
+        "curves": curves(store),
+        "inputs": sorted(inputs),
+        "outputs": len(run.outputs.model_outputs),
+        "artifacts": files_under(Path(run.info.artifact_uri.removeprefix("file://"))),
+        "model": files_under(model_folder(store)),
+        "version": (version.version, version.tags),
+        "aliases": store.client.get_registered_model(NAME).aliases,
+    }
+
+
+def model_folder(store):
+    """Where MLflow keeps the files of the logged model of the only run."""
+    (output,) = only_run(store).outputs.model_outputs
+    return Path(store.client.get_logged_model(output.model_id).artifact_location[7:])
+
+
+def variant(data, folder, *, accuracy, validation):
+    """The files of another training, whose weights were so good on such validation texts."""
+    shutil.copytree(data / "model", folder / "model")
+    weights = load_file(data / "model" / "model.safetensors")
+    weights["classifier.bias"] += accuracy
+    save_file(weights, folder / "model" / "model.safetensors")
+    about = config_of(folder)
+    about["training_key"] = folder.name
+    about["best"]["valid_accuracy"] = accuracy
+    about["data"]["splits"]["validation"]["fingerprint"] = validation
+    (folder / "model" / "config.json").write_text(json.dumps(about))
+    return folder
+
+
+def register_quickly(run_id, model):
+    """Register a model without its files, as the model of a run."""
+    client = mlflow.MlflowClient()
+    if not client.search_registered_models():
+        client.create_registered_model(NAME)
+    client.create_model_version(NAME, source=str(model), run_id=run_id)
+
+
+@contextmanager
+def working_in(folder):
+    """Let a folder be the project: nothing is written elsewhere, and no setting is left over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        patch.setenv("SENTIFORMER_THREADS", "1")
+        patch.setattr(tracking, "FLUSH_SECONDS", 0.05)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A database with all its tables, because making them takes seconds."""
+    folder = tmp_path_factory.mktemp("template")
+    with working_in(folder):
+        mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path, template):
+    """A project with an empty store, in which models are registered without their files."""
+    shutil.copy(template, tmp_path / "mlflow.db")
+    with working_in(tmp_path) as patch:
+        patch.setattr(tracking, "_register", register_quickly)
+        yield tmp_path
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory, data, template):
+    """A project in git whose store holds `data`, and was brought to its state twice."""
+    folder = tmp_path_factory.mktemp("tracked")
+    shutil.copy(template, folder / "mlflow.db")
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    with working_in(folder):
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+        assert sync(data)
+        assert sync(data)
+    return folder
+
+
+@pytest.fixture
+def store(tracked):
+    with working_in(tracked):
+        yield Store.connect()
+
+
+def test_a_model_has_one_run_and_one_version_however_often_it_is_tracked(store, data):
+    assert only_run(store).info.status == "FINISHED"
+    (version,) = store.client.search_model_versions(f"name = '{NAME}'")
+    assert version.run_id == only_run(store).info.run_id
+    assert store.client.get_registered_model(NAME).aliases == {CHAMPION: version.version}
+    about = config_of(data)
+    assert float(version.tags["accuracy"]) == about["best"]["valid_accuracy"]
+    assert version.tags["validation"] == about["data"]["splits"]["validation"]["fingerprint"]
+
+
+def test_parameters_and_machine_are_those_of_the_config(store, data):
+    about, params = config_of(data), only_run(store).data.params
+    for section, keys in about["params"].items():
+        for key, value in keys.items():
+            assert params.pop(f"{section}.{key}") == str(value)
+    for key, value in about["environment"].items():
+        assert params.pop(f"machine.{key}") == str(value)
+    assert not params
+
+
+def test_curves_have_the_points_of_the_files_to_the_bit(store, data):
+    for column in STEP_CURVES:
+        expected = [(int(row["step"]), float(row[column])) for row in rows_of(data, "steps.csv")]
+        assert curve(store, f"train/{column}") == expected
+    history = rows_of(data, "history.csv")
+    for column, key in (("valid_accuracy", "valid/accuracy"), ("valid_loss", "valid/loss")):
+        assert curve(store, key) == [(int(row["step"]), float(row[column])) for row in history]
+    assert only_run(store).data.metrics["best/epoch"] == config_of(data)["best"]["epoch"]
+
+
+def test_test_metrics_are_those_of_the_evaluation(store, data):
+    metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
+    found = only_run(store).data.metrics
+    assert found["test/accuracy"] == metrics["accuracy"]
+    recall = metrics["by_class"]["positive"]["recall"]
+    assert found["test/by_class/positive/recall"] == recall
+    assert len(curve(store, "test/accuracy")) == 1
+
+
+def test_the_run_names_its_data_by_content(store, data):
+    splits = config_of(data)["data"]["splits"]
+    given = {
+        tag.value: item.dataset
+        for item in only_run(store).inputs.dataset_inputs
+        for tag in item.tags
+    }
+    assert set(given) == set(splits)
+    for split, dataset in given.items():
+        assert dataset.digest
+        assert splits[split]["fingerprint"].startswith(dataset.digest)
+        assert json.loads(dataset.profile) == splits[split]
+
+
+def test_tags_name_model_training_data_and_commit(store, data, tracked):
+    tags, about = only_run(store).data.tags, config_of(data)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tracked, capture_output=True, text=True)
+    assert tags["mlflow.source.git.commit"] == head.stdout.strip()
+    assert tags["sentiformer.model_sha256"] == sha256(data / "model" / "model.safetensors")
+    assert tags["sentiformer.training_key"] == about["training_key"]
+    assert tags["sentiformer.test"] == about["data"]["splits"]["test"]["fingerprint"]
+
+
+def test_report_and_evaluation_are_artifacts(store, data):
+    folder = Path(only_run(store).info.artifact_uri.removeprefix("file://"))
+    for name in ("report", "evaluation"):
+        assert files_under(folder / name) == files_under(data / name)
+
+
+def test_nothing_is_written_outside_the_project(tracked):
+    known = {".git", "mlartifacts", "mlflow.db", "mlflow.db.lock"}
+    assert {path.name for path in tracked.iterdir()} == known
+
+
+def test_the_logged_model_is_code_with_a_signature_and_pins_and_no_pickle(store, data):
+    folder = model_folder(store)
+    about = mlflow.models.Model.load(str(folder))
+    assert about.flavors["python_function"]["model_code_path"].endswith("serving.py")
+    assert "python_model" not in about.flavors["python_function"]
+    assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    (output,) = about.signature.outputs.to_dict()
+    assert set(output["properties"]) == {"label", "probability", "probabilities"}
+    pins = (folder / "requirements.txt").read_text().split()
+    assert {"mlflow", "torch", "spacy", "safetensors"} <= {pin.split("==")[0] for pin in pins}
+    assert all("==" in pin and "+" not in pin for pin in pins)
+    assert files_under(folder / "artifacts" / "model") == files_under(data / "model")
+    endings = {path.suffix for path in folder.rglob("*")}
+    assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
+
+
+def test_the_champion_loads_from_the_registry_and_is_served(store, data):
+    loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@{CHAMPION}")
+    texts = ["a great film", "dull"]
+    expected = cli.load_predictor(str(data / "model"))(texts)
+    assert loaded.predict(texts) == expected
+    with TestClient(scoring_server.init(loaded)) as server:
+        answer = server.post("/invocations", json={"inputs": texts})
+    assert answer.json()["predictions"] == [prediction.model_dump() for prediction in expected]
+
+
+def test_the_command_line_predicts_with_a_model_of_the_registry(store, data, capsys):
+    found = {}
+    for model in (f"models:/{NAME}@{CHAMPION}", str(data / "model")):
+        cli.main(["predict", "--json", "--model", model, "a great film"])
+        found[model] = capsys.readouterr().out
+    assert len(set(found.values())) == 1
+
+
+@pytest.mark.parametrize(
+    "name", [f"models:/{NAME}@nobody", "models:/nothing/1", "runs:/nothing/model", "models:/"]
+)
+def test_a_model_that_the_registry_lacks_is_one_line(store, tmp_path, name):
+    with pytest.raises(UserError, match=f"--model {name} cannot be had from MLflow: .") as error:
+        tracking.download_model(name, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_deleted_store_is_made_anew_from_the_files_by_another_process(store, data, tmp_path):
+    root = Path.cwd()
+    ignored = shutil.ignore_patterns("mlflow.db*")
+    again = shutil.copytree(root, tmp_path / "again", ignore=ignored)
+    script = f"from sentiformer.cli import main; main(['track', '--data', {str(data)!r}])"
+    run_elsewhere(script, again)
+    with working_in(again):
+        assert everything(Store.connect()) == everything(store)
+
+
+def run_elsewhere(script, *folders):
+    """Run a script in each of the projects at the same time, in processes of their own."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_ROOT": str(folder)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in folders
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+
+
+@pytest.mark.slow
+def test_processes_that_touch_a_fresh_store_together_share_it(tmp_path):
+    with working_in(tmp_path):
+        run_elsewhere("from sentiformer.tracking import Store; Store.connect()", *[tmp_path] * 2)
+        found = Store.connect().client.search_experiments()
+        assert sorted(experiment.name for experiment in found) == ["Default", NAME]
+
+
+def test_a_live_run_and_its_files_together_give_the_points_of_the_files_alone(
+    project, data, store_of_files
+):
+    with live_run(config_of(data)) as track:
+        for event in events_of(data):
+            track(event)
+    live = Store.connect()
+    assert only_run(live).info.status == "RUNNING"
+    logged = curves(live)
+    assert len(logged["train/loss"]) == len(rows_of(data, "steps.csv")), "all before sync"
+    assert len(logged["valid/accuracy"]) == len(rows_of(data, "history.csv"))
+    assert sync(data)
+    assert {k: v for k, v in curves(live).items() if not k.startswith("system/")} == store_of_files
+    assert only_run(live).info.status == "FINISHED"
+
+
+@pytest.fixture(scope="module")
+def store_of_files(tracked):
+    with working_in(tracked):
+        return curves(Store.connect())
+
+
+def test_a_resumed_training_continues_its_run_and_repeats_no_point(project, data, store_of_files):
+    events = events_of(data)
+    with pytest.raises(KeyboardInterrupt):
+        train_until(KeyboardInterrupt(), config_of(data), events[:3])
+    store = Store.connect()
+    first = only_run(store)
+    assert first.info.status == "KILLED"
+    assert len(curve(store, "train/loss")) == len([e for e in events[:3] if type(e) is StepEvent])
+    with live_run(config_of(data)) as track:
+        for event in events:
+            track(event)
+    assert only_run(store).info.run_id == first.info.run_id
+    assert curve(store, "train/loss") == store_of_files["train/loss"]
+    assert sync(data)
+    assert curve(store, "valid/loss") == store_of_files["valid/loss"]
+
+
+def test_a_training_that_fails_ends_its_run_so_and_raises(project, data):
+    with pytest.raises(UserError, match="diverged"):
+        train_until(UserError("the loss diverged"), config_of(data), events_of(data)[:1])
+    assert only_run(Store.connect()).info.status == "FAILED"
+
+
+def test_a_finished_run_is_not_logged_again(project, data):
+    assert sync(data)
+    store = Store.connect()
+    before = curves(store)
+    with live_run(config_of(data)) as track:
+        track(StepEvent(999, 1, 10, 0.5, 0.1, 0.1, 100))
+    assert curves(store) == before
+    assert only_run(store).info.status == "FINISHED"
+
+
+def test_a_new_evaluation_replaces_the_test_metrics_that_changed(project, data):
+    copy = shutil.copytree(data, project / "data")
+    assert sync(copy)
+    metrics = read_json(copy / "evaluation" / "metrics.json", made_by="evaluate")
+    metrics["calibration_error"] = 0.123
+    (copy / "evaluation" / "metrics.json").write_text(json.dumps(metrics))
+    assert sync(copy)
+    store = Store.connect()
+    assert only_run(store).data.metrics["test/calibration_error"] == 0.123
+    assert len(curve(store, "test/accuracy")) == 1
+
+
+def test_an_evaluation_of_another_model_is_left_out(project, data):
+    copy = shutil.copytree(data, project / "data")
+    (copy / "evaluation" / "lineage.json").write_text(json.dumps({"model_sha256": "0" * 64}))
+    assert sync(copy)
+    assert not [key for key in only_run(Store.connect()).data.metrics if key.startswith("test/")]
+
+
+def test_the_same_weights_from_another_training_stay_one_run(project, data):
+    assert sync(data)
+    copy = shutil.copytree(data, project / "data")
+    about = config_of(copy)
+    about["training_key"] = "another"
+    (copy / "model" / "config.json").write_text(json.dumps(about))
+    with live_run(about) as track:
+        track(events_of(copy)[0])
+    assert sync(copy)
+    assert only_run(Store.connect()).data.tags[tracking.KEY_TAG] != "another"
+
+
+def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(project, data):
+    about = config_of(data)
+    same, best = about["data"]["splits"]["validation"]["fingerprint"], 0.9
+    assert about["best"]["valid_accuracy"] == pytest.approx(best)
+    trainings = {
+        "equal": (best, same, "1"),
+        "worse": (0.5, same, "1"),
+        "elsewhere": (0.99, "other texts", "1"),
+        "better": (0.95, same, "5"),
+        "less": (0.93, same, "5"),
+    }
+    assert sync(data)
+    store = Store.connect()
+    for name, (accuracy, validation, champion) in trainings.items():
+        assert sync(variant(data, project / name, accuracy=accuracy, validation=validation))
+        found = store.client.get_registered_model(NAME).aliases[CHAMPION]
+        assert str(found) == champion, name
+    assert len(store.client.search_model_versions(f"name = '{NAME}'")) == 6
+    assert sync(data)
+    assert str(store.client.get_registered_model(NAME).aliases[CHAMPION]) == "5"
+
+
+def test_the_address_of_the_environment_is_used(project, data, template, monkeypatch):
+    (project / "elsewhere").mkdir()
+    address = f"sqlite:///{shutil.copy(template, project / 'elsewhere' / 'other.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    before = (project / "mlflow.db").read_bytes()
+    assert sync(data)
+    assert only_run(Store.connect()).data.tags[tracking.KEY_TAG] == config_of(data)["training_key"]
+    assert (project / "mlflow.db").read_bytes() == before
+    assert not (project / "mlartifacts").exists()
+
+
+def test_the_address_that_mlflow_leaves_in_the_environment_is_still_the_projects_own(project):
+    first = Store.connect()
+    assert os.environ["MLFLOW_TRACKING_URI"] == tracking.default_uri(project)
+    first.client.rename_experiment(first.experiment_id, "set aside")
+    second = Store.connect()
+    experiment = second.client.get_experiment(second.experiment_id)
+    assert experiment.artifact_location == (project / "mlartifacts").as_uri()
+
+
+def tracks_in_vain(data, capfd):
+    """Train and track; returns the lines that are printed."""
+    with live_run(config_of(data)) as track:
+        for event in events_of(data):
+            track(event)
+    assert sync(data) is False
+    return capfd.readouterr().err.splitlines()
+
+
+def test_a_dead_server_costs_two_lines_and_seconds(project, data, monkeypatch, capfd):
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    started = time.monotonic()
+    training, after = tracks_in_vain(data, capfd)
+    assert time.monotonic() - started < 15
+    assert training.startswith(f"MLflow at http://127.0.0.1:{port} fails (")
+    assert training.endswith("; training goes on, `make track` logs this run later")
+    assert after.endswith("; nothing is lost, `make track` logs this run later")
+
+
+def train_until(error, about, events):
+    """Train for some events; then the training ends with an error."""
+    with live_run(about) as track:
+        for event in events:
+            track(event)
+        raise error
+
+
+class DyingServer(BaseHTTPRequestHandler):
+    """Knows the experiment, and then answers nothing that makes sense."""
+
+    way = "500"
+
+    def do_GET(self):
+        if self.path.startswith("/api/2.0/mlflow/experiments/get-by-name"):
+            experiment = {"experiment_id": "1", "name": NAME, "lifecycle_stage": "active"}
+            return self.answer(200, json.dumps({"experiment": experiment}).encode())
+        return self.do_POST()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.way == "closes":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+        elif self.way == "garbage":
+            self.answer(200, b"<html>\xff\n\n{")
+        else:
+            self.answer(500, b"Traceback\nmany\nlines")
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(params=["500", "garbage", "closes"])
+def dying_server(request):
+    handler = type("Handler", (DyingServer,), {"way": request.param})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_dies_in_the_middle_stops_nothing(
+    project, data, monkeypatch, capfd, dying_server
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", dying_server)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    lines = tracks_in_vain(data, capfd)
+    assert len(lines) == 2
+    assert all(line.startswith(f"MLflow at {dying_server} fails (") for line in lines)
