@@ -19,8 +19,14 @@ from sentiformer.vocab import build_vocab
 ROOT = Path(__file__).parents[1]
 RUNTIME = Runtime(threads=1, device="cpu", checkpoint_seconds=0)
 TINY = {
-    "model": {"d_model": 16, "num_layers": 1, "d_ff": 32, "max_len": 32},
-    "train": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "precision": "fp32"},
+    "model": {"d_model": 16, "num_layers": 1, "d_ff": 32, "dropout": 0.1, "max_len": 32},
+    "train": {
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "word_dropout": 0.1,
+        "precision": "fp32",
+    },
     "build_vocab": {"max_size": 60},
     "report": {"mistakes": 3},
 }

@@ -93,7 +93,7 @@ class Classifier:
 
 
 def _read_vocab(path: Path, size: int) -> Vocab:
-    vocab = Vocab(read_lines(path, made_by="train"), path)
+    vocab = Vocab(read_lines(path, made_by="train"), path, made_by="train")
     if len(vocab) != size:
         raise corrupt(path, "train", f"it holds {len(vocab)} words, the model knows {size}")
     return vocab

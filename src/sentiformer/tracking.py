@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ class Store:
         uri = tracking_uri()
         mlflow.set_tracking_uri(uri)  # which sets MLFLOW_TRACKING_URI, too
         ours = uri == default_uri(root)
-        with _first_touch(root) if ours else nullcontext():
+        with _first_touch(root, mlflow) if ours else nullcontext():
             client = mlflow.MlflowClient()
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", NAME)
             experiment = client.get_experiment_by_name(name)
@@ -401,11 +401,22 @@ def _mlflow() -> Any:
     return mlflow
 
 
-def _first_touch(root: Path) -> AbstractContextManager[Any]:
-    """A lock, because two processes that create the same database at once both fail."""
+@contextmanager
+def _first_touch(root: Path, mlflow: Any) -> Iterator[None]:
+    """Lock the project's database, and create it whole or not at all.
+
+    Two processes that create it at once both fail, and one that is killed in the middle would
+    leave tables that MLflow refuses for ever.
+    """
     from filelock import FileLock
 
-    return FileLock(root / "mlflow.db.lock")
+    database, partial = root / "mlflow.db", root / "mlflow.db.partial"
+    with FileLock(root / "mlflow.db.lock"):
+        if not database.exists():
+            partial.unlink(missing_ok=True)
+            mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+            partial.replace(database)
+        yield
 
 
 @contextmanager

@@ -20,13 +20,15 @@ class Vocab:
         UserError: the specials are not in front, or a token stands twice.
     """
 
-    def __init__(self, tokens: list[str], path: Path = Path("vocab.txt")) -> None:
+    def __init__(
+        self, tokens: list[str], path: Path = Path("vocab.txt"), *, made_by: str = "build_vocab"
+    ) -> None:
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
-            raise corrupt(path, "build_vocab", f"it does not begin with {SPECIAL_TOKENS}")
+            raise corrupt(path, made_by, f"it does not begin with {SPECIAL_TOKENS}")
         self.tokens = tokens
         self._ids = {token: i for i, token in enumerate(tokens)}
         if len(self._ids) != len(tokens):
-            raise corrupt(path, "build_vocab", "a token stands in it twice")
+            raise corrupt(path, made_by, "a token stands in it twice")
 
     @classmethod
     def load(cls, path: Path) -> "Vocab":
