@@ -411,7 +411,8 @@ def test_the_same_weights_from_another_training_stay_one_run(project, data):
 
 def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(project, data):
     about = config_of(data)
-    same, best = about["data"]["splits"]["validation"]["fingerprint"], about["best"]["valid_accuracy"]
+    same = about["data"]["splits"]["validation"]["fingerprint"]
+    best = about["best"]["valid_accuracy"]
     trainings = {
         "equal": (best, same, "1"),
         "worse": (best - 0.1, same, "1"),
