@@ -1,6 +1,7 @@
 """A training from files to files: it reads tokens and vocabulary, resumes, and writes the model."""
 
 import csv
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-import sentiformer
 from sentiformer.batching import Batcher
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import Params, Runtime
@@ -49,9 +49,8 @@ class TrainingJob:
         coverage = read_json(vocab / "coverage.json", made_by="build_vocab")
         self.vocab = Vocab.load(vocab / "vocab.txt")
         about = describe(params, corpus, coverage, device.environment)
-        code = sorted(Path(sentiformer.__file__).parent.glob("*.py"))
         data = [tokens / name for name in ("train.arrow", "validation.arrow", "types.txt")]
-        self.key = training_key([*data, vocab / "vocab.txt", *code], about)
+        self.key = training_key([*data, vocab / "vocab.txt", *loaded_code()], about)
         self.about = {"training_key": self.key, **about}
         self._checkpoint = Checkpoint(checkpoints, self.key)
         self._checkpoint_seconds = runtime.checkpoint_seconds
@@ -126,6 +125,12 @@ def describe(
         "data": {name: corpus[name] for name in ("origin", "splits", "removed")},
         "environment": environment,
     }
+
+
+def loaded_code() -> list[Path]:
+    """The library's files that this process runs; of stage train, those that DVC knows as deps."""
+    names = sorted(name for name in sys.modules if name.split(".")[0] == "sentiformer")
+    return [Path(str(sys.modules[name].__file__)) for name in names]
 
 
 def _not_empty(path: Path) -> Corpus:

@@ -350,8 +350,8 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
     tags = {
         KEY_TAG: about["training_key"],
         **{f"{NAME}.{split}": of["fingerprint"] for split, of in about["data"]["splits"].items()},
-        "mlflow.source.name": "python -m pipeline.train",
-        "mlflow.source.type": "PROJECT",
+        "mlflow.source.name": "pipeline/train.py",
+        "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": _git_commit(),
         "dvc.stage": "train",
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
