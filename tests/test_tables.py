@@ -5,10 +5,11 @@ import random
 
 import pandas as pd
 import pytest
-from conftest import tiny_params
+from conftest import RUNTIME, run_stages, tiny_params
 
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
+from sentiformer.inference import Classifier
 from sentiformer.sources import download
 from sentiformer.tables import find_files, number_labels, read_files
 from sentiformer.tokenizer import tokenize
@@ -196,3 +197,37 @@ def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(there, 
     coverage = build_vocab(tiny_params().build_vocab, tokens, vocab)
     assert coverage["unknown_share"].keys() == about["splits"].keys()
     assert json.loads((raw / "dataset.json").read_text())["origin"]["name"] == "files train.csv"
+
+
+def test_twenty_classes_go_through_every_stage(there, tmp_path):
+    names = [f"topic {number}" for number in range(20)]
+    rows = news(1200).assign(topic=[names[i % 20] for i in range(1200)])
+    rows["headline"] = rows["topic"].str.replace(" ", "") + " " + rows["headline"]
+    rows.iloc[:1100].to_csv("train.csv", index=False)
+    rows.iloc[1100:].to_parquet("test.parquet", index=False)
+    rows["headline"].iloc[1000:].to_frame().to_csv("unlabeled.csv", index=False)
+    params = tiny_params(
+        download={
+            "source": "files",
+            "train": "train.csv",
+            "test": "test.parquet",
+            "unlabeled": "unlabeled.csv",
+            "text_column": "headline",
+            "label_column": "topic",
+            "labels": names,
+        }
+    )
+    run_stages(params, tmp_path / "data")
+    metrics = json.loads((tmp_path / "data/evaluation/metrics.json").read_text())
+    assert list(metrics["by_class"]) == names
+    assert {of["texts"] for of in metrics["by_class"].values()} == {5}
+    page = (tmp_path / "data/report/report.html").read_text()
+    for text in (
+        *names,
+        "files train.csv",
+        "<td>unlabeled</td>",
+        "Of the unlabelled: duplicates 0",
+    ):
+        assert text in page
+    classifier = Classifier(tmp_path / "data/model", RUNTIME)
+    assert classifier.labels == names

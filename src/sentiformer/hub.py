@@ -122,7 +122,10 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
             text, label = row_of(values, place, number)
             if classes and isinstance(label, int):
                 if not 0 <= label < len(classes):
-                    raise UserError(f"{place}, row {number} has the label {label}: it has none")
+                    raise UserError(
+                        f"{place}, row {number}: the label is {label}, none of its classes "
+                        f"{', '.join(classes)}; use another split, or files"
+                    )
                 label = classes[label]
             yield text, label
 
