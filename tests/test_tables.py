@@ -158,6 +158,11 @@ GOOD = {"a_csv": "text,label\na,x\nb,y\n"}
             {"train": "a.jsonl"},
             "download.train, a.jsonl: its labels are 1 int and 1 str; make them all text or all",
         ),
+        (
+            {"a_jsonl": r'{"text": "a \ud83d", "label": 1}'},
+            {"train": "a.jsonl"},
+            r"a.jsonl, row 1: the text holds '\ud83d', which is no whole character; write it",
+        ),
         ({"a_txt": "a\n"}, {"train": "a.txt"}, "its ending must be one of .csv, .jsonl, .parquet"),
     ],
 )

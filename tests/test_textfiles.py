@@ -182,11 +182,6 @@ def test_a_value_that_is_no_text_names_its_row(message, name, content, place, va
     assert message(name, content) == f", {place}: the text is {value}, not a text; mend the row"
 
 
-def test_half_a_character_names_its_row(message):
-    text = message("a.jsonl", b'{"text": "a"}\n{"text": "b \\ud83d"}\n')
-    assert text == r", row 2: the text holds '\ud83d', half of a character; mend the row"
-
-
 def test_columns_come_together_with_the_number_of_their_row(write):
     rows = [(2, ("a", "1")), (3, ("b", "0"))]
     columns = {"text": "--text", "label": "--label"}

@@ -119,6 +119,8 @@ def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, o
         UserError: the text is no text, or the label neither a text nor a whole number.
     """
     text = as_text(values[0], place, number)
+    if not text.isascii():
+        _require_whole_characters(text, place, number)
     if len(values) == 1:
         return text, None
     label = values[1]
@@ -128,6 +130,17 @@ def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, o
             "mend the row, or name files without labels in download.unlabeled"
         )
     return text, label
+
+
+def _require_whole_characters(text: str, place: object, number: int) -> None:
+    """Raise where a text holds half of a surrogate pair, which an escape in JSON can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{place}, row {number}: the text holds {text[error.start]!a}, which is no whole "
+            "character; write it in UTF-8"
+        ) from None
 
 
 def table_of(rows: Iterable[tuple[str, object]], *, where: str) -> "pd.DataFrame":

@@ -64,17 +64,10 @@ def as_text(value: object, place: object, number: int) -> str:
     """The value of a row, which must be a text.
 
     Raises:
-        UserError: it is none, or half of a surrogate pair stands in it (JSON can write that).
+        UserError: it is none.
     """
     if not isinstance(value, str):
         raise UserError(f"{place}, row {number}: the text is {value!r}, not a text; mend the row")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{place}, row {number}: the text holds {value[error.start]!r}, half of a character; "
-            "mend the row"
-        ) from None
     return value
 
 
