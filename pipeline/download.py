@@ -17,7 +17,8 @@ def main() -> None:
     with whole_folder(OUTPUT) as folder:
         dataset = sources.download(params.download, folder)
     rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())
-    say(f"texts: {rows}; duplicates removed: {dataset['removed']['duplicates']} → {OUTPUT}")
+    removed = ", ".join(f"{reason} {n:,}" for reason, n in dataset["removed"].items() if n)
+    say(f"texts: {rows}; removed: {removed or 'none'} → {OUTPUT}")
 
 
 if __name__ == "__main__":

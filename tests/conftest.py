@@ -82,18 +82,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
-    """What the stages write, made once; tests that change it take a copy."""
-    folder, params = tmp_path_factory.mktemp("project") / "data", tiny_params()
+def run_stages(params: Params, folder: Path) -> None:
+    """Take the source of `params` through every stage; each writes a folder in `folder`."""
     made = {n: folder / n for n in ("raw", "tokens", "vocab", "model", "evaluation", "report")}
     for path in made.values():
         path.mkdir(parents=True)
-    sys.path.insert(0, str(package))
-    try:
-        sources.download(params.download, made["raw"])
-    finally:
-        sys.path.remove(str(package))
+    sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     job = TrainingJob(
@@ -109,4 +103,15 @@ def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
     inputs = {name: made[name] for name in ("model", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
     write_report(params, model=made["model"], evaluation=made["evaluation"], folder=made["report"])
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
+    """What the stages write, made once; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("project") / "data"
+    sys.path.insert(0, str(package))
+    try:
+        run_stages(tiny_params(), folder)
+    finally:
+        sys.path.remove(str(package))
     return folder

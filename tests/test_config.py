@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     name: field.annotation for name, field in Params.model_fields.items()
 }
 KEYS = [(section, key) for section, kind in SECTIONS.items() for key in kind.model_fields]
+NULLABLE = [
+    (section, key) for section, key in KEYS if yaml.safe_load(COMMITTED)[section][key] is None
+]
 NO_SIZES = {"seed", "mistakes"}  # whole numbers that may be 0
 
 
@@ -95,8 +99,15 @@ def test_a_key_is_required(message, section, key):
     assert message(yaml.safe_dump(values)).endswith(f": {section}.{key} is missing; add it")
 
 
-@pytest.mark.parametrize(("section", "key"), KEYS)
-@pytest.mark.parametrize("value", [None, [1], {"a": 1}, True])
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        (section, key, value)
+        for (section, key), value in product(KEYS, [None, [1], {"a": 1}, True])
+        if not (value is None and (section, key) in NULLABLE)
+        if not (value == [1] and key == "labels")
+    ],
+)
 def test_a_value_of_another_type_is_refused(message, section, key, value):
     assert f"{section}.{key} is {value!r}: input should be" in message(changed(section, key, value))
 
@@ -151,6 +162,25 @@ def test_held_out_shares_leave_something_to_train_on(message, validation, test):
     text = message(yaml.safe_dump(values))
     assert f"validation_fraction {validation} + test_fraction {test} leave nothing" in text
     assert "below 1" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"source": "files"}, "source is 'files' and train is null; give train a path, a glob or"),
+        ({"text_column": "label"}, "text_column and label_column are both 'label'; name two"),
+        ({"labels": ["a", "b", "a"]}, "labels ['a', 'b', 'a'] name a label twice; name each once"),
+        ({"labels": ["a"]}, "download.labels is ['a']: list should have at least 2 items"),
+        ({"labels": ["a", 1]}, "download.labels.1 is 1: input should be a valid string"),
+        ({"test": ""}, "download.test is '': string should have at least 1 character"),
+        ({"hub_revision": "main"}, "download.hub_revision is 'main': string should match pattern"),
+        ({"hub_dataset": "a b/c"}, "download.hub_dataset is 'a b/c': string should match pattern"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_refused(message, changes, problem):
+    values = yaml.safe_load(COMMITTED)
+    values["download"] |= changes
+    assert problem in message(yaml.safe_dump(values))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,15 @@ STAGES = ["download", "tokenize", "build_vocab", "train", "evaluate", "report"]
 FROM = {stage: set(STAGES[number:]) for number, stage in enumerate(STAGES)}
 RERUN = {  # the stages that a change of each key reruns
     "download.source": FROM["download"],
+    "download.hub_dataset": FROM["download"],
+    "download.hub_revision": FROM["download"],
+    "download.train": FROM["download"],
+    "download.validation": FROM["download"],
+    "download.test": FROM["download"],
+    "download.unlabeled": FROM["download"],
+    "download.text_column": FROM["download"],
+    "download.label_column": FROM["download"],
+    "download.labels": FROM["download"],
     "download.validation_fraction": FROM["download"],
     "download.test_fraction": FROM["download"],
     "tokenize.language": FROM["tokenize"],
@@ -190,7 +199,8 @@ def test_entry_points_only_wire():
 def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process"},
-        {"model", "batching", "vocab", "tokenizer", "sources", "checkpoint", "device", "textfiles"},
+        {"model", "batching", "vocab", "tokenizer", "checkpoint", "device"}
+        | {"sources", "hub", "tables", "textfiles"},
         {"training", "evaluation", "inference", "job", "figures"},
         {"tracking", "reporting", "cli", "serving"},
     ]

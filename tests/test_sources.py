@@ -14,13 +14,20 @@ from sentiformer.sources import (
     describe,
     download,
     fingerprint,
-    hold_out,
     read_bundled,
+    split_up,
     text_hash,
     without_duplicates,
 )
 
 PARAMS = tiny_params().download
+NOTHING_REMOVED = {
+    "duplicates": 0,
+    "contradictions": 0,
+    "leaked": 0,
+    "unlabeled_duplicates": 0,
+    "unlabeled_leaked": 0,
+}
 EQUAL = ["A great<br />film.", "a  GREAT film.", " A great\n\tfilm. ", "A Great <br /><br />Film."]
 
 
@@ -36,9 +43,9 @@ def reviews(count: int = 400) -> pd.DataFrame:
     return made_up_reviews(count)[["text", "label"]]
 
 
-def split_up(rows: pd.DataFrame, **fractions: float) -> dict[str, pd.DataFrame]:
-    unique, _ = without_duplicates(rows)
-    return hold_out(unique, PARAMS.model_copy(update=fractions))
+def held_out(rows: pd.DataFrame, **fractions: float) -> dict[str, pd.DataFrame]:
+    splits, _ = split_up({"train": rows}, PARAMS.model_copy(update=fractions))
+    return splits
 
 
 @pytest.fixture
@@ -90,16 +97,16 @@ def test_what_is_kept_and_in_what_order_does_not_depend_on_the_rows():
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_rows():
-    first = split_up(reviews())
+    first = held_out(reviews())
     for seed in range(3):
-        again = split_up(shuffled(reviews(), seed))
+        again = held_out(shuffled(reviews(), seed))
         for split in SPLITS:
             pd.testing.assert_frame_equal(again[split], first[split])
 
 
 def test_every_text_stands_on_exactly_one_side():
     rows = pd.concat([reviews(), reviews().assign(text=lambda t: t["text"].str.upper())])
-    splits = split_up(rows)
+    splits = held_out(rows)
     hashes = [text_hash(text) for split in splits.values() for text in split["text"]]
     assert len(hashes) == len(set(hashes)) == 400
     assert set(hashes) == set(rows["text"].map(text_hash))
@@ -110,7 +117,7 @@ def test_every_label_gives_its_exact_share(fractions):
     rows = reviews(1000).iloc[:900]
     rows = rows[(rows["label"] == 1) | (rows.index < 400)]  # 200 negative, 450 positive
     validation, test = fractions
-    splits = split_up(rows, validation_fraction=validation, test_fraction=test)
+    splits = held_out(rows, validation_fraction=validation, test_fraction=test)
     for label, count in ((0, 200), (1, 450)):
         shares = {split: int((rows["label"] == label).sum()) for split, rows in splits.items()}
         held = {"validation": round(count * validation), "test": round(count * test)}
@@ -118,7 +125,7 @@ def test_every_label_gives_its_exact_share(fractions):
 
 
 def test_held_out_texts_are_no_sample_by_length_or_place():
-    splits = split_up(made_up_reviews(2000, seed=1)[["text", "label"]])
+    splits = held_out(made_up_reviews(2000, seed=1)[["text", "label"]])
     numbers = splits["test"]["text"].str.extract(r"No\. (\d+)\.")[0].astype(int)
     assert abs(numbers.mean() - 1000) < 150
     assert splits["test"]["text"].str.len().mean() == pytest.approx(
@@ -127,10 +134,65 @@ def test_held_out_texts_are_no_sample_by_length_or_place():
 
 
 def test_a_new_row_moves_few_texts_to_another_side():
-    before = split_up(reviews())
-    after = split_up(pd.concat([reviews(), table(("A new text.", 1))]))
+    before = held_out(reviews())
+    after = held_out(pd.concat([reviews(), table(("A new text.", 1))]))
     for split in SPLITS:
         assert len(set(before[split]["text"]) - set(after[split]["text"])) <= 1
+
+
+def official(**texts: str) -> dict[str, pd.DataFrame]:
+    """Splits of one-letter texts; those in capitals are labelled 1, and equal to small ones."""
+    return {
+        split: table(*[(text, -1 if split == "unlabeled" else int(text > "Z")) for text in letters])
+        for split, letters in texts.items()
+    }
+
+
+def texts_of(splits: dict[str, pd.DataFrame]) -> dict[str, str]:
+    return {split: "".join(sorted(rows["text"])) for split, rows in splits.items()}
+
+
+def test_official_splits_stay_and_nothing_that_judges_is_seen_in_training():
+    tables = official(train="abcdeffgxyXY", validation="bbghA", test="aadiB", unlabeled="acfghzzZ")
+    splits, removed = split_up(tables, PARAMS)
+    assert texts_of(splits) == {
+        "train": "cef",
+        "validation": "gh",
+        "test": "Baadi",
+        "unlabeled": "Zcf",
+    }
+    assert removed == {
+        "duplicates": 1,
+        "contradictions": 4,
+        "leaked": 4 + 3,
+        "unlabeled_duplicates": 2,
+        "unlabeled_leaked": 3,
+    }
+
+
+@pytest.mark.parametrize("missing", ["validation", "test"])
+def test_a_split_that_is_missing_is_held_out_of_what_is_left_of_train(missing):
+    given = ({"validation", "test"} - {missing}).pop()
+    tables = {"train": reviews(420), given: reviews(20), "unlabeled": reviews(420).assign(label=-1)}
+    splits, removed = split_up(tables, PARAMS)
+    assert {split: len(rows) for split, rows in splits.items()} == {
+        "train": 360,
+        given: 20,
+        missing: 40,
+        "unlabeled": 360,
+    }
+    assert removed["leaked"] == 20
+    assert removed["unlabeled_leaked"] == 60
+    hashes = [set(splits[split]["hash"]) for split in SPLITS]
+    assert len(set.union(*hashes)) == sum(map(len, hashes))
+
+
+def test_splits_do_not_depend_on_the_order_of_the_rows():
+    tables = {"train": reviews(), "test": reviews(440).iloc[390:]}
+    first, _ = split_up(tables, PARAMS)
+    again, _ = split_up({split: shuffled(rows, 1) for split, rows in tables.items()}, PARAMS)
+    for split in SPLITS:
+        pd.testing.assert_frame_equal(again[split], first[split])
 
 
 def test_the_fingerprint_does_not_depend_on_order_or_index():
@@ -154,7 +216,7 @@ def test_the_fingerprint_changes_with_one_label_one_character_or_one_row():
 
 def test_a_description_counts_rows_bytes_and_labels():
     splits = {"train": table(("é", 1), ("ab", 0), ("c", 1)), "test": table(("x", 0))}
-    about = describe(splits, {"duplicates": 3})
+    about = describe(splits, ["negative", "positive"], {"duplicates": 3})
     train = about["splits"]["train"]
     assert (train["rows"], train["bytes"]) == (3, 5)
     assert train["label_counts"] == {"negative": 1, "positive": 2}
@@ -169,7 +231,7 @@ def test_a_download_writes_the_splits_and_says_what_they_are(installed, tmp_path
     installed(pd.concat([rows, rows[:4], other]))
     about = download(PARAMS, tmp_path)
     assert json.loads((tmp_path / "dataset.json").read_text()) == about
-    assert about["removed"] == {"duplicates": 4, "contradictions": 0}
+    assert about["removed"] == NOTHING_REMOVED | {"duplicates": 4}
     texts = []
     for split in SPLITS:
         written = pd.read_parquet(tmp_path / f"{split}.parquet")

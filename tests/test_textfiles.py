@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sentiformer.console import UserError
-from sentiformer.textfiles import read_texts
+from sentiformer.textfiles import read_rows, read_texts
 
 TEXTS = ["Great, truly.", 'He said "no"', "é😀 \u2028 end", " two  spaces ", "<br />"]
 
@@ -180,6 +180,16 @@ def test_json_that_is_no_object_names_its_line(message, line):
 )
 def test_a_value_that_is_no_text_names_its_row(message, name, content, place, value):
     assert message(name, content) == f", {place}: the text is {value}, not a text; mend the row"
+
+
+def test_columns_come_together_with_the_number_of_their_row(write):
+    rows = [(2, ("a", "1")), (3, ("b", "0"))]
+    columns = {"text": "--text", "label": "--label"}
+    assert list(read_rows(write("a.csv", b"label,x,text\n1,9,a\n0,9,b\n"), columns)) == rows
+    with pytest.raises(UserError, match=r"has no column 'label'; --label takes one of: text$"):
+        list(read_rows(write("b.csv", b"text\na\n"), columns))
+    with pytest.raises(UserError, match=r"its ending must be one of .csv, .jsonl, .parquet$"):
+        list(read_rows(write("a.txt", b"a\n"), columns))
 
 
 def test_a_csv_text_whose_comma_lacks_quotes_is_not_cut_silently(message):

@@ -8,7 +8,7 @@ import difflib
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,8 @@ SPECIAL_TOKENS = ("<pad>", "<unk>")
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
+Name = Annotated[str, Field(min_length=1)]
+Labels = Annotated[list[Name], Field(min_length=2)]
 Truncation = Literal["head", "tail", "head_tail"]
 
 
@@ -30,11 +32,38 @@ class Section(BaseModel):
 
 
 class DownloadParams(Section):
-    """Where the texts come from and how many are held out."""
+    """Where the texts come from and how many are held out.
 
-    source: Literal["bundled"]
+    Paths are relative to the project's root. What a source does not use, it ignores; a split that
+    a source does not have is held out of its train.
+    """
+
+    source: Literal["bundled", "hub", "files"]
+    hub_dataset: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    hub_revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    train: Name | None
+    validation: Name | None
+    test: Name | None
+    unlabeled: Name | None
+    text_column: Name
+    label_column: Name
+    labels: Labels | None
     validation_fraction: float = Fraction
     test_fraction: float = Fraction
+
+    @model_validator(mode="after")
+    def _say_where_the_texts_are(self) -> Self:
+        if self.source == "files" and self.train is None:
+            raise ValueError(
+                "source is 'files' and train is null; give train a path, a glob or a folder"
+            )
+        if self.text_column == self.label_column:
+            raise ValueError(
+                f"text_column and label_column are both {self.text_column!r}; name two columns"
+            )
+        if self.labels and len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels {self.labels} name a label twice; name each once")
+        return self
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Self:

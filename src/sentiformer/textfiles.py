@@ -2,12 +2,15 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from sentiformer.console import UserError
 
 FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
+Columns: TypeAlias = Mapping[str, str]
+Row: TypeAlias = tuple[int, tuple[object, ...]]
 
 
 def read_texts(path: Path, column: str) -> Iterator[str]:
@@ -20,19 +23,34 @@ def read_texts(path: Path, column: str) -> Iterator[str]:
     Raises:
         UserError: the file cannot be read as what its ending says, or has no such column.
     """
-    readers: dict[str, Callable[[Path, str], Iterator[str]]] = {
+    for number, (value,) in read_rows(path, {column: "--column"}):
+        yield as_text(value, path, number)
+
+
+def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
+    """Yield the number of each row of a file and its values in some columns.
+
+    Args:
+        path: as in `read_texts`; a `.txt` has one column, whatever its name.
+        columns: the name of each column, and the option that chose it, for the error text.
+
+    Raises:
+        UserError: the file cannot be read as what its ending says, or lacks a column.
+    """
+    readers: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
         ".csv": _read_csv,
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
-        ".txt": _read_lines,
     }
+    if len(columns) == 1:
+        readers[".txt"] = _read_lines
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"{path}: its ending must be one of {', '.join(readers)}")
     if not path.is_file():
         raise UserError(f"{path} is no file; check the path")
     try:
-        yield from reader(path, column)
+        yield from reader(path, columns)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: byte {error.object[error.start]:#04x} is no UTF-8; convert it, for instance "
@@ -42,21 +60,32 @@ def read_texts(path: Path, column: str) -> Iterator[str]:
         raise UserError(f"{path} may not be read; check its permissions") from None
 
 
-def _read_csv(path: Path, column: str) -> Iterator[str]:
+def as_text(value: object, place: object, number: int) -> str:
+    """The value of a row, which must be a text.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(value, str):
+        raise UserError(f"{place}, row {number}: the text is {value!r}, not a text; mend the row")
+    return value
+
+
+def _read_csv(path: Path, columns: Columns) -> Iterator[Row]:
     csv.field_size_limit(FIELD_CHARACTERS)
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, strict=True)
         try:
-            _require(column, list(rows.fieldnames or []), path)
+            _require(columns, list(rows.fieldnames or []), path)
             for row in rows:
                 if None in row:
                     raise csv.Error("more cells than the header; a text with a comma needs quotes")
-                yield _text(row[column], path, rows.line_num)
+                yield rows.line_num, tuple(row[column] for column in columns)
         except csv.Error as error:
             raise UserError(f"{path}, line {rows.line_num}: {error}; mend the line") from None
 
 
-def _read_jsonl(path: Path, column: str) -> Iterator[str]:
+def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -66,42 +95,38 @@ def _read_jsonl(path: Path, column: str) -> Iterator[str]:
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number} is no JSON ({error}); mend it") from None
             if not isinstance(row, dict):
-                raise UserError(f'{path}, line {number} is no JSON object; write {{"{column}": …}}')
-            _require(column, list(row), path, number)
-            yield _text(row[column], path, number)
+                keys = ", ".join(f'"{column}": …' for column in columns)
+                raise UserError(f"{path}, line {number} is no JSON object; write {{{keys}}}")
+            _require(columns, list(row), path, number)
+            yield number, tuple(row[column] for column in columns)
 
 
-def _read_parquet(path: Path, column: str) -> Iterator[str]:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        _require(column, file.schema_arrow.names, path)
+        _require(columns, file.schema_arrow.names, path)
         number = 0
-        for batch in file.iter_batches(1000, columns=[column]):
-            for value in batch[0].to_pylist():
+        for batch in file.iter_batches(1000, columns=list(columns)):
+            for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
                 number += 1
-                yield _text(value, path, number)
+                yield number, values
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no readable Parquet file: {reason}") from None
 
 
-def _read_lines(path: Path, column: str) -> Iterator[str]:
+def _read_lines(path: Path, columns: Columns) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
-        for line in file:
-            yield line.rstrip("\n")
+        for number, line in enumerate(file, start=1):
+            yield number, (line.rstrip("\n"),)
 
 
-def _require(column: str, columns: list[str], path: Path, line: int | None = None) -> None:
-    if column not in columns:
-        place = f"{path}, line {line}" if line else str(path)
-        known = ", ".join(columns) or "none"
-        raise UserError(f"{place} has no column {column!r}; --column takes one of: {known}")
-
-
-def _text(value: object, path: Path, number: int) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"{path}, row {number}: the text is {value!r}, not a text; mend the row")
-    return value
+def _require(columns: Columns, present: list[str], path: Path, line: int | None = None) -> None:
+    for column, option in columns.items():
+        if column not in present:
+            place = f"{path}, line {line}" if line else str(path)
+            known = ", ".join(present) or "none"
+            raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")

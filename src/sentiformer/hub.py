@@ -1,0 +1,136 @@
+"""A data set of the Hugging Face Hub at a pinned commit, through `datasets.load_dataset`.
+
+Mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network (`HF_HUB_OFFLINE=1`) and
+proxies are those of that library. It trusts what it has received; here each file is held against
+the SHA-256 that the Hub names it by, so that no damaged one goes further.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiformer.config import DownloadParams
+from sentiformer.console import UserError, is_disk_full, is_out_of_memory
+from sentiformer.files import sha256
+from sentiformer.tables import NAMES, Source, number_labels, row_of, table_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def read_hub(params: DownloadParams) -> Source:
+    """Download the data set, or find it in the cache, and read its splits.
+
+    Raises:
+        UserError: it cannot be had, is damaged, or lacks a split or column.
+    """
+    name, revision = params.hub_dataset, params.hub_revision
+    loaded = load(name, revision)
+    _verify(loaded, name, revision)
+    present = {
+        split: loaded[theirs]
+        for split, names in NAMES.items()
+        for theirs in names
+        if theirs in loaded
+    }
+    if "train" not in present:
+        raise UserError(
+            f"download.hub_dataset is {name!r}: it has no split train but {', '.join(loaded)}; "
+            "download its files and set download.source to files"
+        )
+    tables = {
+        split: table_of(_rows(split, dataset, params), where=f"{name}, split {split}")
+        for split, dataset in present.items()
+    }
+    classes = _classes(present["train"], params)
+    tables, labels = number_labels(tables, params.labels or classes)
+    address = f"https://huggingface.co/datasets/{name}"
+    origin = {"name": name, "revision": revision, "licence": f"see {address}"}
+    citation = " ".join(present["train"].citation.split())
+    return Source(tables, labels, {**origin, "citation": citation or "not stated"})
+
+
+def load(name: str, revision: str) -> "DatasetDict":
+    """All splits of a data set at a commit, from the Hub or the cache.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if Path(name).exists():
+        raise UserError(f"the folder {name} hides the Hub's data set of that name; move it away")
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, revision=revision)
+    except Exception as error:  # the client's errors have no class in common
+        cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
+        cause = cause or error
+        if is_disk_full(cause) or is_out_of_memory(cause):
+            raise cause from None
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise UserError(
+            f"download.hub_dataset {name} at {revision[:12]} cannot be loaded ({reason}); check "
+            "name, revision and network (HF_ENDPOINT, HF_HUB_OFFLINE), then run it again"
+        ) from None
+
+
+def _verify(loaded: "DatasetDict", name: str, revision: str) -> None:
+    """Raise where the data are of another commit or damaged; a damaged file leaves the cache."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    prepared = Path(next(iter(loaded.values())).cache_files[0]["filename"]).parent
+    if prepared.name != revision:
+        raise UserError(
+            f"download.hub_revision is {revision}, the cache holds {prepared.name}, and the Hub is "
+            "out of reach; go on when it is back, or set download.hub_revision to the latter"
+        )
+    repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
+    for path in sorted((repository / "snapshots" / revision).rglob("*.*")):
+        blob = path.resolve()
+        if SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
+            blob.unlink()
+            shutil.rmtree(prepared, ignore_errors=True)
+            raise UserError(
+                f"{path.name} of {name} arrived damaged (its SHA-256 is another than the Hub "
+                "states); it was removed from the cache, run it again"
+            )
+
+
+def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tuple[str, object]]:
+    place = f"{params.hub_dataset}, split {split}"
+    columns = {params.text_column: "text_column"}
+    if split != "unlabeled":
+        columns[params.label_column] = "label_column"
+    for column, key in columns.items():
+        if column not in dataset.column_names:
+            known = ", ".join(dataset.column_names)
+            raise UserError(
+                f"{place} has no column {column!r}; download.{key} takes one of: {known}"
+            )
+    classes = None if params.labels else _classes(dataset, params)
+    number = 0
+    for batch in dataset.select_columns(list(columns)).iter(1000):
+        for values in zip(*(batch[column] for column in columns), strict=True):
+            number += 1
+            text, label = row_of(values, place, number)
+            if classes and isinstance(label, int):
+                if not 0 <= label < len(classes):
+                    raise UserError(
+                        f"{place}, row {number}: the label is {label}, none of its classes "
+                        f"{', '.join(classes)}; use another split, or files"
+                    )
+                label = classes[label]
+            yield text, label
+
+
+def _classes(dataset: "Dataset", params: DownloadParams) -> list[str] | None:
+    """The class names that the data set declares, if it does."""
+    feature: Any = dataset.features.get(params.label_column)
+    return getattr(feature, "names", None)

@@ -1,0 +1,132 @@
+"""A Hub on loopback: the calls that `datasets.load_dataset` makes, for made-up Parquet files."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+CUT = "cut"
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves one data set at one commit.
+
+    Attributes:
+        files: the content of each path in the data set.
+        damage: by path, what is sent in place of the content, or `CUT` for half of it.
+        delay: seconds before each answer.
+        calls: method and path of each call, in order.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, dataset: str, revision: str, files: dict[str, bytes]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.dataset, self.revision, self.files = dataset, revision, files
+        self.damage: dict[str, bytes | str] = {}
+        self.delay = 0.0
+        self.calls: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def serve(dataset: str, revision: str, files: dict[str, bytes]) -> Iterator[Hub]:
+    """Serve `files` while the block runs."""
+    with Hub(dataset, revision, files) as hub:
+        thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield hub
+        finally:
+            hub.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        hub, path = self.server, unquote(urlsplit(self.path).path)
+        hub.calls.append(f"{self.command} {path}")
+        time.sleep(hub.delay)
+        api, files = f"/api/datasets/{hub.dataset}", f"/datasets/{hub.dataset}/resolve/"
+        if path.startswith(files):
+            revision, _, name = path.removeprefix(files).partition("/")
+            if revision != hub.revision:
+                self._refuse("RevisionNotFound")
+            elif name in hub.files:
+                self._send_file(name)
+            else:
+                self._refuse("EntryNotFound")
+        elif path == f"{api}/revision/{hub.revision}":
+            siblings = [{"rfilename": name} for name in hub.files]
+            about = {"id": hub.dataset, "sha": hub.revision, "siblings": siblings}
+            self._send_json({**about, "private": False, "gated": False, "tags": []})
+        elif path.startswith(f"{api}/revision/"):
+            self._refuse("RevisionNotFound")
+        elif path.startswith(f"{api}/tree/{hub.revision}"):
+            self._send_tree(path.removeprefix(f"{api}/tree/{hub.revision}").strip("/"))
+        else:
+            self._refuse("RepoNotFound")
+
+    def _send_tree(self, folder: str) -> None:
+        start = f"{folder}/" if folder else ""
+        inside = [name for name in self.server.files if name.startswith(start)]
+        folders = {start + name.removeprefix(start).split("/")[0] for name in inside} - {*inside}
+        if folder and not inside:
+            self._refuse("EntryNotFound")
+            return
+        entries = [{"type": "directory", "path": path, "oid": "0" * 40} for path in folders]
+        for name in inside:
+            if "/" not in name.removeprefix(start):
+                size, oid = len(self.server.files[name]), "0" * 40
+                entries.append({"type": "file", "path": name, "size": size, "oid": oid})
+        self._send_json(entries)
+
+    def _send_file(self, name: str) -> None:
+        content = self.server.files[name]
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": self.server.revision,
+        }
+        sent = content
+        if self.command == "GET" and name in self.server.damage:
+            damage = self.server.damage[name]
+            sent = content[: len(content) // 2] if damage == CUT else damage
+        length = len(content) if self.server.damage.get(name) == CUT else len(sent)
+        self._send(200, sent, {**headers, "Content-Length": str(length)})
+
+    def _send_json(self, value: object) -> None:
+        content = json.dumps(value).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        self._send(200, content, headers)
+
+    def _refuse(self, code: str) -> None:
+        self._send(404, b"", {"X-Error-Code": code, "Content-Length": "0"})
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+        if len(content) < int(headers["Content-Length"]):
+            self.close_connection = True

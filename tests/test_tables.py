@@ -1,0 +1,238 @@
+"""Files of the user's own as labelled tables; their way to a vocabulary; each mistake one line."""
+
+import json
+import random
+
+import pandas as pd
+import pytest
+from conftest import RUNTIME, run_stages, tiny_params
+
+from sentiformer.config import DownloadParams
+from sentiformer.console import UserError
+from sentiformer.inference import Classifier
+from sentiformer.sources import download
+from sentiformer.tables import find_files, number_labels, read_files
+from sentiformer.tokenizer import tokenize
+from sentiformer.vocab import build_vocab
+
+FIVE = "arts business science sports world".split()
+
+
+def files(**changes: object) -> DownloadParams:
+    return tiny_params(download={"source": "files", **changes}).download
+
+
+def rows_of(params: DownloadParams) -> dict[str, list[tuple[str, int]]]:
+    tables = read_files(params).tables
+    return {
+        s: list(t[["text", "label"]].itertuples(index=False, name=None)) for s, t in tables.items()
+    }
+
+
+def news(count: int, seed: int = 0) -> pd.DataFrame:
+    """Made-up headlines of five classes: columns headline, topic."""
+    rng = random.Random(seed)
+    topics = [FIVE[number % 5] for number in range(count)]
+    lines = [f"{t} news {seed}.{i}: {rng.choice(FIVE)} again" for i, t in enumerate(topics)]
+    return pd.DataFrame({"headline": lines, "topic": topics})
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """The working directory, with files to write by name and content."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**contents: str) -> None:
+        for name, content in contents.items():
+            (tmp_path / name.replace("_", ".")).write_text(content)
+
+    return write
+
+
+@pytest.fixture
+def message(there):
+    """Gives the one-line error text of files and parameters."""
+
+    def read(contents: dict[str, str], **changes: object) -> str:
+        there(**contents)
+        with pytest.raises(UserError) as caught:
+            read_files(
+                files(train="a.csv", **changes) if "train" not in changes else files(**changes)
+            )
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return read
+
+
+def test_the_same_rows_come_from_every_format(there):
+    table = pd.DataFrame({"text": ["Good.", 'a\nb, "c"'], "label": ["pos", "neg"], "id": [1, 2]})
+    table.to_csv("a.csv", index=False)
+    table.to_json("a.jsonl", orient="records", lines=True)
+    table.to_parquet("a.parquet", index=False)
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        assert rows_of(files(train=name)) == {"train": [("Good.", 1), ('a\nb, "c"', 0)]}
+
+
+def test_a_glob_joins_files_of_several_formats(there):
+    there(a_csv="text,label\na,x\n", b_jsonl='{"text": "b", "label": "y"}\n', c_md="no")
+    assert rows_of(files(train="*.[cj]s*")) == {"train": [("a", 0), ("b", 1)]}
+
+
+def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
+    deep = tmp_path / "set" / "plain_text"
+    deep.mkdir(parents=True)
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001", "training"):
+        pd.DataFrame({"text": [name], "label": [len(name) % 2]}).to_parquet(
+            deep / f"{name}.parquet"
+        )
+    pd.DataFrame({"text": ["u"], "label": [-1]}).to_parquet(deep / "unsupervised-0.parquet")
+    there(v_csv="text,label\nv,0\n")
+    found = find_files(files(train="set", validation="v.csv"))
+    assert {split: [path.name for path in paths] for split, paths in found.items()} == {
+        "train": ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
+        "validation": ["v.csv"],
+        "test": ["test-00000-of-00001.parquet"],
+        "unlabeled": ["unsupervised-0.parquet"],
+    }
+    there(w_csv="text,label\nw,1\n")
+    assert rows_of(files(train="[vw].csv", unlabeled="set"))["unlabeled"] == [("u", -1)]
+
+
+def test_unlabelled_texts_may_be_lines(there):
+    there(a_csv="text,label\na,x\nb,y\n", u_txt="one\ntwo\n")
+    rows = rows_of(files(train="a.csv", unlabeled="u.txt"))
+    assert rows["unlabeled"] == [("one", -1), ("two", -1)]
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "names", "numbers"),
+    [
+        (["pos", "neg", "pos"], None, ["neg", "pos"], [1, 0, 1]),
+        (["pos", "neg"], ["pos", "neg"], ["pos", "neg"], [0, 1]),
+        ([1, 0], None, ["0", "1"], [1, 0]),
+        (["10", "9", "-1"], None, ["-1", "9", "10"], [2, 1, 0]),
+        ([1, 0], ["neg", "pos"], ["neg", "pos"], [1, 0]),
+        (["1", "0"], ["neg", "pos"], ["neg", "pos"], [1, 0]),
+        ([5, 1], ["1", "5"], ["1", "5"], [1, 0]),
+        (["01", "1"], None, ["01", "1"], [0, 1]),
+    ],
+)
+def test_labels_are_names_or_numbers(found, given, names, numbers):
+    table = pd.DataFrame({"text": "a", "label": pd.Series(found, dtype=object)})
+    tables, labels = number_labels({"train": table}, given)
+    assert labels == names
+    assert tables["train"]["label"].tolist() == numbers
+    assert tables["train"]["label"].dtype == "int64"
+
+
+def test_a_label_that_only_test_has_is_a_label():
+    train, test = (pd.DataFrame({"text": "a", "label": list(of)}) for of in ("xz", "y"))
+    tables, labels = number_labels({"train": train, "test": test}, None)
+    assert labels == ["x", "y", "z"]
+    assert tables["test"]["label"].tolist() == [1]
+
+
+GOOD = {"a_csv": "text,label\na,x\nb,y\n"}
+
+
+@pytest.mark.parametrize(
+    ("contents", "changes", "text"),
+    [
+        ({}, {"train": "no*.csv"}, "download.train is 'no*.csv': no file is there; paths begin at"),
+        (GOOD, {"train": "."}, "download.train is '.': no file of that folder is named train*"),
+        (GOOD, {"test": "b.csv"}, "download.test is 'b.csv': no file is there"),
+        (GOOD, {"text_column": "t"}, "a.csv has no column 't'; download.text_column takes one of:"),
+        (GOOD, {"label_column": "l"}, "no column 'l'; download.label_column takes one of: text, "),
+        (GOOD, {"labels": ["x", "z"]}, "download.labels are x, z; the data have y, too; name all"),
+        ({"a_csv": "text,label\n"}, {}, "download.train, a.csv: there is no text; give it some"),
+        ({"a_csv": "text,label\na,x\n"}, {}, "holds only the label 'x'; a classifier needs two"),
+        ({"a_csv": "text,label\na,\n"}, {}, "a.csv, row 2: the label is '', neither a text nor a"),
+        ({"a_jsonl": '{"text": "a", "label": 1.5}'}, {"train": "a.jsonl"}, "the label is 1.5, nei"),
+        ({"a_jsonl": '{"text": "a", "label": null}'}, {"train": "a.jsonl"}, "the label is None, n"),
+        ({"a_jsonl": '{"text": "a", "label": [1]}'}, {"train": "a.jsonl"}, "the label is [1], nei"),
+        ({"a_jsonl": '{"text": "a", "label": true}'}, {"train": "a.jsonl"}, "the label is True, n"),
+        ({"a_jsonl": '{"text": 1, "label": 1}'}, {"train": "a.jsonl"}, "the text is 1, not a text"),
+        (
+            {"a_jsonl": '{"text": "a", "label": 1}\n{"text": "b", "label": "1"}'},
+            {"train": "a.jsonl"},
+            "download.train, a.jsonl: its labels are 1 int and 1 str; make them all text or all",
+        ),
+        (
+            {"a_jsonl": r'{"text": "a \ud83d", "label": 1}'},
+            {"train": "a.jsonl"},
+            r"a.jsonl, row 1: the text holds '\ud83d', which is no whole character; write it",
+        ),
+        ({"a_txt": "a\n"}, {"train": "a.txt"}, "its ending must be one of .csv, .jsonl, .parquet"),
+    ],
+)
+def test_a_mistake_is_one_line(message, contents, changes, text):
+    assert text in message(contents, **changes)
+
+
+def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(there, tmp_path):
+    news(200).to_csv("train.csv", index=False)
+    pd.concat([news(25, seed=1), news(5)]).to_csv("test.csv", index=False)
+    pd.concat([news(30, seed=2), news(5)])[["headline"]].to_json(
+        "more.jsonl", orient="records", lines=True
+    )
+    params = files(
+        train="train.csv",
+        test="test.csv",
+        unlabeled="more.jsonl",
+        text_column="headline",
+        label_column="topic",
+    )
+    raw, tokens, vocab = (tmp_path / name for name in ("raw", "tokens", "vocab"))
+    for folder in (raw, tokens, vocab):
+        folder.mkdir()
+    about = download(params, raw)
+    assert about["labels"] == FIVE
+    assert {split: of["rows"] for split, of in about["splits"].items()} == {
+        "train": 175,
+        "validation": 20,
+        "test": 30,
+        "unlabeled": 30,
+    }
+    assert about["removed"]["leaked"] == about["removed"]["unlabeled_leaked"] == 5
+    assert about["splits"]["train"]["label_counts"] == dict.fromkeys(FIVE, 35)
+    assert set(pd.read_parquet(raw / "unlabeled.parquet")["label"]) == {-1}
+    corpus = tokenize(tiny_params().tokenize, raw, tokens, workers=1)
+    assert corpus["splits"]["unlabeled"]["rows"] == 30
+    coverage = build_vocab(tiny_params().build_vocab, tokens, vocab)
+    assert coverage["unknown_share"].keys() == about["splits"].keys()
+    assert json.loads((raw / "dataset.json").read_text())["origin"]["name"] == "files train.csv"
+
+
+def test_twenty_classes_go_through_every_stage(there, tmp_path):
+    names = [f"topic {number}" for number in range(20)]
+    rows = news(1200).assign(topic=[names[i % 20] for i in range(1200)])
+    rows["headline"] = rows["topic"].str.replace(" ", "") + " " + rows["headline"]
+    rows.iloc[:1100].to_csv("train.csv", index=False)
+    rows.iloc[1100:].to_parquet("test.parquet", index=False)
+    rows["headline"].iloc[1000:].to_frame().to_csv("unlabeled.csv", index=False)
+    params = tiny_params(
+        download={
+            "source": "files",
+            "train": "train.csv",
+            "test": "test.parquet",
+            "unlabeled": "unlabeled.csv",
+            "text_column": "headline",
+            "label_column": "topic",
+            "labels": names,
+        }
+    )
+    run_stages(params, tmp_path / "data")
+    metrics = json.loads((tmp_path / "data/evaluation/metrics.json").read_text())
+    assert list(metrics["by_class"]) == names
+    assert {of["texts"] for of in metrics["by_class"].values()} == {5}
+    page = (tmp_path / "data/report/report.html").read_text()
+    for text in (
+        *names,
+        "files train.csv",
+        "<td>unlabeled</td>",
+        "Of the unlabelled: duplicates 0",
+    ):
+        assert text in page
+    classifier = Classifier(tmp_path / "data/model", RUNTIME)
+    assert classifier.labels == names
