@@ -100,7 +100,7 @@ class Store:
             params=[Param(key, str(value)) for key, value in params.items()],
             tags=[RunTag("mlflow.note.content", "What the files of `data/model` hold.")],
         )
-        self.client.log_inputs(run.info.run_id, _data_inputs(about["data"]))
+        self.client.log_inputs(run.info.run_id, _data_inputs(about))
         return run
 
     def log_missing(self, run_id: str, metrics: list["Metric"]) -> None:
@@ -368,16 +368,16 @@ def _git_commit() -> str:
         return ""
 
 
-def _data_inputs(data: dict[str, Any]) -> list[Any]:
+def _data_inputs(about: dict[str, Any]) -> list[Any]:
     """The splits as MLflow data sets; a digest there has at most 36 characters."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    inputs = []
+    data, inputs = about["data"], []
     for split, facts in data["splits"].items():
         dataset = Dataset(
             name=f"{data['origin']['name']}, {split}",
             digest=facts["fingerprint"][:32],
-            source_type="package",
+            source_type=about["params"]["download"]["source"],
             source=json.dumps(data["origin"]),
             profile=json.dumps(facts),
         )
