@@ -129,7 +129,8 @@ def split_up(
         given["validation"], leaked_validation = without(given["validation"], given["test"])
         leaked += leaked_validation
     missing = tuple(split for split in ("test", "validation") if split not in given)
-    splits = {split: (hold_out(train, params, missing) | given)[split] for split in SPLITS}
+    made = hold_out(train, params, missing) | given
+    splits = {split: made[split] for split in SPLITS}
     removed |= {"leaked": leaked, "unlabeled_duplicates": 0, "unlabeled_leaked": 0}
     if "unlabeled" in tables:
         unlabeled, repeated = without_duplicates(tables["unlabeled"])
