@@ -7,7 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import psutil
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,15 +24,38 @@ def available_cores() -> int:
 
 
 def exit_with_parent() -> None:
-    """End this process within a second of its parent's end, so that a kill leaves no orphan."""
-    parent = os.getppid()
+    """End this process within a second of its parent's end, so that a kill leaves no orphan.
+
+    A shell that only waits for its one command (`sh -c`, through which DVC starts a stage where
+    the shell does not give its place to the command) counts as one with its own parent.
+    """
+    import psutil
+
+    chain = [psutil.Process()]
+    while (parent := chain[-1].parent()) is not None:
+        chain.append(parent)
+        if not _is_waiting_shell(parent):
+            break
+    expected = [process.pid for process in chain[1:]]
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+        try:
+            while [process.ppid() for process in chain[: len(expected)]] == expected:
+                time.sleep(0.5)
+        finally:  # also where one of the chain has ended meanwhile
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_waiting_shell(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        command = process.cmdline()
+    except psutil.Error:
+        return False
+    return len(command) == 3 and command[1] == "-c" and Path(command[0]).name.endswith("sh")
 
 
 def ordered_map(
