@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from sentiformer import tracking
-from sentiformer.config import load_params, load_runtime
+from sentiformer.config import load_params, load_runtime, project_root
 from sentiformer.console import say, stage
 from sentiformer.files import whole_folder
 from sentiformer.job import TrainingJob
+from sentiformer.timings import keep_seconds
 
 DATA = Path("data")
 OUTPUT = DATA / "model"
@@ -20,13 +21,14 @@ def main() -> None:
         load_runtime(),
         tokens=DATA / "tokens",
         vocab=DATA / "vocab",
-        checkpoints=tracking.project_root() / ".checkpoints",
+        checkpoints=project_root() / ".checkpoints",
     )
     with whole_folder(OUTPUT) as folder:
         with tracking.live_run(job.about) as track:
             for event in job.run():
                 track(event)
         job.write(folder)
+    keep_seconds("train", OUTPUT / "model.safetensors", {"transformer": job.seconds})
     say(f"model → {OUTPUT}")
     tracking.sync(DATA)
     job.forget()

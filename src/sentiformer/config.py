@@ -22,6 +22,7 @@ Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
 Name = Annotated[str, Field(min_length=1)]
 Labels = Annotated[list[Name], Field(min_length=2)]
+CValues = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
 Truncation = Literal["head", "tail", "head_tail"]
 
 
@@ -87,6 +88,13 @@ class BuildVocabParams(Section):
     max_size: int = Field(gt=len(SPECIAL_TOKENS), lt=2**31)
 
 
+class BaselineParams(Section):
+    """Which n-grams the baselines know, and how freely their weights may grow."""
+
+    min_count: int = Size
+    c_values: CValues
+
+
 class ModelParams(Section):
     """The size of the Transformer."""
 
@@ -148,6 +156,7 @@ class Params(Section):
 
     download: DownloadParams
     tokenize: TokenizeParams
+    baseline: BaselineParams
     build_vocab: BuildVocabParams
     model: ModelParams
     train: TrainParams
@@ -203,6 +212,11 @@ def load_runtime() -> Runtime:
     names = [str(field.alias) for field in Runtime.model_fields.values()]
     values = {name: os.environ[name] for name in names if os.environ.get(name)}
     return parse(Runtime, values, where="environment")
+
+
+def project_root() -> Path:
+    """The project that a stage belongs to; of a DVC experiment's copy, the original."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def parse(kind: type[Parsed], values: Any, *, where: str) -> Parsed:

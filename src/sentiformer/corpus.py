@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sentiformer.console import UserError
 from sentiformer.files import corrupt, missing
 
 SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
@@ -87,6 +88,31 @@ class Corpus:
         """Yield the type ids of all texts in order, some texts at a time."""
         for values, offsets in zip(self._values, self._offsets, strict=True):
             yield values[offsets[0] : offsets[-1]]
+
+
+def nonempty_corpus(path: Path) -> Corpus:
+    """Open a split that must hold a text.
+
+    Raises:
+        UserError: it holds none, or the file is missing or corrupt.
+    """
+    corpus = Corpus(path)
+    if not len(corpus):
+        raise UserError(f"{path} holds no text; raise its share in the section download")
+    return corpus
+
+
+def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
+    """Raise where a class has no text in the split at `path`, whose labels are `actual`.
+
+    Raises:
+        UserError: it names the classes.
+    """
+    absent = [name for number, name in enumerate(labels) if number not in actual]
+    if absent:
+        raise UserError(
+            f"{path} has no text labelled {', '.join(absent)}; give {path.stem} more texts"
+        )
 
 
 def read_lines(path: Path, *, made_by: str) -> list[str]:

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from sentiformer.batching import Batcher
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import Params, Runtime
-from sentiformer.console import Bar, UserError, say
-from sentiformer.corpus import Corpus, read_lines
+from sentiformer.console import Bar, say
+from sentiformer.corpus import nonempty_corpus, read_lines
 from sentiformer.device import prepare_device
 from sentiformer.files import read_json, write_json
 from sentiformer.model import TransformerClassifier
@@ -36,6 +36,7 @@ class TrainingJob:
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
         key: names this training by all that decides its bits.
+        seconds: what the training took so far, stops not counted.
 
     Raises:
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
@@ -58,7 +59,7 @@ class TrainingJob:
 
         def batcher(split: str) -> Batcher:
             return Batcher(
-                _not_empty(tokens / f"{split}.arrow"),
+                nonempty_corpus(tokens / f"{split}.arrow"),
                 ids_of_types,
                 batch_size=params.train.batch_size,
                 max_len=params.model.max_len,
@@ -77,9 +78,11 @@ class TrainingJob:
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
         training = self.training
+        self._begun = time.monotonic()
         saved = self._checkpoint.load()
         if saved is not None:
             training.restore(*saved)
+            self._begun -= saved[1]["seconds"]
             say(f"resuming at step {training.step:,} of {training.total_steps:,}")
             yield from training.steps
             yield from training.epochs
@@ -89,11 +92,16 @@ class TrainingJob:
                 yield event
                 _show(bar, event, training.params.epochs)
                 if time.monotonic() - written > self._checkpoint_seconds:
-                    self._checkpoint.save(*training.save())
+                    self._save()
                     written = time.monotonic()
-        self._checkpoint.save(*training.save())
+        self._save()
         best = training.best()
         say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
+
+    def _save(self) -> None:
+        self.seconds = time.monotonic() - self._begun
+        tensors, state = self.training.save()
+        self._checkpoint.save(tensors, {**state, "seconds": self.seconds})
 
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch and all that belongs to them."""
@@ -131,13 +139,6 @@ def loaded_code() -> list[Path]:
     """The library's files that this process runs; of stage train, those that DVC knows as deps."""
     names = sorted(name for name in sys.modules if name.split(".")[0] == "sentiformer")
     return [Path(str(sys.modules[name].__file__)) for name in names]
-
-
-def _not_empty(path: Path) -> Corpus:
-    corpus = Corpus(path)
-    if not len(corpus):
-        raise UserError(f"{path} holds no text; raise its share in the section download")
-    return corpus
 
 
 def _show(bar: Bar, event: StepEvent | EpochEvent, epochs: int) -> None:

@@ -20,8 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sentiformer.config import project_root
 from sentiformer.console import UserError, say
 from sentiformer.files import read_json, sha256
+from sentiformer.timings import kept_seconds
 from sentiformer.training import EpochEvent, StepEvent
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 NAME = "sentiformer"  # of the experiment and of the registered model
 CHAMPION = "champion"
-KEY_TAG, MODEL_TAG, REPORT_TAG = (
-    f"{NAME}.{what}" for what in ("training_key", "model_sha256", "report_sha256")
+KEY_TAG, MODEL_TAG, REPORT_TAG, ACCURACY_TAG = (
+    f"{NAME}.{what}" for what in ("training_key", "model_sha256", "report_sha256", "test_accuracy")
 )
 FLUSH_SECONDS = 2.0
 BATCH_METRICS = 1000  # MLflow's limit for one call
@@ -190,10 +192,13 @@ def sync(data: Path) -> bool:
     about = read_json(data / "model" / "config.json", made_by="train")
     with _never_fails("nothing is lost"):
         store = Store.connect()
-        run_id = _run_of(store, about, sha256(data / "model" / "model.safetensors"))
+        model_sha256 = sha256(data / "model" / "model.safetensors")
+        run_id = _run_of(store, about, model_sha256)
         store.log_missing(run_id, _history(data / "model"))
+        store.log_missing(run_id, _seconds("train", model_sha256))
         if _belongs(data):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
+            _log_baselines(store, run_id, data / "evaluation")
             _log_report(store, run_id, data)
         _log_model(store, run_id, data / "model", about)
         store.client.set_terminated(run_id, "FINISHED")
@@ -215,11 +220,6 @@ def download_model(uri: str, folder: Path) -> Path:
         return Path(files) / "artifacts" / "model"
     except Exception as error:  # whatever the store and its transport raise
         raise UserError(f"--model {uri} cannot be had from MLflow: {_reason(error)}") from None
-
-
-def project_root() -> Path:
-    """The project that a stage belongs to; of a DVC experiment's copy, the original."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def tracking_uri() -> str:
@@ -271,6 +271,24 @@ def _history(model: Path) -> list["Metric"]:
 def _test_metrics(evaluation: Path) -> list["Metric"]:
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     return _points(flatten(metrics, "/", "test"), 0)
+
+
+def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
+    """What each model that a stage fitted took, where this machine knows it."""
+    return _points(flatten(kept_seconds(stage, result_sha256), "/", "seconds"), 0)
+
+
+def _log_baselines(store: Store, run_id: str, evaluation: Path) -> None:
+    """Log what stands beside the Transformer: each baseline's metrics, and all accuracies."""
+    models = {"transformer": evaluation / "metrics.json"}
+    models |= {path.stem: path for path in sorted(evaluation.glob("baselines/*.json"))}
+    found = {name: read_json(path, made_by="evaluate") for name, path in models.items()}
+    accuracies = ", ".join(f"{name} {of['accuracy']:.2%}" for name, of in found.items())
+    store.client.set_tag(run_id, ACCURACY_TAG, accuracies)
+    del found["transformer"]  # whose metrics are logged as those of test
+    made = read_json(evaluation / "lineage.json", made_by="evaluate")["baseline_sha256"]
+    metrics = _points(flatten(found, "/", "baseline"), 0)
+    store.log_missing(run_id, metrics + _seconds("baseline", made))
 
 
 def _belongs(data: Path) -> bool:
