@@ -1,4 +1,4 @@
-"""The model in data/model judged on the test texts, written to data/evaluation."""
+"""The model in data/model judged on test beside data/baseline, written to data/evaluation."""
 
 from pathlib import Path
 
@@ -13,13 +13,14 @@ OUTPUT = DATA / "evaluation"
 
 @stage
 def main() -> None:
-    """Write metrics, predictions, and the tables of the plots."""
+    """Write metrics, comparison, predictions, and the tables of the plots."""
     params, runtime = load_params(), load_runtime()
     with whole_folder(OUTPUT) as folder:
         metrics = evaluate(
             params.evaluate,
             runtime,
             model=DATA / "model",
+            baseline=DATA / "baseline",
             tokens=DATA / "tokens",
             raw=DATA / "raw",
             folder=folder,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sentiformer import sources
+from sentiformer.baselines import fit_baselines
 from sentiformer.config import Params, Runtime, load_params
 from sentiformer.evaluation import evaluate
 from sentiformer.job import TrainingJob
@@ -84,11 +85,13 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_stages(params: Params, folder: Path) -> None:
     """Take the source of `params` through every stage; each writes a folder in `folder`."""
-    made = {n: folder / n for n in ("raw", "tokens", "vocab", "model", "evaluation", "report")}
+    names = ("raw", "tokens", "baseline", "vocab", "model", "evaluation", "report")
+    made = {name: folder / name for name in names}
     for path in made.values():
         path.mkdir(parents=True)
     sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
+    fit_baselines(params.baseline, made["tokens"], made["baseline"], workers=1)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     job = TrainingJob(
         params,
@@ -100,7 +103,7 @@ def run_stages(params: Params, folder: Path) -> None:
     list(job.run())
     job.write(made["model"])
     job.forget()
-    inputs = {name: made[name] for name in ("model", "tokens", "raw")}
+    inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
     write_report(params, model=made["model"], evaluation=made["evaluation"], folder=made["report"])
 

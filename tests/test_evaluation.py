@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import RUNTIME, tiny_params
 
+from sentiformer.baselines import KINDS
 from sentiformer.config import EvaluateParams
 from sentiformer.console import UserError
 from sentiformer.evaluation import (
@@ -48,6 +49,10 @@ INPUTS = [
     "tokens/test.arrow",
     "tokens/types.txt",
     "raw/test.parquet",
+    "baseline/lineage.json",
+    "baseline/metrics.json",
+    "baseline/tfidf.parquet",
+    "baseline/nb_trigrams.parquet",
 ]
 DAMAGES = {
     "missing": lambda path: path.unlink(),
@@ -74,8 +79,13 @@ def chance_that_a_text_of_the_class_scores_higher(score, is_class):
 
 def judge_folder(data, folder):
     folder.mkdir(exist_ok=True)
-    inputs = {name: data / name for name in ("model", "tokens", "raw")}
+    inputs = {name: data / name for name in ("model", "baseline", "tokens", "raw")}
     return evaluate(tiny_params().evaluate, RUNTIME, **inputs, folder=folder)
+
+
+def files_in(folder):
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def change_json(path, change):
@@ -256,11 +266,7 @@ def test_written_metrics_are_those_returned_and_plain_json(copy, tmp_path):
 
 def test_judging_twice_writes_the_same_files(data, tmp_path):
     judge_folder(data, tmp_path / "again")
-    names = sorted(path.name for path in (tmp_path / "again").iterdir())
-    assert names == sorted(path.name for path in (data / "evaluation").iterdir())
-    for name in names:
-        written = (tmp_path / "again" / name).read_bytes()
-        assert written == (data / "evaluation" / name).read_bytes(), name
+    assert files_in(tmp_path / "again") == files_in(data / "evaluation")
 
 
 def test_written_predictions_are_those_that_the_metrics_judge(data):
@@ -272,6 +278,34 @@ def test_written_predictions_are_those_that_the_metrics_judge(data):
     assert (table["actual"] == table["predicted"]).mean() == pytest.approx(metrics["accuracy"])
     sums = table["probability_negative"] + table["probability_positive"]
     assert sums.to_numpy() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_baseline_is_judged_on_the_very_texts_of_the_transformer(data, name):
+    found = json.loads((data / "evaluation" / "baselines" / f"{name}.json").read_text())
+    metrics = json.loads((data / "evaluation" / "metrics.json").read_text())
+    ours = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    theirs = pd.read_parquet(data / "baseline" / f"{name}.parquet")
+    right = ours["actual"] == ours["predicted"]
+    baseline_right = theirs.idxmax(axis=1) == "probability_" + ours["actual"]
+    assert found["accuracy"] == pytest.approx(baseline_right.mean(), abs=1e-6)
+    assert found["transformer_alone"] == (right & ~baseline_right).sum()
+    assert found["baseline_alone"] == (baseline_right & ~right).sum()
+    assert found["difference"] == pytest.approx(metrics["accuracy"] - found["accuracy"], abs=2e-6)
+    chosen = json.loads((data / "baseline" / "metrics.json").read_text())[name]
+    assert chosen.items() <= found.items(), "what was chosen stands beside it"
+
+
+def test_the_interval_is_around_the_accuracy(data):
+    metrics = json.loads((data / "evaluation" / "metrics.json").read_text())
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+
+
+def test_baselines_of_other_texts_do_not_belong(copy, tmp_path):
+    path = copy / "baseline" / "lineage.json"
+    change_json(path, lambda lineage: lineage.update(validation="another"))
+    with pytest.raises(UserError, match="baseline is of other texts than those at hand; run `dvc"):
+        judge_folder(copy, tmp_path / "evaluation")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

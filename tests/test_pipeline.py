@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT, TINY
 
 PARTS = (".dvc/config", ".dvcignore", ".gitignore", "data/.gitignore", "dvc.yaml", "params.yaml")
-STAGES = ["download", "tokenize", "build_vocab", "train", "evaluate", "report"]
+STAGES = ["download", "tokenize", "baseline", "build_vocab", "train", "evaluate", "report"]
 FROM = {stage: set(STAGES[number:]) for number, stage in enumerate(STAGES)}
 RERUN = {  # the stages that a change of each key reruns
     "download.source": FROM["download"],
@@ -32,6 +32,8 @@ RERUN = {  # the stages that a change of each key reruns
     "download.validation_fraction": FROM["download"],
     "download.test_fraction": FROM["download"],
     "tokenize.language": FROM["tokenize"],
+    "baseline.min_count": {"baseline"} | FROM["evaluate"],
+    "baseline.c_values": {"baseline"} | FROM["evaluate"],
     "build_vocab.max_size": FROM["build_vocab"],
     "model.d_model": FROM["train"],
     "model.num_heads": FROM["train"],
@@ -198,10 +200,10 @@ def test_entry_points_only_wire():
 
 def test_floors_import_only_downward():
     floors = [
-        {"config", "corpus", "console", "files", "process"},
-        {"model", "batching", "vocab", "tokenizer", "checkpoint", "device"}
+        {"config", "corpus", "console", "files", "process", "timings"},
+        {"model", "batching", "vocab", "ngrams", "tokenizer", "checkpoint", "device"}
         | {"sources", "hub", "tables", "textfiles"},
-        {"training", "evaluation", "inference", "job", "figures"},
+        {"training", "evaluation", "baselines", "comparison", "inference", "job", "figures"},
         {"tracking", "reporting", "cli", "serving"},
     ]
     floor_of = {name: number for number, names in enumerate(floors) for name in names}
@@ -226,10 +228,13 @@ def test_house_sizes():
 def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     metrics = json.loads((built.folder / "data/evaluation/metrics.json").read_text())
     assert metrics["accuracy"] > 0.6
-    for name in ("model/model.safetensors", "model/history.csv", "report/report.html"):
+    names = "model/model.safetensors model/history.csv baseline/choices.csv report/report.html"
+    for name in names.split():
         assert (built.folder / "data" / name).stat().st_size > 0
     assert (built.folder / "mlflow.db").exists()
     assert not list((built.folder / ".checkpoints").iterdir()), "a finished training leaves none"
+    kept = {path.name.split("-")[0] for path in (built.folder / ".timings").iterdir()}
+    assert kept == {"baseline", "train"}
     again = built.run("dvc", "repro")
     assert again.count("didn't change, skipping") == len(STAGES)
     assert built.run("git", "status", "--porcelain") == ""

@@ -13,6 +13,8 @@ import pytest
 from conftest import tiny_params
 from test_evaluation import DAMAGES, change_json, many_texts
 
+from sentiformer.baselines import KINDS
+from sentiformer.comparison import verdict
 from sentiformer.config import EvaluateParams
 from sentiformer.console import UserError
 from sentiformer.evaluation import judge, predictions_table
@@ -20,8 +22,8 @@ from sentiformer.figures import draw_all
 from sentiformer.files import read_json, sha256
 from sentiformer.reporting import (
     TABLES,
-    accuracy_interval,
     code_version,
+    comparison_rows,
     read_table,
     worst_mistakes,
     write_report,
@@ -36,6 +38,7 @@ INPUTS = [
     "evaluation/lineage.json",
     "evaluation/metrics.json",
     "evaluation/predictions.parquet",
+    *(f"evaluation/baselines/{name}.json" for name in KINDS),
     *CSVS,
 ]
 
@@ -317,12 +320,41 @@ def test_a_table_without_its_columns_is_corrupt(copy, tmp_path, name):
         report(copy, tmp_path / "report")
 
 
-def test_the_interval_of_the_accuracy_is_wilsons():
-    metrics = {"accuracy": 0.8, "by_class": {"a": {"texts": 40}, "b": {"texts": 60}}}
-    n, p, z = 100, 0.8, 1.959963984540054
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert accuracy_interval(metrics) == pytest.approx((middle - half, middle + half))
+def test_every_report_compares_the_transformer_with_each_baseline(html, data):
+    text = Page(html).text
+    for name, kind in KINDS.items():
+        found = read_json(data / "evaluation" / "baselines" / f"{name}.json", made_by="evaluate")
+        assert verdict(found, "the Transformer", f"the {kind.title}") in text
+        for shown in (f"{found['ngrams']:,}", f"{found['log_loss']:.4f}", f"{found['c']:g}"):
+            assert shown in text
+
+
+def test_the_table_of_the_models_has_a_cell_for_each(data):
+    metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
+    best = read_json(data / "model" / "config.json", made_by="train")["best"]
+    baseline = {
+        "accuracy": 0.9,
+        "accuracy_low": 0.8,
+        "accuracy_high": 0.95,
+        "roc_auc": 0.91,
+        "log_loss": 0.2,
+        "validation_accuracy": 0.89,
+        "c": 10.0,
+        "ngrams": 12345,
+        "difference": -0.0123,
+        "difference_low": -0.03,
+        "difference_high": 0.004,
+        "transformer_alone": 7,
+        "baseline_alone": 11,
+        "p_value": 0.48,
+    }
+    rows = comparison_rows(metrics, best, [baseline, baseline])
+    assert {len(cells) for _, cells in rows} == {3}
+    shown = "90.00|80.00 to 95.00|−1.23|−3.00 to +0.40|7|11|p = 0.48|0.9100|0.2000|89.00|10|12,345"
+    assert [cells[1] for _, cells in rows] == shown.split("|")
+    ours = [cells[0] for _, cells in rows]
+    assert ours[0] == f"{100 * metrics['accuracy']:.2f}"
+    assert f"{100 * best['valid_accuracy']:.2f}" in ours
 
 
 def test_the_code_version_is_the_last_commit_that_changed_code(tmp_path, monkeypatch):

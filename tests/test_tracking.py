@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 from sentiformer import cli, tracking
 from sentiformer.console import UserError
 from sentiformer.files import read_json, sha256
+from sentiformer.timings import keep_seconds
 from sentiformer.tracking import CHAMPION, NAME, Store, live_run, sync
 from sentiformer.training import EpochEvent, StepEvent
 
@@ -210,6 +211,17 @@ def test_test_metrics_are_those_of_the_evaluation(store, data):
     assert len(curve(store, "test/accuracy")) == 1
 
 
+def test_the_baselines_stand_beside_the_transformer(store, data):
+    found, tags = only_run(store).data.metrics, only_run(store).data.tags
+    accuracies = [f"transformer {found['test/accuracy']:.2%}"]
+    for path in sorted((data / "evaluation" / "baselines").iterdir()):
+        for metric, value in read_json(path, made_by="evaluate").items():
+            assert found[f"baseline/{path.stem}/{metric}"] == value
+        accuracies.append(f"{path.stem} {found[f'baseline/{path.stem}/accuracy']:.2%}")
+    assert len(accuracies) == 3
+    assert tags["sentiformer.test_accuracy"] == ", ".join(accuracies)
+
+
 def test_the_run_names_its_data_by_content(store, data):
     splits = config_of(data)["data"]["splits"]
     given = {
@@ -390,11 +402,28 @@ def test_a_new_evaluation_replaces_the_test_metrics_that_changed(project, data):
     assert len(curve(store, "test/accuracy")) == 1
 
 
+def test_training_times_are_logged_where_this_machine_knows_them(project, data):
+    assert sync(data)
+    store = Store.connect()
+    assert not [key for key in only_run(store).data.metrics if key.startswith("seconds/")]
+    keep_seconds("train", data / "model" / "model.safetensors", {"transformer": 12.5})
+    keep_seconds("baseline", data / "baseline" / "metrics.json", {"tfidf": 1.5, "nb_trigrams": 2.5})
+    assert sync(data)
+    found = {k: v for k, v in only_run(store).data.metrics.items() if k.startswith("seconds/")}
+    assert found == {
+        "seconds/transformer": 12.5,
+        "seconds/tfidf": 1.5,
+        "seconds/nb_trigrams": 2.5,
+    }
+
+
 def test_an_evaluation_of_another_model_is_left_out(project, data):
     copy = shutil.copytree(data, project / "data")
     (copy / "evaluation" / "lineage.json").write_text(json.dumps({"model_sha256": "0" * 64}))
     assert sync(copy)
-    assert not [key for key in only_run(Store.connect()).data.metrics if key.startswith("test/")]
+    found = only_run(Store.connect()).data
+    assert not [key for key in found.metrics if key.startswith(("test/", "baseline/"))]
+    assert tracking.ACCURACY_TAG not in found.tags
 
 
 def test_the_same_weights_from_another_training_stay_one_run(project, data):

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sentiformer.baselines import Baseline, load_baselines
 from sentiformer.batching import Batcher
+from sentiformer.comparison import accuracy_interval, paired_difference
 from sentiformer.config import EvaluateParams, Runtime
 from sentiformer.console import UserError
-from sentiformer.corpus import Corpus, read_lines
+from sentiformer.corpus import Corpus, read_lines, require_all
 from sentiformer.files import corrupt, missing, read_json, sha256, write_json
 from sentiformer.inference import BATCH_TEXTS, Classifier
 
@@ -21,9 +23,16 @@ SPLIT = "test"
 
 
 def evaluate(
-    params: EvaluateParams, runtime: Runtime, *, model: Path, tokens: Path, raw: Path, folder: Path
+    params: EvaluateParams,
+    runtime: Runtime,
+    *,
+    model: Path,
+    baseline: Path,
+    tokens: Path,
+    raw: Path,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Judge `model` on test; write metrics, predictions, tables and lineage to `folder`.
+    """Judge `model` on test and hold it against the baselines; write all of that to `folder`.
 
     Raises:
         UserError: an input is missing or corrupt, or two of them do not belong together.
@@ -36,7 +45,8 @@ def evaluate(
     together = np.array_equal(actual, corpus.labels)
     if not together or classifier.about.data["splits"] != about["splits"]:
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
-    _require_all(classifier.labels, corpus.labels, tokens / f"{SPLIT}.arrow")
+    require_all(classifier.labels, corpus.labels, tokens / f"{SPLIT}.arrow")
+    baselines = load_baselines(baseline, about)
     batches = Batcher(
         corpus,
         classifier.vocab.ids_of_types(types),
@@ -50,10 +60,12 @@ def evaluate(
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     metrics, tables = judge(probabilities, corpus.labels, corpus.lengths, labels, params)
     write_json(folder / "metrics.json", metrics)
+    _write_baselines(folder / "baselines", baselines, probabilities, corpus.labels)
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     lineage = {
         "model_sha256": sha256(model / "model.safetensors"),
+        "baseline_sha256": sha256(baseline / "metrics.json"),
         "split": SPLIT,
         "fingerprint": about["splits"][SPLIT]["fingerprint"],
     }
@@ -82,6 +94,7 @@ def judge(
     by_length = length_table(predicted == actual, lengths, params.length_bins)
     metrics = {
         **scores(probabilities, actual),
+        **accuracy_interval(predicted == actual),
         "calibration_error": round(expected_calibration_error(calibration), 6),
         "by_class": class_scores(predicted, actual, labels),
         "by_length": {
@@ -116,6 +129,34 @@ def scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:
         "log_loss": metrics.log_loss(actual, probabilities, labels=classes),
     }
     return {name: round(float(value), 6) for name, value in values.items()}
+
+
+def judge_baseline(
+    baseline: Baseline, probabilities: np.ndarray, actual: np.ndarray
+) -> dict[str, Any]:
+    """The metrics of a baseline, and how much better or worse the Transformer is.
+
+    Args:
+        probabilities: (N, C) of the Transformer.
+        actual: (N,) the true classes.
+    """
+    right, baseline_right = (
+        of.argmax(axis=1) == actual for of in (probabilities, baseline.probabilities)
+    )
+    return {
+        **baseline.metrics,
+        **scores(baseline.probabilities, actual),
+        **accuracy_interval(baseline_right),
+        **paired_difference(right, baseline_right),
+    }
+
+
+def _write_baselines(
+    folder: Path, baselines: dict[str, Baseline], probabilities: np.ndarray, actual: np.ndarray
+) -> None:
+    folder.mkdir()
+    for name, baseline in baselines.items():
+        write_json(folder / f"{name}.json", judge_baseline(baseline, probabilities, actual))
 
 
 def class_scores(
@@ -241,13 +282,6 @@ def _read_types(path: Path, count: int) -> list[str]:
     if len(types) != count:
         raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
     return types
-
-
-def _require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
-    """Raise where a class has no text, for half of the metrics have no value then."""
-    absent = [name for number, name in enumerate(labels) if number not in actual]
-    if absent:
-        raise UserError(f"{path} has no text labelled {', '.join(absent)}; give {SPLIT} more texts")
 
 
 def compare(rebuilt: Path, expected: Path) -> str:

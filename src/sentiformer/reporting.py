@@ -1,9 +1,12 @@
 """The report: one HTML page that needs no network, with its figures beside it as SVG."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sentiformer.baselines import KINDS
+from sentiformer.comparison import p_value_text, points, verdict
 from sentiformer.config import Params
 from sentiformer.console import UserError
 from sentiformer.figures import draw_all
@@ -46,6 +49,10 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
         for name, (place, columns) in TABLES.items()
     }
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
+    baselines = {
+        kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
+        for name, kind in KINDS.items()
+    }
     mistakes = worst_mistakes(evaluation / "predictions.parquet", params.report.mistakes)
     figures = draw_all(tables, about["labels"])
     (folder / "figures").mkdir()
@@ -57,7 +64,11 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
     html = page.get_template(TEMPLATE).render(
         about=about,
         metrics=metrics,
-        interval=accuracy_interval(metrics),
+        verdicts=[
+            verdict(of, "the Transformer", f"the {title}") for title, of in baselines.items()
+        ],
+        titles=list(baselines),
+        comparison=comparison_rows(metrics, about["best"], list(baselines.values())),
         figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
         mistakes=mistakes,
         params=params.model_dump(),
@@ -67,14 +78,47 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
-def accuracy_interval(metrics: dict[str, Any]) -> tuple[float, float]:
-    """The 95 % interval of the test accuracy (Wilson 1927)."""
-    from scipy.stats import binomtest
+def comparison_rows(
+    metrics: dict[str, Any], best: dict[str, Any], baselines: list[dict[str, Any]]
+) -> list[tuple[str, list[str]]]:
+    """The table of the models: the title of each row, a cell for the Transformer and each baseline.
 
-    texts = sum(of["texts"] for of in metrics["by_class"].values())
-    right = round(metrics["accuracy"] * texts)
-    interval = binomtest(right, texts).proportion_ci(method="wilson")
-    return interval.low, interval.high
+    Args:
+        metrics: of the Transformer on test.
+        best: its best epoch.
+        baselines: what the evaluation says of each.
+    """
+    ours = {**metrics, "validation_accuracy": best["valid_accuracy"]}
+
+    def of_all(form: Callable[[dict[str, Any]], str]) -> list[str]:
+        return [form(of) for of in (ours, *baselines)]
+
+    def of_baselines(form: Callable[[dict[str, Any]], str]) -> list[str]:
+        return ["", *map(form, baselines)]
+
+    def interval(of: dict[str, Any]) -> str:
+        return f"{100 * of['accuracy_low']:.2f} to {100 * of['accuracy_high']:.2f}"
+
+    def paired_interval(of: dict[str, Any]) -> str:
+        return f"{points(of['difference_low'])} to {points(of['difference_high'])}"
+
+    return [
+        ("accuracy, %", of_all(lambda of: f"{100 * of['accuracy']:.2f}")),
+        ("its 95 % interval", of_all(interval)),
+        ("Transformer better by, points", of_baselines(lambda of: points(of["difference"]))),
+        ("its 95 % interval", of_baselines(paired_interval)),
+        (
+            "texts right by the Transformer alone",
+            of_baselines(lambda of: f"{of['transformer_alone']:,}"),
+        ),
+        ("texts right by the baseline alone", of_baselines(lambda of: f"{of['baseline_alone']:,}")),
+        ("McNemar's exact test", of_baselines(lambda of: p_value_text(of["p_value"]))),
+        ("ROC AUC", of_all(lambda of: f"{of['roc_auc']:.4f}")),
+        ("log loss, nats", of_all(lambda of: f"{of['log_loss']:.4f}")),
+        ("accuracy on validation, %", of_all(lambda of: f"{100 * of['validation_accuracy']:.2f}")),
+        ("C, chosen there", of_baselines(lambda of: f"{of['c']:g}")),
+        ("n-grams", of_baselines(lambda of: f"{of['ngrams']:,}")),
+    ]
 
 
 def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
