@@ -137,6 +137,21 @@ def test_the_best_c_on_validation_is_taken_and_the_smallest_of_equals(copy, tmp_
     assert {of["c"] for of in json.loads(files["metrics.json"]).values()} == {1e-10}
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_test_is_predicted_with_the_chosen_c(copy, name):
+    rewrite(copy, "validation", lambda texts, labels: (texts, 1 - labels))  # the worst is the best
+
+    def fit(c_values):
+        params = tiny_params(baseline={"c_values": c_values}).baseline
+        labels = ["negative", "positive"]
+        return fit_baseline(name, params=params, tokens=copy / "tokens", labels=labels).baseline
+
+    among_others = fit([0.1, 1.0, 10.0, 100.0])
+    alone = fit([among_others.metrics["c"]])
+    assert among_others.metrics["c"] > 0.1
+    assert np.array_equal(among_others.probabilities, alone.probabilities)
+
+
 def test_validation_decides_alone(copy, tmp_path):
     """With its labels turned round the worst C is the best."""
     before = pd.read_csv(copy / "baseline" / "choices.csv")

@@ -55,6 +55,7 @@ class TrainingJob:
         self.about = {"training_key": self.key, **about}
         self._checkpoint = Checkpoint(checkpoints, self.key)
         self._checkpoint_seconds = runtime.checkpoint_seconds
+        self.seconds = 0.0
         ids_of_types = self.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
 
         def batcher(split: str) -> Batcher:

@@ -1,0 +1,40 @@
+"""A training in several parts: its time is that of all, and nothing of them is left over."""
+
+import pytest
+from conftest import RUNTIME, tiny_params
+
+from sentiformer.checkpoint import Checkpoint
+from sentiformer.job import TrainingJob
+
+
+@pytest.fixture
+def job(data, tmp_path):
+    def make():
+        inputs = {name: data / name for name in ("tokens", "vocab")}
+        return TrainingJob(tiny_params(), RUNTIME, **inputs, checkpoints=tmp_path)
+
+    return make
+
+
+def test_the_time_before_a_stop_counts_and_the_stop_does_not(job, tmp_path):
+    first = job()
+    events = first.run()
+    for _ in range(2):  # a checkpoint is written when the next event is asked for
+        next(events)
+    events.close()
+    checkpoint = Checkpoint(tmp_path, first.key)
+    tensors, state = checkpoint.load()
+    assert 0 < state["seconds"] < 60
+    checkpoint.save(tensors, {**state, "seconds": 1000.0})
+    second = job()
+    list(second.run())
+    assert 1000 < second.seconds < 1060
+
+
+def test_a_training_that_ended_leaves_nothing_not_even_of_a_kill(job, tmp_path):
+    finished = job()
+    list(finished.run())
+    (tmp_path / f"{finished.key}.partial-1").touch()  # killed in the middle of a checkpoint
+    (tmp_path / "another.safetensors").touch()
+    finished.forget()
+    assert [path.name for path in tmp_path.iterdir()] == ["another.safetensors"]
