@@ -168,7 +168,8 @@ class Runtime(BaseModel):
     """This machine, from `SENTIFORMER_*` variables of the environment.
 
     Attributes:
-        threads: threads of torch and processes of the tokenizer; the bits of a model depend on it.
+        threads: threads of torch, and processes of tokenizer and baselines; the bits of a
+            Transformer depend on it.
         device: `auto` takes a GPU where torch sees one.
         checkpoint_seconds: what a killed training may lose.
     """
