@@ -5,6 +5,7 @@ from pathlib import Path
 from sentiformer import tracking
 from sentiformer.config import load_params, load_runtime
 from sentiformer.console import say, stage
+from sentiformer.distributed import launched
 from sentiformer.files import whole_folder
 from sentiformer.job import TrainingJob
 
@@ -15,13 +16,19 @@ OUTPUT = DATA / "model"
 @stage
 def main() -> None:
     """Train, or go on where a stopped training stood, and write the best epoch's model."""
+    params, runtime = load_params(), load_runtime()
+    if launched("pipeline.train", runtime.torchrun):
+        return
     job = TrainingJob(
-        load_params(),
-        load_runtime(),
+        params,
+        runtime,
         tokens=DATA / "tokens",
         vocab=DATA / "vocab",
         checkpoints=tracking.project_root() / ".checkpoints",
     )
+    if not job.leads:
+        job.follow()
+        return
     with whole_folder(OUTPUT) as folder:
         with tracking.live_run(job.about) as track:
             for event in job.run():

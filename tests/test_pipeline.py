@@ -50,6 +50,7 @@ RERUN = {  # the stages that a change of each key reruns
     "train.warmup_fraction": FROM["train"],
     "train.clip_norm": FROM["train"],
     "train.word_dropout": FROM["train"],
+    "train.class_weights": FROM["train"],
     "train.patience": FROM["train"],
     "train.precision": FROM["train"],
     "evaluate.calibration_bins": FROM["evaluate"],
@@ -199,7 +200,7 @@ def test_entry_points_only_wire():
 def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process"},
-        {"model", "batching", "vocab", "tokenizer", "checkpoint", "device"}
+        {"model", "batching", "vocab", "tokenizer", "checkpoint", "distributed", "device"}
         | {"sources", "hub", "tables", "textfiles"},
         {"training", "evaluation", "inference", "job", "figures"},
         {"tracking", "reporting", "cli", "serving"},

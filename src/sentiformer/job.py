@@ -1,4 +1,7 @@
-"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the model."""
+"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the model.
+
+Where several processes train together, each has the job; the one that leads shows, saves, writes.
+"""
 
 import csv
 import sys
@@ -17,6 +20,7 @@ from sentiformer.config import Params, Runtime
 from sentiformer.console import Bar, UserError, say
 from sentiformer.corpus import Corpus, read_lines
 from sentiformer.device import prepare_device
+from sentiformer.distributed import Group
 from sentiformer.files import read_json, write_json
 from sentiformer.model import TransformerClassifier
 from sentiformer.training import EpochEvent, StepEvent, Training
@@ -36,6 +40,7 @@ class TrainingJob:
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
         key: names this training by all that decides its bits.
+        leads: whether this process is the one that writes and tracks.
 
     Raises:
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
@@ -45,14 +50,20 @@ class TrainingJob:
         self, params: Params, runtime: Runtime, *, tokens: Path, vocab: Path, checkpoints: Path
     ) -> None:
         device = prepare_device(runtime, params.train.precision)
+        self._group = Group.join(device.device)
+        self.leads = self._group.leads
         corpus = read_json(tokens / "corpus.json", made_by="tokenize")
         coverage = read_json(vocab / "coverage.json", made_by="build_vocab")
         self.vocab = Vocab.load(vocab / "vocab.txt")
-        about = describe(params, corpus, coverage, device.environment)
+        environment = {**device.environment, "spacy": corpus["spacy"]}
+        about = describe(params, corpus, coverage, environment)
         data = [tokens / name for name in ("train.arrow", "validation.arrow", "types.txt")]
-        self.key = training_key([*data, vocab / "vocab.txt", *loaded_code()], about)
+        files = [*data, vocab / "vocab.txt", *loaded_code()]
+        self.key = training_key(files, about)
         self.about = {"training_key": self.key, **about}
-        self._checkpoint = Checkpoint(checkpoints, self.key)
+        # Any number of processes may go on where another number of them stopped.
+        alone = {**about, "environment": {**about["environment"], "processes": None}}
+        self._checkpoint = Checkpoint(checkpoints, training_key(files, alone))
         self._checkpoint_seconds = runtime.checkpoint_seconds
         ids_of_types = self.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
 
@@ -71,29 +82,42 @@ class TrainingJob:
         )
         train, validation = batcher("train"), batcher("validation")
         self.training = Training(
-            model, params.train, train=train, validation=validation, device=device
+            model,
+            params.train,
+            train=train,
+            validation=validation,
+            device=device,
+            group=self._group,
+            compile=runtime.compile,
         )
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
         training = self.training
-        saved = self._checkpoint.load()
+        saved = self._group.from_leader(self._checkpoint.load() if self.leads else None)
         if saved is not None:
             training.restore(*saved)
-            say(f"resuming at step {training.step:,} of {training.total_steps:,}")
+            say(_resuming(training, saved[1]["processes"]))
             yield from training.steps
             yield from training.epochs
         written = time.monotonic()
         with Bar("train, steps", total=training.total_steps, done=training.step) as bar:
             for event in training.run():
                 yield event
-                _show(bar, event, training.params.epochs)
-                if time.monotonic() - written > self._checkpoint_seconds:
+                _show(bar, event, training)
+                if self.leads and time.monotonic() - written > self._checkpoint_seconds:
                     self._checkpoint.save(*training.save())
                     written = time.monotonic()
-        self._checkpoint.save(*training.save())
+        if self.leads:
+            self._checkpoint.save(*training.save())
+        self._group.leave()
         best = training.best()
         say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
+
+    def follow(self) -> None:
+        """Do the part of a process that does not lead."""
+        for _ in self.run():
+            pass
 
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch and all that belongs to them."""
@@ -140,13 +164,25 @@ def _not_empty(path: Path) -> Corpus:
     return corpus
 
 
-def _show(bar: Bar, event: StepEvent | EpochEvent, epochs: int) -> None:
+def _resuming(training: Training, before: int) -> str:
+    line, now = (
+        f"resuming at step {training.step:,} of {training.total_steps:,}",
+        training.group.size,
+    )
+    if now == before:
+        return line
+    return f"{line}, with {now} processes after {before}: the bits are those of neither alone"
+
+
+def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training) -> None:
+    epochs = training.params.epochs
     if isinstance(event, StepEvent):
         bar.advance(event.steps, f"epoch {event.epoch} of {epochs}, loss {event.loss:.3f}")
     else:
         say(
             f"epoch {event.epoch} of {epochs}: train loss {event.train_loss:.4f}, "
             f"validation loss {event.valid_loss:.4f}, accuracy {event.valid_accuracy:.4f}"
+            f"{training.device.memory()}"
         )
 
 

@@ -9,6 +9,7 @@ cut first.
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,6 +126,7 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
         **dataset,
         "splits": facts,
         "types": len(index),
+        "spacy": version("spacy"),
         "params": {**dataset["params"], "tokenize": params.model_dump()},
     }
     write_json(folder / "corpus.json", corpus)
