@@ -65,30 +65,35 @@ class TrainingJob:
         alone = {**about, "environment": {**about["environment"], "processes": None}}
         self._checkpoint = Checkpoint(checkpoints, training_key(files, alone))
         self._checkpoint_seconds = runtime.checkpoint_seconds
-        ids_of_types = self.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
-
-        def batcher(split: str) -> Batcher:
-            return Batcher(
-                _not_empty(tokens / f"{split}.arrow"),
-                ids_of_types,
-                batch_size=params.train.batch_size,
-                max_len=params.model.max_len,
-                truncation=params.model.truncation,
-            )
-
+        self._params, self._tokens = params, tokens
+        types = read_lines(tokens / "types.txt", made_by="tokenize")
+        self._ids_of_types = self.vocab.ids_of_types(types)
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
             params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
         )
-        train, validation = batcher("train"), batcher("validation")
         self.training = Training(
             model,
             params.train,
-            train=train,
-            validation=validation,
+            train=self.batcher("train"),
+            validation=self.batcher("validation"),
             device=device,
             group=self._group,
             compile=runtime.compile,
+        )
+
+    def batcher(self, split: str) -> Batcher:
+        """The batches of a split.
+
+        Raises:
+            UserError: its corpus is missing, corrupt or empty.
+        """
+        return Batcher(
+            _not_empty(self._tokens / f"{split}.arrow"),
+            self._ids_of_types,
+            batch_size=self._params.train.batch_size,
+            max_len=self._params.model.max_len,
+            truncation=self._params.model.truncation,
         )
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
