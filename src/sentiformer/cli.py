@@ -130,7 +130,8 @@ def as_row(text: str, prediction: "Prediction") -> str:
     shown = " ".join(text.split())
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 1] + "…"
-    return f"{prediction.label:<12} {prediction.probability:7.2%}  {shown}"
+    width = max(12, *map(len, prediction.probabilities))
+    return f"{prediction.label:<{width}} {prediction.probability:7.2%}  {shown}"
 
 
 def _parser() -> argparse.ArgumentParser:
