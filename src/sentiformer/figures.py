@@ -157,7 +157,7 @@ def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner:
     if few:
         axes.legend(loc=free_corner)
     else:
-        axes.text(0.5, 0.05, f"{len(classes)} classes, a curve each", ha="center")
+        axes.set_title(f"{len(classes)} classes, a curve each", fontsize="medium")
 
 
 def by_length(table: "pd.DataFrame") -> str:
