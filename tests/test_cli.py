@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, RUNTIME
 
 from sentiformer import cli, tracking
-from sentiformer.inference import Predictor
+from sentiformer.inference import Prediction, Predictor
 
 TEXTS = ["a great, moving film", "dull and boring", "0", ""]
 
@@ -123,6 +123,18 @@ def test_people_get_label_probability_and_the_beginning_of_the_text_in_columns(r
     assert long.endswith("word word…")
     assert long.index("word") == short.index(TEXTS[0])
     assert len(long[long.index("word") :]) == cli.SHOWN_CHARACTERS
+
+
+def test_labels_of_any_length_leave_the_texts_in_one_column():
+    labels = ["体育", "a label of many words"]
+    rows = [
+        cli.as_row(
+            "the text",
+            Prediction(label=name, probability=0.5, probabilities=dict.fromkeys(labels, 0.5)),
+        )
+        for name in labels
+    ]
+    assert [row.index("the text") for row in rows] == [len(labels[1]) + 10] * 2
 
 
 def test_json_keeps_letters_and_stays_on_one_line(run):

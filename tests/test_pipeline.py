@@ -15,7 +15,15 @@ import pytest
 import yaml
 from conftest import ROOT, TINY
 
-PARTS = (".dvc/config", ".dvcignore", ".gitignore", "data/.gitignore", "dvc.yaml", "params.yaml")
+PARTS = (
+    ".dvc/config",
+    ".dvc/plots/by_class.json",
+    ".dvcignore",
+    ".gitignore",
+    "data/.gitignore",
+    "dvc.yaml",
+    "params.yaml",
+)
 STAGES = ["download", "tokenize", "build_vocab", "train", "evaluate", "report"]
 FROM = {stage: set(STAGES[number:]) for number, stage in enumerate(STAGES)}
 RERUN = {  # the stages that a change of each key reruns
@@ -184,6 +192,14 @@ def test_every_stage_has_its_file_its_params_and_a_description():
         assert stage["desc"], name
         assert stage["cmd"] == f"python -m pipeline.{name}"
         assert name in stage["params"]
+
+
+def test_plots_with_a_curve_a_class_do_not_join_the_classes():
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    template_of = {name: plot.get("template") for entry in plots for name, plot in entry.items()}
+    for name in ("ROC", "precision and recall"):
+        template = json.loads((ROOT / f".dvc/plots/{template_of[name]}.json").read_text())
+        assert template["encoding"]["detail"] == {"field": "class"}
 
 
 def test_entry_points_only_wire():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CHUNK_TEXTS = 256
 SHOWN_CHARACTERS = 60
+LABEL_WIDTH = 40  # at most; a longer label moves its own row alone
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -130,7 +131,8 @@ def as_row(text: str, prediction: "Prediction") -> str:
     shown = " ".join(text.split())
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 1] + "…"
-    return f"{prediction.label:<12} {prediction.probability:7.2%}  {shown}"
+    width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))
+    return f"{prediction.label:<{width}} {prediction.probability:7.2%}  {shown}"
 
 
 def _parser() -> argparse.ArgumentParser:

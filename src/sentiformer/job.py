@@ -151,7 +151,7 @@ def describe(
             "train": params.train.model_dump(),
         },
         "vocab_size": coverage["size"],
-        "data": {name: corpus[name] for name in ("origin", "splits", "removed")},
+        "data": {name: corpus[name] for name in ("origin", "splits", "removed", "segmenter")},
         "environment": environment,
     }
 

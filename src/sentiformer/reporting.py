@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import Params
 from sentiformer.console import UserError
-from sentiformer.figures import draw_all
+from sentiformer.figures import crowded, draw_all
 from sentiformer.files import corrupt, missing, read_json, sha256
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ TABLES = {  # folder, and the columns that are drawn
     "roc": ("evaluation", ["class", "fpr", "tpr"]),
     "precision_recall": ("evaluation", ["class", "recall", "precision"]),
     "calibration": ("evaluation", ["texts", "confidence", "accuracy"]),
+    "by_class": ("evaluation", ["class", "precision", "recall", "f1", "texts"]),
     "by_length": ("evaluation", ["tokens", "accuracy"]),
 }
 NAMES = ("actual", "predicted", "class", "tokens")  # columns of text; a class may be named 1 or NA
 EXCERPT = 700  # characters shown of a text
+LONG_WORD = 50  # characters; Chinese and Japanese have no spaces at all
 
 
 def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path) -> None:
@@ -57,7 +59,10 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
     html = page.get_template(TEMPLATE).render(
         about=about,
         metrics=metrics,
-        interval=accuracy_interval(metrics),
+        interval=accuracy_interval(metrics["accuracy"], about["data"]["splits"]["test"]["rows"]),
+        crowded=crowded(about["labels"]),
+        classes=tables["by_class"].to_dict("records"),
+        length_bins=len(tables["by_length"]),
         figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
         mistakes=mistakes,
         params=params.model_dump(),
@@ -67,13 +72,11 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
-def accuracy_interval(metrics: dict[str, Any]) -> tuple[float, float]:
-    """The 95 % interval of the test accuracy (Wilson 1927)."""
+def accuracy_interval(accuracy: float, texts: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy that was measured on so many texts (Wilson 1927)."""
     from scipy.stats import binomtest
 
-    texts = sum(of["texts"] for of in metrics["by_class"].values())
-    right = round(metrics["accuracy"] * texts)
-    interval = binomtest(right, texts).proportion_ci(method="wilson")
+    interval = binomtest(round(accuracy * texts), texts).proportion_ci(method="wilson")
     return interval.low, interval.high
 
 
@@ -95,7 +98,11 @@ def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _excerpt(text: str) -> str:
-    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
+    """The beginning of a text, up to the end of a word where one ends near."""
+    if len(text) <= EXCERPT:
+        return text
+    start = text[:EXCERPT].rpartition(" ")[0]
+    return (start if len(start) > EXCERPT - LONG_WORD else text[:EXCERPT]) + " …"
 
 
 def code_version() -> str:
