@@ -200,7 +200,7 @@ def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process"},
         {"model", "batching", "vocab", "tokenizer", "checkpoint", "device"}
-        | {"sources", "hub", "tables", "textfiles", "spool"},
+        | {"sources", "hub", "tables", "textfiles", "spool", "near_duplicates"},
         {"training", "evaluation", "inference", "job", "figures"},
         {"tracking", "reporting", "cli", "serving"},
     ]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import made_up_reviews, tiny_params, write_package
 
-from sentiformer import sources
+from sentiformer import near_duplicates, sources
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.sources import (
@@ -296,6 +296,7 @@ def test_equal_hashes_are_in_the_order_of_text_and_label():
 
 def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "BLOCK_CHARACTERS", 2**20)
+    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", 2**17)
     peaks = []
     for length in (200, 20_000):
         rows = ((f"{number} " + "x" * length, number % 2) for number in range(2000))
@@ -307,6 +308,45 @@ def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 8_000_000, "of 40,000,000 bytes of text"
+
+
+def test_near_duplicates_are_counted_and_listed_and_stay(installed, tmp_path):
+    rows = made_up_reviews(200)
+    installed(pd.concat([rows, rows.assign(text=rows["text"] + " The end.")]))
+    about = download(PARAMS, tmp_path)
+    assert sum(of["rows"] for of in about["splits"].values()) == 400
+    pairs = pd.read_csv(tmp_path / "near_duplicates.csv")
+    counts = pairs.groupby(["split", "other_split"]).size()
+    for split, others in about["near_duplicates"].items():
+        for other, count in others.items():
+            assert counts.get((split, other), 0) == count
+    assert about["near_duplicates"].keys() == {"test", "validation"}
+    assert about["near_duplicates"]["test"]["train"] > 20
+    texts = {split: pd.read_parquet(tmp_path / f"{split}.parquet")["text"] for split in SPLITS}
+    for pair in pairs.itertuples():
+        text, other = texts[pair.split][pair.row], texts[pair.other_split][pair.other_row]
+        assert text[:200] == pair.text
+        assert other[:200] == pair.other_text
+        assert text.removesuffix(" The end.") == other.removesuffix(" The end.")
+
+
+def test_a_download_writes_the_splits_and_says_what_they_are(installed, tmp_path):
+    rows = made_up_reviews(100)
+    other = made_up_reviews(10, seed=9).assign(source="rotten_tomatoes")
+    installed(pd.concat([rows, rows[:4], other]))
+    about = download(PARAMS, tmp_path)
+    assert json.loads((tmp_path / "dataset.json").read_text()) == about
+    assert about["removed"] == NOTHING_REMOVED | {"duplicates": 4}
+    texts = []
+    for split in SPLITS:
+        written = pd.read_parquet(tmp_path / f"{split}.parquet")
+        assert written.columns.tolist() == ["text", "label"]
+        facts = about["splits"][split]
+        assert (len(written), fingerprint(written)) == (facts["rows"], facts["fingerprint"])
+        texts += written["text"].tolist()
+    assert sorted(texts) == sorted(rows["text"])
+    assert [about["splits"][split]["rows"] for split in SPLITS] == [80, 10, 10]
+    assert about["params"] == {"download": PARAMS.model_dump()}
 
 
 def test_texts_that_look_like_missing_values_stay_texts(installed):

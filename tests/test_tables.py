@@ -225,12 +225,14 @@ def test_twenty_classes_go_through_every_stage(there, tmp_path):
     metrics = json.loads((tmp_path / "data/evaluation/metrics.json").read_text())
     assert list(metrics["by_class"]) == names
     assert {of["texts"] for of in metrics["by_class"].values()} == {5}
+    near = json.loads((tmp_path / "data/raw/dataset.json").read_text())["near_duplicates"]
     page = (tmp_path / "data/report/report.html").read_text()
     for text in (
         *names,
         "files train.csv",
         "<td>unlabeled</td>",
         "Of the unlabelled: duplicates 0",
+        *(f"{n:,} in {other}" for of in near.values() for other, n in of.items()),
     ):
         assert text in page
     classifier = Classifier(tmp_path / "data/model", RUNTIME)

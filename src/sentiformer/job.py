@@ -122,7 +122,7 @@ def describe(
             "train": params.train.model_dump(),
         },
         "vocab_size": coverage["size"],
-        "data": {name: corpus[name] for name in ("origin", "splits", "removed")},
+        "data": {name: corpus[name] for name in ("origin", "splits", "removed", "near_duplicates")},
         "environment": environment,
     }
 

@@ -21,6 +21,7 @@ from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
+from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
 from sentiformer.spool import Spool, SpooledTexts, blocks
 from sentiformer.tables import NO_LABEL, Source, Stream, number_labels, read_files, require_rows
 
@@ -304,6 +305,8 @@ def write_split(
 def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     """Write the splits of a source and `dataset.json` to `folder`; return what the latter says.
 
+    The near-duplicates that stay go to `near_duplicates.csv`.
+
     Raises:
         UserError: the source cannot be read, or a split would lack a label.
     """
@@ -318,11 +321,14 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
             split: write_split(folder / f"{split}.parquet", texts[split], of.to_numpy(), labels)
             for split, of in ((split, table["label"]) for split, table in splits.items())
         }
+        pairs = find_near_duplicates(texts)
+        write_pairs(folder / "near_duplicates.csv", pairs, texts)
     dataset = {
         "origin": source.origin,
         "labels": labels,
         "splits": facts,
         "removed": removed,
+        "near_duplicates": count_pairs(pairs, splits),
         "params": {"download": params.model_dump()},
     }
     write_json(folder / "dataset.json", dataset)
