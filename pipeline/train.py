@@ -5,7 +5,7 @@ from pathlib import Path
 from sentiformer import tracking
 from sentiformer.config import load_params, load_runtime
 from sentiformer.console import say, stage
-from sentiformer.distributed import launched
+from sentiformer.distributed import by_torchrun
 from sentiformer.files import whole_folder
 from sentiformer.job import TrainingJob
 
@@ -14,21 +14,17 @@ OUTPUT = DATA / "model"
 
 
 @stage
+@by_torchrun
 def main() -> None:
     """Train, or go on where a stopped training stood, and write the best epoch's model."""
-    params, runtime = load_params(), load_runtime()
-    if launched("pipeline.train", runtime.torchrun):
-        return
     job = TrainingJob(
-        params,
-        runtime,
+        load_params(),
+        load_runtime(),
         tokens=DATA / "tokens",
         vocab=DATA / "vocab",
         checkpoints=tracking.project_root() / ".checkpoints",
     )
-    if not job.leads:
-        job.follow()
-        return
+    job.follow()  # a process that does not lead ends here
     with whole_folder(OUTPUT) as folder:
         with tracking.live_run(job.about) as track:
             for event in job.run():

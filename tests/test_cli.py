@@ -164,7 +164,7 @@ def test_bytes_of_standard_input_that_are_no_text_are_named_with_their_line(mist
 def test_an_argument_that_is_no_text_is_named_with_its_number(mistake, text):
     line = mistake("predict", "a good text", text)
     assert "text 2 holds '\\ud" in line
-    assert "no whole character; write the text in UTF-8" in line
+    assert "no whole character; write it in UTF-8" in line
 
 
 def test_half_a_character_in_a_file_is_named(mistake, tmp_path):

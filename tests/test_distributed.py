@@ -52,6 +52,7 @@ def start(tmp_path, data):
     yield start
     for process in started:
         process.kill()
+        process.communicate()
 
 
 def ended(folder, process):

@@ -217,7 +217,7 @@ def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process"},
         {"model", "batching", "vocab", "tokenizer", "checkpoint", "distributed", "device"}
-        | {"sources", "hub", "tables", "textfiles"},
+        | {"sources", "hub", "tables", "textfiles", "spool", "near_duplicates"},
         {"training", "evaluation", "inference", "job", "figures"},
         {"tracking", "reporting", "cli", "serving"},
     ]

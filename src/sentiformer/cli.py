@@ -103,14 +103,10 @@ def writable(texts: Iterable[str]) -> Iterator[str]:
     Raises:
         UserError: a text cannot be written as UTF-8.
     """
+    from sentiformer.textfiles import require_whole_characters
+
     for number, text in enumerate(texts, start=1):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            half = ascii(text[error.start])
-            raise UserError(
-                f"text {number} holds {half}, which is no whole character; write the text in UTF-8"
-            ) from None
+        require_whole_characters(text, f"text {number}")
         yield text
 
 

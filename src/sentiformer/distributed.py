@@ -7,12 +7,15 @@ over all, so that every process makes the same step. Process 0 leads: it alone w
 import json
 import os
 import shlex
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any, Self
 
 import torch
 from torch import Tensor, distributed
 
+from sentiformer.config import load_runtime
 from sentiformer.console import UserError
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and JSON
@@ -108,28 +111,35 @@ class Group:
         return on_device.cpu()
 
 
-def launched(module: str, arguments: str) -> bool:
-    """Run a module in processes that torchrun starts and watches, until all have ended.
+def by_torchrun(main: Callable[[], None]) -> Callable[[], None]:
+    """Make a stage's `main` run in the processes of torchrun, if `SENTIFORMER_TORCHRUN` says so.
 
-    Args:
-        module: the stage, such as `pipeline.train`.
-        arguments: torchrun's own, such as `--nproc-per-node 2`.
-
-    Returns:
-        Whether it did: not if there are no arguments, nor in a process that torchrun started.
+    This process then starts them, watches them, and ends when they have.
 
     Raises:
-        UserError: torchrun does not take the arguments, or a process failed too often.
+        UserError: torchrun does not take its arguments, or a process failed too often.
     """
-    if not arguments or distributed.is_torchelastic_launched():
-        return False
+
+    @wraps(main)
+    def run() -> None:
+        arguments = load_runtime().torchrun
+        if not arguments or distributed.is_torchelastic_launched():
+            main()
+        else:
+            spec = sys.modules["__main__"].__spec__
+            assert spec is not None  # a stage is run as `python -m`
+            _launch(spec.name, arguments)
+
+    return run
+
+
+def _launch(module: str, arguments: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stage sets its own; this silences torchrun
     try:
         main([*shlex.split(arguments), "-m", module])
-        return True
     except ChildFailedError as error:
         ranks = ", ".join(str(rank) for rank in sorted(error.failures))
         raise UserError(

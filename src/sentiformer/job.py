@@ -26,6 +26,8 @@ from sentiformer.model import TransformerClassifier
 from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab
 
+FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
+
 
 class TrainingJob:
     """One training with its inputs, its checkpoint and its outputs.
@@ -40,7 +42,6 @@ class TrainingJob:
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
         key: names this training by all that decides its bits.
-        leads: whether this process is the one that writes and tracks.
 
     Raises:
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
@@ -51,7 +52,6 @@ class TrainingJob:
     ) -> None:
         device = prepare_device(runtime, params.train.precision)
         self._group = Group.join(device.device)
-        self.leads = self._group.leads
         corpus = read_json(tokens / "corpus.json", made_by="tokenize")
         coverage = read_json(vocab / "coverage.json", made_by="build_vocab")
         self.vocab = Vocab.load(vocab / "vocab.txt")
@@ -99,7 +99,7 @@ class TrainingJob:
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
         training = self.training
-        saved = self._group.from_leader(self._checkpoint.load() if self.leads else None)
+        saved = self._group.from_leader(self._checkpoint.load() if self._group.leads else None)
         if saved is not None:
             training.restore(*saved)
             say(_resuming(training, saved[1]["processes"]))
@@ -110,19 +110,21 @@ class TrainingJob:
             for event in training.run():
                 yield event
                 _show(bar, event, training)
-                if self.leads and time.monotonic() - written > self._checkpoint_seconds:
+                if self._group.leads and time.monotonic() - written > self._checkpoint_seconds:
                     self._checkpoint.save(*training.save())
                     written = time.monotonic()
-        if self.leads:
+        if self._group.leads:
             self._checkpoint.save(*training.save())
         self._group.leave()
         best = training.best()
         say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
 
     def follow(self) -> None:
-        """Do the part of a process that does not lead."""
-        for _ in self.run():
-            pass
+        """Train in a process that does not lead, and end it; in the one that leads do nothing."""
+        if not self._group.leads:
+            for _ in self.run():
+                pass
+            sys.exit(0)
 
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch and all that belongs to them."""
@@ -151,7 +153,7 @@ def describe(
             "train": params.train.model_dump(),
         },
         "vocab_size": coverage["size"],
-        "data": {name: corpus[name] for name in ("origin", "splits", "removed", "segmenter")},
+        "data": {name: corpus[name] for name in FACTS},
         "environment": environment,
     }
 
