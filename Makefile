@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
+SETUPS := $(notdir $(wildcard setups/*))
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 NEED := import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python " \
 	+ sys.version.split()[0] + ", 3.11 or newer is needed; name one: make PYTHON=python3.12")
@@ -19,7 +20,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all install test lint ui track verify lock help
+.PHONY: all install test lint ui track verify lock help $(SETUPS)
 
 all: install ## set up, then rebuild whatever is out of date (the default)
 	$(BIN)/dvc repro
@@ -44,7 +45,7 @@ lint: $(TEST_STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## set up, then lint, types and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 ui: install ## browse the runs on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
@@ -66,5 +67,10 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
 		| sed 's/+.*//' | grep -vxFf requirements.lock >> requirements-test.lock
 
+# A set-up is a file of lines section.key=value; SET="..." adds to them or overrides them.
+$(SETUPS): install
+	$(BIN)/dvc exp run --force --name $@ $(patsubst %,-S %,$(shell cat setups/$@) $(SET))
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@echo 'make SETUP    the experiment of that name in setups/: $(SETUPS)'

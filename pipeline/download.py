@@ -12,13 +12,14 @@ OUTPUT = Path("data/raw")
 
 @stage
 def main() -> None:
-    """Write one Parquet file a split, and dataset.json."""
+    """Write one Parquet file a split, the near-duplicates, and dataset.json."""
     params = load_params()
     with whole_folder(OUTPUT) as folder:
         dataset = sources.download(params.download, folder)
     rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())
+    near = sum(n for others in dataset["near_duplicates"].values() for n in others.values())
     removed = ", ".join(f"{reason} {n:,}" for reason, n in dataset["removed"].items() if n)
-    say(f"texts: {rows}; removed: {removed or 'none'} → {OUTPUT}")
+    say(f"texts: {rows}; removed: {removed or 'none'}; near-duplicates: {near:,} → {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ def main() -> None:
     with whole_folder(OUTPUT) as folder:
         corpus = tokenize(params.tokenize, INPUT, folder, workers=runtime.threads)
     tokens = sum(facts["tokens"] for facts in corpus["splits"].values())
-    say(f"tokens: {tokens:,} of {corpus['types']:,} types → {OUTPUT}")
+    by = f"spaCy's {corpus['segmenter']}, language {params.tokenize.language}"
+    say(f"tokens: {tokens:,} of {corpus['types']:,} types by {by} → {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from sentiformer import tracking
 from sentiformer.config import load_params, load_runtime, project_root
 from sentiformer.console import say, stage
+from sentiformer.distributed import by_torchrun
 from sentiformer.files import whole_folder
 from sentiformer.job import TrainingJob
 from sentiformer.timings import keep_seconds
@@ -14,6 +15,7 @@ OUTPUT = DATA / "model"
 
 
 @stage
+@by_torchrun
 def main() -> None:
     """Train, or go on where a stopped training stood, and write the best epoch's model."""
     job = TrainingJob(
@@ -23,6 +25,7 @@ def main() -> None:
         vocab=DATA / "vocab",
         checkpoints=project_root() / ".checkpoints",
     )
+    job.follow()  # a process that does not lead ends here
     with whole_folder(OUTPUT) as folder:
         with tracking.live_run(job.about) as track:
             for event in job.run():

@@ -25,6 +25,11 @@ def batcher(corpus, **changes):
     return Batcher(corpus, np.arange(2, TYPES + 2, dtype=np.int32), **settings)
 
 
+def mask_of(batch):
+    none = torch.zeros(batch.token_ids.shape, dtype=torch.bool)
+    return none if batch.padding_mask is None else batch.padding_mask
+
+
 @pytest.mark.parametrize(
     ("truncation", "kept"),
     [("head", [0, 1, 2, 3, 4]), ("tail", [6, 7, 8, 9, 10]), ("head_tail", [0, 1, 8, 9, 10])],
@@ -39,9 +44,28 @@ def test_head_tail_of_one_token_keeps_one():
 
 
 def test_padding_stands_behind_the_tokens_and_an_empty_text_is_one_unknown_word():
-    token_ids, padding_mask = pad([np.array([5, 6, 7]), np.array([], dtype=int), np.array([8])])
+    token_ids, padding_mask = pad([np.array([5, 6, 7]), np.array([], dtype=int), np.array([8])], 3)
     assert token_ids.tolist() == [[5, 6, 7], [UNKNOWN, PAD, PAD], [8, PAD, PAD]]
     assert padding_mask.tolist() == [[False] * 3, [False, True, True], [False, True, True]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_len", "padded"),
+    [([3, 8], 30, 8), ([9, 2], 30, 16), ([30, 1], 30, 30), ([0], 30, 8), ([4, 4], 4, 4)],
+)
+def test_batches_are_a_multiple_of_eight_long_up_to_the_longest_allowed(lengths, max_len, padded):
+    token_ids, padding_mask = pad([np.full(length, 7) for length in lengths], max_len)
+    assert token_ids.shape == (len(lengths), padded)
+    assert (padding_mask is None) == all(length == padded for length in lengths)
+
+
+def test_a_part_of_a_batch_holds_its_rows_padded_alike(corpus):
+    batch = next(iter(batcher(corpus).in_order_of_length()))
+    part = batch.take(slice(1, 8, 3))
+    assert part.rows.tolist() == batch.rows[[1, 4, 7]].tolist()
+    assert torch.equal(part.token_ids, batch.token_ids[[1, 4, 7]])
+    assert torch.equal(part.padding_mask, batch.padding_mask[[1, 4, 7]])
+    assert torch.equal(part.labels, batch.labels[[1, 4, 7]])
 
 
 def test_an_epoch_holds_every_text_once(corpus):
@@ -51,7 +75,7 @@ def test_an_epoch_holds_every_text_once(corpus):
     assert len(batches) == len(batcher(corpus))
     for batch in batches:
         assert batch.labels.tolist() == corpus.labels[batch.rows].tolist()
-        for row, ids, mask in zip(batch.rows, batch.token_ids, batch.padding_mask, strict=True):
+        for row, ids, mask in zip(batch.rows, batch.token_ids, mask_of(batch), strict=True):
             expected = (corpus[row][:30] + 2).tolist() or [UNKNOWN]
             assert ids[~mask].tolist() == expected
 
@@ -69,7 +93,7 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
 
 def test_word_dropout_replaces_its_share_by_the_unknown_word(corpus):
     batches = list(batcher(corpus).epoch(seed=1, epoch=1, word_dropout=0.25))
-    tokens = torch.cat([batch.token_ids[~batch.padding_mask] for batch in batches])
+    tokens = torch.cat([batch.token_ids[~mask_of(batch)] for batch in batches])
     assert (tokens == UNKNOWN).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, RUNTIME
 
 from sentiformer import cli, tracking
-from sentiformer.inference import Predictor
+from sentiformer.inference import Prediction, Predictor
 
 TEXTS = ["a great, moving film", "dull and boring", "0", ""]
 
@@ -125,6 +125,18 @@ def test_people_get_label_probability_and_the_beginning_of_the_text_in_columns(r
     assert len(long[long.index("word") :]) == cli.SHOWN_CHARACTERS
 
 
+def test_labels_of_any_length_leave_the_texts_in_one_column():
+    labels = ["体育", "a label of many words"]
+    rows = [
+        cli.as_row(
+            "the text",
+            Prediction(label=name, probability=0.5, probabilities=dict.fromkeys(labels, 0.5)),
+        )
+        for name in labels
+    ]
+    assert [row.index("the text") for row in rows] == [len(labels[1]) + 10] * 2
+
+
 def test_json_keeps_letters_and_stays_on_one_line(run):
     (line,) = run("predict", "--json", "schön\n\U0001f600")
     assert json.loads(line)["text"] == "schön\n\U0001f600"
@@ -152,7 +164,7 @@ def test_bytes_of_standard_input_that_are_no_text_are_named_with_their_line(mist
 def test_an_argument_that_is_no_text_is_named_with_its_number(mistake, text):
     line = mistake("predict", "a good text", text)
     assert "text 2 holds '\\ud" in line
-    assert "no whole character; write the text in UTF-8" in line
+    assert "no whole character; write it in UTF-8" in line
 
 
 def test_half_a_character_in_a_file_is_named(mistake, tmp_path):

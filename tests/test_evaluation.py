@@ -14,7 +14,7 @@ from sentiformer.config import EvaluateParams
 from sentiformer.console import UserError
 from sentiformer.evaluation import (
     calibration_table,
-    class_scores,
+    class_table,
     compare,
     curve_tables,
     evaluate,
@@ -136,17 +136,17 @@ def test_a_perfect_model_has_perfect_scores():
     assert set(found.values()) == {1.0}
 
 
-def test_class_scores_are_those_computed_by_hand():
-    found = class_scores(TWO.argmax(axis=1), ACTUAL_TWO, ["bad", "good"])
-    assert found == {
-        "bad": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "texts": 2},
-        "good": {"precision": 0.666667, "recall": 0.666667, "f1": 0.666667, "texts": 3},
-    }
+def test_the_scores_of_each_class_are_those_computed_by_hand():
+    found = class_table(TWO.argmax(axis=1), ACTUAL_TWO, ["bad", "good"])
+    assert found.to_dict("records") == [
+        {"class": "bad", "precision": 0.5, "recall": 0.5, "f1": 0.5, "texts": 2},
+        {"class": "good", "precision": 0.666667, "recall": 0.666667, "f1": 0.666667, "texts": 3},
+    ]
 
 
 def test_a_class_that_is_never_predicted_has_zero_precision_and_no_warning():
-    found = class_scores(np.array([0, 0, 1]), np.array([0, 2, 1]), ["a", "b", "c"])
-    assert found["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "texts": 1}
+    found = class_table(np.array([0, 0, 1]), np.array([0, 2, 1]), ["a", "b", "c"])
+    assert found.iloc[2].tolist() == ["c", 0.0, 0.0, 0.0, 1]
 
 
 def test_calibration_bins_and_their_error_are_those_computed_by_hand():
@@ -250,11 +250,13 @@ def test_metrics_and_confusion_of_one_judgement_agree(classes):
     confusion = tables["confusion"]
     assert (confusion["actual"] == confusion["predicted"]).mean() == metrics["accuracy"]
     assert confusion["actual"].map(labels.index).tolist() == actual.tolist()
-    recalls = [metrics["by_class"][label]["recall"] for label in labels]
-    assert np.mean(recalls) == pytest.approx(metrics["balanced_accuracy"], abs=1e-5)
-    lengths = metrics["by_length"].values()
-    assert sum(of["texts"] for of in lengths) == len(actual)
-    right = sum(of["texts"] * of["accuracy"] for of in lengths)
+    by_class = tables["by_class"]
+    assert by_class["class"].tolist() == labels
+    assert by_class["texts"].tolist() == np.bincount(actual).tolist()
+    assert by_class["recall"].mean() == pytest.approx(metrics["balanced_accuracy"], abs=1e-5)
+    by_length = tables["by_length"]
+    assert by_length["texts"].sum() == len(actual)
+    right = (by_length["texts"] * by_length["accuracy"]).sum()
     assert right / len(actual) == pytest.approx(metrics["accuracy"], abs=1e-5)
 
 
@@ -262,6 +264,14 @@ def test_written_metrics_are_those_returned_and_plain_json(copy, tmp_path):
     metrics = judge_folder(copy, tmp_path / "evaluation")
     text = (tmp_path / "evaluation" / "metrics.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == metrics, "JSON knows no NaN"
+
+
+def test_written_metrics_are_a_few_numbers_however_many_classes_there_are():
+    probabilities, actual = many_texts(40)
+    labels = [f"class {number}" for number in range(40)]
+    metrics, _ = judge(probabilities, actual, np.arange(len(actual)), labels, PARAMS)
+    assert len(metrics) == 8, "DVC shows each in a column of its own"
+    assert all(isinstance(value, float) for value in metrics.values())
 
 
 def test_judging_twice_writes_the_same_files(data, tmp_path):

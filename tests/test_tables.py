@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,7 +11,8 @@ from conftest import RUNTIME, run_stages, tiny_params
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.inference import Classifier
-from sentiformer.sources import download
+from sentiformer.sources import download, spool_source
+from sentiformer.spool import Spool
 from sentiformer.tables import find_files, number_labels, read_files
 from sentiformer.tokenizer import tokenize
 from sentiformer.vocab import build_vocab
@@ -23,10 +25,12 @@ def files(**changes: object) -> DownloadParams:
 
 
 def rows_of(params: DownloadParams) -> dict[str, list[tuple[str, int]]]:
-    tables = read_files(params).tables
-    return {
-        s: list(t[["text", "label"]].itertuples(index=False, name=None)) for s, t in tables.items()
-    }
+    with Spool(Path()) as spool:
+        tables, _ = spool_source(read_files(params), spool)
+        return {
+            split: sorted((spool[row.place], row.label) for row in rows.itertuples())
+            for split, rows in tables.items()
+        }
 
 
 def news(count: int, seed: int = 0) -> pd.DataFrame:
@@ -56,9 +60,7 @@ def message(there):
     def read(contents: dict[str, str], **changes: object) -> str:
         there(**contents)
         with pytest.raises(UserError) as caught:
-            read_files(
-                files(train="a.csv", **changes) if "train" not in changes else files(**changes)
-            )
+            rows_of(files(**{"train": "a.csv"} | changes))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -119,18 +121,15 @@ def test_unlabelled_texts_may_be_lines(there):
     ],
 )
 def test_labels_are_names_or_numbers(found, given, names, numbers):
-    table = pd.DataFrame({"text": "a", "label": pd.Series(found, dtype=object)})
-    tables, labels = number_labels({"train": table}, given)
+    number_of, labels = number_labels(found, given)
     assert labels == names
-    assert tables["train"]["label"].tolist() == numbers
-    assert tables["train"]["label"].dtype == "int64"
+    assert [number_of[str(label)] for label in found] == numbers
 
 
-def test_a_label_that_only_test_has_is_a_label():
-    train, test = (pd.DataFrame({"text": "a", "label": list(of)}) for of in ("xz", "y"))
-    tables, labels = number_labels({"train": train, "test": test}, None)
-    assert labels == ["x", "y", "z"]
-    assert tables["test"]["label"].tolist() == [1]
+def test_a_label_that_only_test_has_is_a_label(there):
+    there(a_csv="text,label\na,x\nb,z\n", b_csv="text,label\nc,y\n")
+    rows = rows_of(files(train="a.csv", test="b.csv"))
+    assert rows == {"train": [("a", 0), ("b", 2)], "test": [("c", 1)]}
 
 
 GOOD = {"a_csv": "text,label\na,x\nb,y\n"}
@@ -154,9 +153,9 @@ GOOD = {"a_csv": "text,label\na,x\nb,y\n"}
         ({"a_jsonl": '{"text": "a", "label": true}'}, {"train": "a.jsonl"}, "the label is True, n"),
         ({"a_jsonl": '{"text": 1, "label": 1}'}, {"train": "a.jsonl"}, "the text is 1, not a text"),
         (
-            {"a_jsonl": '{"text": "a", "label": 1}\n{"text": "b", "label": "1"}'},
+            {"a_jsonl": '{"text": "a", "label": 1}\n' * 2 + '{"text": "b", "label": "1"}'},
             {"train": "a.jsonl"},
-            "download.train, a.jsonl: its labels are 1 int and 1 str; make them all text or all",
+            "download.train, a.jsonl: its labels are 2 int and 1 str; make them all text or all",
         ),
         (
             {"a_jsonl": r'{"text": "a \ud83d", "label": 1}'},
@@ -224,14 +223,18 @@ def test_twenty_classes_go_through_every_stage(there, tmp_path):
     )
     run_stages(params, tmp_path / "data")
     metrics = json.loads((tmp_path / "data/evaluation/metrics.json").read_text())
-    assert list(metrics["by_class"]) == names
-    assert {of["texts"] for of in metrics["by_class"].values()} == {5}
+    assert set(map(type, metrics.values())) == {float}
+    by_class = pd.read_csv(tmp_path / "data/evaluation/by_class.csv")
+    assert by_class["class"].tolist() == names
+    assert set(by_class["texts"]) == {5}
+    near = json.loads((tmp_path / "data/raw/dataset.json").read_text())["near_duplicates"]
     page = (tmp_path / "data/report/report.html").read_text()
     for text in (
         *names,
         "files train.csv",
         "<td>unlabeled</td>",
         "Of the unlabelled: duplicates 0",
+        *(f"{n:,} in {other}" for of in near.values() for other, n in of.items()),
     ):
         assert text in page
     classifier = Classifier(tmp_path / "data/model", RUNTIME)

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import random
 import tracemalloc
 from itertools import islice
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from sentiformer.console import UserError
@@ -250,3 +252,13 @@ def test_a_large_file_needs_little_memory(write, ending):
     tracemalloc.stop()
     assert count == 5000
     assert peak < 5_000_000
+
+
+def test_a_parquet_file_of_one_row_group_needs_little_memory(write):
+    texts = [random.Random(number).randbytes(1000).hex() for number in range(10_000)]
+    rows = read_texts(write("a.parquet", as_parquet(texts)), "text")
+    most, before = 0, pa.total_allocated_bytes()
+    for number, text in enumerate(rows):
+        assert text == texts[number]
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 10_000_000, "of 20,000,000 bytes of text, half of that when compressed"

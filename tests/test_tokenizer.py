@@ -146,11 +146,54 @@ def test_another_language_has_its_own_rules(english):
     assert english(["L'arte"]) == [["l'arte"]]
 
 
-@pytest.mark.parametrize("language", ["xx-none", "english", "qq", "lex_attrs"])
+CHINESE = [
+    "这部电影很好看。我喜欢 iPhone 15 Pro!",
+    "标题<br /><br />一二三\u3000四五\n六，七！？…… 10/10 O'Neil :-)",
+    "繁體字與日本語のテキスト、한국어 👩‍👩‍👧 e\u0301 x\u200by",
+    "好" * (3 * CHUNK_CHARACTERS + 1),
+]
+
+
+@pytest.mark.parametrize("text", CHINESE)
+def test_chinese_is_cut_into_spacys_characters_without_another_package(text):
+    doc = spacy.blank("zh")(text.replace("<br />", " "))
+    tokens = [token.text.lower() for token in doc if not token.is_space]
+    assert Tokenizer("zh")([text]) == [tokens]
+    assert tokens == list("".join(text.replace("<br />", " ").split()).lower())
+
+
+@pytest.mark.parametrize("language", ["de", "xx", "es", "ru", "ar"])
+def test_each_language_gives_spacys_tokens(language):
+    loop = spacy.blank(language).tokenizer
+    texts = [*nasty_texts(30), "z.B. geht's am 3. Mai los; ¿qué? d.h. т.е. «да» السيد. محمد"]
+    expected = [
+        [token.text.lower() for token in loop(text.replace("<br />", " ")) if not token.is_space]
+        for text in texts
+    ]
+    assert Tokenizer(language)(texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "segmenter"), [("en", "rules"), ("xx", "rules"), ("zh", "characters")]
+)
+def test_a_tokenizer_says_what_cuts_the_texts(language, segmenter):
+    assert Tokenizer(language).segmenter == segmenter
+
+
+def test_a_tokenizer_of_another_package_gives_its_name(monkeypatch):
+    class JapaneseTokenizer:
+        pass
+
+    monkeypatch.setattr(tokenizer, "_spacy_tokenizer", lambda language: JapaneseTokenizer())
+    assert Tokenizer("ja").segmenter == "JapaneseTokenizer"
+
+
+@pytest.mark.parametrize("language", ["xx-none", "english", "EN", "qq", "lex_attrs"])
 def test_an_unknown_language_is_one_line(language):
     with pytest.raises(UserError) as caught:
         Tokenizer(language)
     assert str(caught.value).startswith(f"tokenize.language is {language!r}: ")
+    assert str(caught.value).endswith("https://spacy.io/usage/models#languages lists the codes")
     assert "\n" not in str(caught.value)
 
 

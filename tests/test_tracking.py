@@ -14,8 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from conftest import ROOT
+from mlflow.entities import Metric
 from mlflow.pyfunc import scoring_server
 from safetensors.torch import load_file, save_file
 from starlette.testclient import TestClient
@@ -24,7 +26,7 @@ from sentiformer import cli, tracking
 from sentiformer.console import UserError
 from sentiformer.files import read_json, sha256
 from sentiformer.timings import keep_seconds
-from sentiformer.tracking import CHAMPION, NAME, Store, live_run, sync
+from sentiformer.tracking import CHAMPION, NAME, Store, live_run, metric_names, sync
 from sentiformer.training import EpochEvent, StepEvent
 
 STEP_CURVES = {"loss", "learning_rate", "gradient_norm"}
@@ -206,8 +208,11 @@ def test_test_metrics_are_those_of_the_evaluation(store, data):
     metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
     found = only_run(store).data.metrics
     assert found["test/accuracy"] == metrics["accuracy"]
-    recall = metrics["by_class"]["positive"]["recall"]
-    assert found["test/by_class/positive/recall"] == recall
+    for table, column in (("by_class", "class"), ("by_length", "tokens")):
+        rows = pd.read_csv(data / "evaluation" / f"{table}.csv").set_index(column)
+        for row, values in rows.to_dict("index").items():
+            for key, value in values.items():
+                assert found[f"test/{table}/{row}/{key}"] == value
     assert len(curve(store, "test/accuracy")) == 1
 
 
@@ -220,6 +225,29 @@ def test_the_baselines_stand_beside_the_transformer(store, data):
         accuracies.append(f"{path.stem} {found[f'baseline/{path.stem}/accuracy']:.2%}")
     assert len(accuracies) == 3
     assert tags["sentiformer.test_accuracy"] == ", ".join(accuracies)
+
+
+LABELS = ["a/b", "a//c", "", ".", "..", "/", "C", "C#", "C+", "$5, <b>", "x" * 300, "体育", "v1.0"]
+
+
+def test_each_label_gets_a_name_of_its_own_that_mlflow_takes(project):
+    names = metric_names(LABELS)
+    assert len(set(names)) == len(LABELS)
+    assert [names[LABELS.index(label)] for label in ("C", "体育", "v1.0")] == ["C", "体育", "v1.0"]
+    store = Store.connect()
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    points = {f"test/by_class/{name}/f1": number for number, name in enumerate(names)}
+    store.log([Metric(key, value, 0, 0) for key, value in points.items()], run_id)
+    assert store.client.get_run(run_id).data.metrics == points
+
+
+def test_labels_that_mlflow_would_refuse_stop_nothing(project, data, capfd):
+    folder = shutil.copytree(data, project / "data")
+    path = folder / "evaluation" / "by_class.csv"
+    path.write_text(path.read_text().replace("positive", '"<b>, a//b"'))
+    assert sync(folder)
+    assert "test/by_class/_b__ a__b/f1" in only_run(Store.connect()).data.metrics
+    assert "fails" not in capfd.readouterr().err
 
 
 def test_the_run_names_its_data_by_content(store, data):

@@ -1,6 +1,6 @@
 """The loop: it learns, repeats to the bit, resumes to the bit, and stops when it should."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,8 +11,16 @@ from sentiformer.config import ModelParams, Runtime, TrainParams
 from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.device import prepare_device
+from sentiformer.distributed import Group
 from sentiformer.model import TransformerClassifier
-from sentiformer.training import EpochEvent, StepEvent, Training, learning_rate
+from sentiformer.training import (
+    EpochEvent,
+    StepEvent,
+    Training,
+    balanced,
+    cut,
+    learning_rate,
+)
 
 MODEL = ModelParams(
     d_model=16, num_heads=2, num_layers=1, d_ff=32, dropout=0.1, max_len=16, truncation="head"
@@ -29,6 +37,7 @@ TRAIN = TrainParams(
     clip_norm=1.0,
     word_dropout=0.1,
     patience=3,
+    class_weights=None,
     precision="fp32",
 )
 
@@ -58,7 +67,8 @@ def make_training(corpora, **changes):
         split: Batcher(corpus, ids, batch_size=params.batch_size, max_len=16, truncation="head")
         for split, corpus in corpora.items()
     }
-    return Training(model, params, **batchers, device=device)
+    group = Group(0, 1, device.device)
+    return Training(model, params, **batchers, device=device, group=group)
 
 
 def weights_of(training):
@@ -180,6 +190,67 @@ def test_biases_and_norms_do_not_decay(corpora):
     for name, weight in training.model.named_parameters():
         is_matrix = name.endswith("weight") and "norm" not in name
         assert decay[id(weight)] == (0.5 if is_matrix else 0.0), name
+
+
+def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
+    corpora, finished, monkeypatch, capsys
+):
+    training, forward, most = make_training(corpora), TransformerClassifier.forward, 4
+
+    def limited(model, token_ids, padding_mask, share=None):
+        if share is not None and len(token_ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(model, token_ids, padding_mask, share)
+
+    monkeypatch.setattr(TransformerClassifier, "forward", limited)
+    events = list(training.run())
+    assert training.parts == 4
+    assert capsys.readouterr().out.count("a batch does not fit into memory") == 2
+    for event, expected in zip(events, finished[1], strict=True):
+        assert asdict(event) == pytest.approx(asdict(expected), abs=1e-5)
+    again = make_training(corpora)
+    again.restore(*training.save())
+    assert again.parts == 4, "a resumed training does not try in vain again"
+
+
+def test_a_text_that_does_not_fit_alone_is_an_error(corpora, monkeypatch):
+    def never(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TransformerClassifier, "forward", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        next(make_training(corpora).run())
+
+
+@pytest.mark.parametrize("rows", [slice(0, 10, 1), slice(1, 10, 3), slice(2, 2, 1)])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_parts_hold_all_rows_in_order(rows, parts):
+    numbers = range(10)
+    pieces = cut(rows, parts)
+    assert [number for piece in pieces for number in numbers[piece]] == list(numbers[rows])
+
+
+def test_balanced_weights_make_all_classes_count_alike():
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    weights = balanced(labels)
+    assert (weights.numpy() * np.bincount(labels)).tolist() == pytest.approx([10 / 3] * 3)
+
+
+def test_weighted_loss_is_the_weighted_mean_however_it_is_shared_out(corpora):
+    losses = []
+    for parts in (1, 3):
+        training = make_training(corpora, class_weights="balanced")
+        training.class_weights = torch.tensor([0.5, 4.0])
+        training.parts = parts
+        batch = next(training.train.epoch(seed=1, epoch=1, word_dropout=0.0))
+        losses.append(training._gradients(batch).item())
+        weight = training.class_weights[batch.labels]
+        torch.manual_seed(TRAIN.seed * 1_000_003)
+        logits = training.model(batch.token_ids, batch.padding_mask)
+        each = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        expected = (weight * each).sum() / weight.sum()
+        assert losses[-1] == pytest.approx(expected.item(), abs=1e-6)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])

@@ -16,6 +16,7 @@ from sentiformer.corpus import Corpus
 from sentiformer.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together
+LENGTH_MULTIPLE = 8  # of batches; attention kernels want it, and fewer shapes cost less memory
 
 
 class Batch(NamedTuple):
@@ -23,28 +24,41 @@ class Batch(NamedTuple):
 
     Attributes:
         token_ids: (B, T) int64.
-        padding_mask: (B, T) bool, True where there is padding.
+        padding_mask: (B, T) bool, True where there is padding; None where there is none, for
+            which attention is faster.
         labels: (B,) int64.
         rows: which texts of the corpus they are.
     """
 
     token_ids: Tensor
-    padding_mask: Tensor
+    padding_mask: Tensor | None
     labels: Tensor
     rows: np.ndarray
 
     @property
     def tokens(self) -> int:
         """Tokens that are no padding."""
-        return self.padding_mask.numel() - int(self.padding_mask.sum())
+        padding = 0 if self.padding_mask is None else int(self.padding_mask.sum())
+        return self.token_ids.numel() - padding
+
+    def take(self, rows: slice) -> "Batch":
+        """Some of its texts, padded as they are."""
+        padding_mask = None if self.padding_mask is None else self.padding_mask[rows]
+        return Batch(self.token_ids[rows], padding_mask, self.labels[rows], self.rows[rows])
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device."""
+        """The batch on a device; to a GPU it is copied while the GPU computes."""
         return self._replace(
-            token_ids=self.token_ids.to(device, non_blocking=True),
-            padding_mask=self.padding_mask.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
+            token_ids=_copy(self.token_ids, device),
+            padding_mask=None if self.padding_mask is None else _copy(self.padding_mask, device),
+            labels=_copy(self.labels, device),
         )
+
+
+def _copy(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":  # only pinned memory is copied without waiting
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def truncate(ids: np.ndarray, max_len: int, truncation: Truncation) -> np.ndarray:
@@ -59,19 +73,24 @@ def truncate(ids: np.ndarray, max_len: int, truncation: Truncation) -> np.ndarra
     return np.concatenate([ids[:head], ids[head - max_len :]])
 
 
-def pad(texts: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+def pad(texts: Sequence[np.ndarray], max_len: int) -> tuple[Tensor, Tensor | None]:
     """Stack texts of unlike length; an empty one becomes a single unknown word.
 
+    T is the longest length, rounded up to a multiple of 8 but not beyond `max_len`.
+
     Returns:
-        (B, T) token ids, and (B, T) padding.
+        (B, T) token ids, and (B, T) padding or None.
     """
-    lengths = np.array([max(1, len(ids)) for ids in texts])
-    padding_mask = np.arange(lengths.max()) >= lengths[:, None]
-    token_ids = np.full(padding_mask.shape, PAD, dtype=np.int64)
+    lengths = np.array([len(ids) for ids in texts])
+    longest = -(-max(1, lengths.max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    places = np.arange(min(longest, max_len))
+    token_ids = np.full((len(texts), len(places)), PAD, dtype=np.int64)
     token_ids[:, 0] = UNKNOWN
-    filled = np.arange(lengths.max()) < np.array([len(ids) for ids in texts])[:, None]
-    token_ids[filled] = np.concatenate(texts)
-    return torch.from_numpy(token_ids), torch.from_numpy(padding_mask)
+    token_ids[places < lengths[:, None]] = np.concatenate(texts)
+    padding_mask = places >= np.maximum(lengths, 1)[:, None]
+    return torch.from_numpy(token_ids), (
+        torch.from_numpy(padding_mask) if padding_mask.any() else None
+    )
 
 
 def shuffled_buckets(
@@ -156,4 +175,4 @@ class Batcher:
         if drop is not None:
             texts = [np.where(drop.random(len(t)) < word_dropout, UNKNOWN, t) for t in texts]
         labels = torch.from_numpy(self.corpus.labels[rows].astype(np.int64))
-        return Batch(*pad(texts), labels, rows)
+        return Batch(*pad(texts, self._max_len), labels, rows)

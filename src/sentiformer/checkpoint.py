@@ -60,6 +60,6 @@ class Checkpoint:
             return None
 
     def delete(self) -> None:
-        """Forget the training, which has ended, and what a kill left half-written."""
+        """Forget the training, which has ended, and what kills left half-written."""
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
             path.unlink(missing_ok=True)

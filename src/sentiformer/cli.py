@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CHUNK_TEXTS = 256
 SHOWN_CHARACTERS = 60
+LABEL_WIDTH = 40  # at most; a longer label moves its own row alone
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -102,14 +103,10 @@ def writable(texts: Iterable[str]) -> Iterator[str]:
     Raises:
         UserError: a text cannot be written as UTF-8.
     """
+    from sentiformer.textfiles import require_whole_characters
+
     for number, text in enumerate(texts, start=1):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            half = ascii(text[error.start])
-            raise UserError(
-                f"text {number} holds {half}, which is no whole character; write the text in UTF-8"
-            ) from None
+        require_whole_characters(text, f"text {number}")
         yield text
 
 
@@ -130,7 +127,8 @@ def as_row(text: str, prediction: "Prediction") -> str:
     shown = " ".join(text.split())
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 1] + "…"
-    return f"{prediction.label:<12} {prediction.probability:7.2%}  {shown}"
+    width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))
+    return f"{prediction.label:<{width}} {prediction.probability:7.2%}  {shown}"
 
 
 def _parser() -> argparse.ArgumentParser:

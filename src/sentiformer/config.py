@@ -134,6 +134,7 @@ class TrainParams(Section):
     warmup_fraction: float = Field(ge=0, lt=1)
     clip_norm: float = Field(gt=0)
     word_dropout: float = Field(ge=0, lt=1)
+    class_weights: Literal["balanced"] | None
     patience: int = Size
     precision: Literal["auto", "fp32", "bf16"]
 
@@ -164,6 +165,11 @@ class Params(Section):
     report: ReportParams
 
 
+def _own_cores() -> int:
+    """The cores that this process may use, shared with those that torchrun started beside it."""
+    return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 class Runtime(BaseModel):
     """This machine, from `SENTIFORMER_*` variables of the environment.
 
@@ -171,6 +177,8 @@ class Runtime(BaseModel):
         threads: threads of torch, and processes of tokenizer and baselines; the bits of a
             Transformer depend on it.
         device: `auto` takes a GPU where torch sees one.
+        compile: whether training compiles the model by `torch.compile`; the bits depend on it.
+        torchrun: arguments of torchrun to train under, such as `--nproc-per-node 2`.
         checkpoint_seconds: what a killed training may lose.
     """
 
@@ -181,8 +189,10 @@ class Runtime(BaseModel):
         alias_generator=lambda field: f"SENTIFORMER_{field.upper()}",
     )
 
-    threads: int = Field(default_factory=available_cores, gt=0)
+    threads: int = Field(default_factory=_own_cores, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool = False
+    torchrun: str = ""
     checkpoint_seconds: float = Field(default=15.0, ge=0)
 
 
@@ -205,7 +215,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def load_runtime() -> Runtime:
-    """Read `SENTIFORMER_THREADS`, `SENTIFORMER_DEVICE` and `SENTIFORMER_CHECKPOINT_SECONDS`.
+    """Read the variables of the environment that `Runtime` names.
 
     Raises:
         UserError: a value is out of range.

@@ -29,8 +29,14 @@ class UserError(Exception):
 
 
 def say(line: str) -> None:
-    """Print one line at once, above a progress bar if there is one."""
+    """Print one line at once, above a progress bar if there is one.
+
+    Of the processes that torchrun started, the first alone speaks.
+    """
     from tqdm import tqdm
+
+    if not _is_first():
+        return
 
     tqdm.write(line)
     sys.stdout.flush()
@@ -63,11 +69,11 @@ def one_line_errors() -> Iterator[None]:
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
-    """Make a stage's `main` report mistakes in one line, and end when DVC is killed."""
+    """Make a stage's `main` report mistakes in one line, and end when what started it is killed."""
 
     @wraps(main)
     def run() -> None:
-        if "DVC_STAGE" in os.environ:
+        if "DVC_STAGE" in os.environ or "RANK" in os.environ:  # of DVC, or of torchrun
             exit_with_parent()
         with one_line_errors():
             main()
@@ -84,6 +90,10 @@ def is_disk_full(error: BaseException) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python's, NumPy's or torch's says that no memory is left."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _give_up_output() -> None:
@@ -107,7 +117,7 @@ class Bar:
         self._what, self._total, self._done = what, total, done
         self._shown = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and _is_first():
             from tqdm import tqdm
 
             self._bar = tqdm(

@@ -34,6 +34,14 @@ class Device:
         """Multiply matrices in this precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def memory(self) -> str:
+        """How much of a GPU's memory has been in use at most; nothing on a CPU."""
+        if self.device.type != "cuda":
+            return ""
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        peak = torch.cuda.max_memory_allocated(self.device)
+        return f", GPU memory {peak / 2**30:.1f} of {total / 2**30:.1f} GiB"
+
 
 def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
     """Fix device, threads and deterministic kernels for this process.
@@ -46,16 +54,21 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
             "SENTIFORMER_DEVICE is cuda, but torch sees no GPU here; unset it, or install a CUDA "
             "build of torch and its driver"
         )
-    use_gpu = runtime.device != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if use_gpu else "cpu")
+    if runtime.device != "cpu" and torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun's number
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
     torch.set_num_threads(runtime.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Every shape of batch has kernels of its own, which a CPU keeps: a thousand cost a gigabyte.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     torch.use_deterministic_algorithms(True)
     # Filling new memory would cost time, and nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if precision == "auto":
         precision = "bf16" if is_fast_in_bf16(device) else "fp32"
-    return Device(device, precision, _environment(device, precision, runtime.threads))
+    return Device(device, precision, _environment(device, precision, runtime))
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:
@@ -66,17 +79,18 @@ def is_fast_in_bf16(device: torch.device) -> bool:
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
-def _environment(device: torch.device, precision: str, threads: int) -> dict[str, str | int]:
+def _environment(device: torch.device, precision: str, runtime: Runtime) -> dict[str, str | int]:
     on_gpu = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "processor": processor_name(),
-        "threads": threads,
+        "threads": runtime.threads,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "precision": precision,
+        "compile": runtime.compile,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),
-        "spacy": version("spacy"),
         "platform": platform.system(),
     }
 

@@ -91,23 +91,18 @@ def judge(
 
     predicted = probabilities.argmax(axis=1)
     calibration = calibration_table(probabilities, actual, params.calibration_bins)
-    by_length = length_table(predicted == actual, lengths, params.length_bins)
     metrics = {
         **scores(probabilities, actual),
         **accuracy_interval(predicted == actual),
         "calibration_error": round(expected_calibration_error(calibration), 6),
-        "by_class": class_scores(predicted, actual, labels),
-        "by_length": {
-            row.tokens: {"texts": int(row.texts), "accuracy": round(float(row.accuracy), 6)}
-            for row in by_length.itertuples()
-        },
     }
     names = np.array(labels)
     confusion = pd.DataFrame({"actual": names[actual], "predicted": names[predicted]})
     return metrics, {
+        "by_class": class_table(predicted, actual, labels),
+        "by_length": length_table(predicted == actual, lengths, params.length_bins),
         "confusion": confusion,
         "calibration": calibration,
-        "by_length": by_length,
         **curve_tables(probabilities, actual, labels),
     }
 
@@ -159,24 +154,17 @@ def _write_baselines(
         write_json(folder / f"{name}.json", judge_baseline(baseline, probabilities, actual))
 
 
-def class_scores(
-    predicted: np.ndarray, actual: np.ndarray, labels: list[str]
-) -> dict[str, dict[str, float]]:
+def class_table(predicted: np.ndarray, actual: np.ndarray, labels: list[str]) -> "pd.DataFrame":
     """Precision, recall, F1 and number of texts of each class."""
+    import pandas as pd
     from sklearn.metrics import precision_recall_fscore_support
 
     classes = range(len(labels))
-    columns = precision_recall_fscore_support(actual, predicted, labels=classes, zero_division=0)
-    rows = zip(labels, *(column.tolist() for column in columns), strict=True)
-    return {
-        label: {
-            "precision": round(precision, 6),
-            "recall": round(recall, 6),
-            "f1": round(f1, 6),
-            "texts": texts,
-        }
-        for label, precision, recall, f1, texts in rows
-    }
+    precision, recall, f1, texts = precision_recall_fscore_support(
+        actual, predicted, labels=classes, zero_division=0
+    )
+    columns = {"precision": precision, "recall": recall, "f1": f1, "texts": texts}
+    return pd.DataFrame({"class": labels, **columns}).round(6)
 
 
 def calibration_table(probabilities: np.ndarray, actual: np.ndarray, bins: int) -> "pd.DataFrame":

@@ -2,14 +2,22 @@
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+import warnings
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Corner: TypeAlias = Literal["lower left", "lower right"]
+
 BLUE, ORANGE, GREY, INK = "#2f5fd0", "#d9730d", "#c3c8d0", "#2b2f36"
+COLORS = (BLUE, ORANGE, "#2a9d5c", "#c43d4b", "#7d56c2", "#8a6248", "#d667a8", "#1b8a9a")
+FEW_CLASSES, SHORT_LABEL = 4, 12  # what a figure of usual size has room for
+LABEL_CHARACTERS = 24  # drawn of a label
+USUAL_SIZE = (5, 3.4)  # inches
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a label such as $5-$10 is no formula
@@ -48,10 +56,8 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str]) -> dict[str, 
             "accuracy": accuracy(tables["history"]),
             "confusion": confusion(tables["confusion"], labels),
             "calibration": calibration(tables["calibration"]),
-            "roc": curves(tables["roc"], "fpr", "tpr", ("false positive rate", "recall")),
-            "precision_recall": curves(
-                tables["precision_recall"], "recall", "precision", ("recall", "precision")
-            ),
+            "roc": roc(tables["roc"]),
+            "precision_recall": precision_recall(tables["precision_recall"]),
             "by_length": by_length(tables["by_length"]),
         }
 
@@ -86,21 +92,29 @@ def accuracy(history: "pd.DataFrame") -> str:
     return _svg(figure, "accuracy")
 
 
+def crowded(labels: list[str]) -> bool:
+    """Whether the classes are too many, or named too long, for a confusion of usual size."""
+    return len(labels) > FEW_CLASSES or max(map(len, labels)) > SHORT_LABEL
+
+
 def confusion(table: "pd.DataFrame", labels: list[str]) -> str:
-    """Numbers of texts by actual and predicted class."""
-    figure, axes = _axes("predicted", "actual")
+    """Numbers of texts by actual and predicted class, and shares where there is room."""
+    crowd, count = crowded(labels), len(labels)
+    size = (4 + 0.33 * count, 3.6 + 0.26 * count) if crowd else USUAL_SIZE
+    figure, axes = _axes("predicted", "actual", size)
     counts = table.value_counts(["actual", "predicted"]).unstack(fill_value=0)
     counts = counts.reindex(index=labels, columns=labels, fill_value=0)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for row in range(len(labels)):
-        for column in range(len(labels)):
-            part = share.iloc[row, column]
-            text = f"{counts.iloc[row, column]:,}\n{part:.1%}"
-            color = "white" if part > 0.5 else INK
-            axes.text(column, row, text, ha="center", va="center", color=color)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels, rotation=90, va="center")
+    cells = [cell for cell in product(range(count), repeat=2) if counts.iloc[cell] or not crowd]
+    for row, column in cells:
+        part = share.iloc[row, column]
+        text = f"{counts.iloc[row, column]:,}" + ("" if crowd else f"\n{part:.1%}")
+        color = "white" if part > 0.5 else INK
+        axes.text(column, row, text, ha="center", va="center", color=color)
+    names = [_shortened(label) for label in labels]
+    axes.set_xticks(range(count), names, rotation=90 if crowd else 0)
+    axes.set_yticks(range(count), names, rotation=0 if crowd else 90, va="center")
     axes.grid(visible=False)
     return _svg(figure, "confusion")
 
@@ -113,19 +127,37 @@ def calibration(table: "pd.DataFrame") -> str:
     size = 15 + 250 * table["texts"] / table["texts"].sum()
     axes.plot(table["confidence"], table["accuracy"], color=BLUE, linewidth=1)
     axes.scatter(table["confidence"], table["accuracy"], s=size, color=BLUE, label="model")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
     return _svg(figure, "calibration")
 
 
-def curves(table: "pd.DataFrame", x: str, y: str, names: tuple[str, str]) -> str:
-    """One curve a class."""
-    figure, axes = _axes(*names)
-    for number, (label, rows) in enumerate(table.groupby("class", sort=False)):
-        axes.plot(rows[x], rows[y], color=BLUE if number == 0 else None, label=str(label))
+def roc(table: "pd.DataFrame") -> str:
+    """Recall against false alarms."""
+    figure, axes = _axes("false positive rate", "recall")
+    _curves(axes, table, "fpr", "tpr", free_corner="lower right")
+    return _svg(figure, "tpr")
+
+
+def precision_recall(table: "pd.DataFrame") -> str:
+    """Precision against recall."""
+    figure, axes = _axes("recall", "precision")
+    _curves(axes, table, "recall", "precision", free_corner="lower left")
+    return _svg(figure, "precision")
+
+
+def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner: Corner) -> None:
+    """Draw a curve a class; more than there are colors for look alike."""
+    classes = list(table.groupby("class", sort=False))
+    few = len(classes) <= len(COLORS)
+    for number, (label, rows) in enumerate(classes):
+        color, opacity = (COLORS[number], 1) if few else (BLUE, 0.4)
+        axes.plot(rows[x], rows[y], color=color, alpha=opacity, label=_shortened(str(label)))
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
-    axes.legend(loc="center")
-    return _svg(figure, y)
+    if few:
+        axes.legend(loc=free_corner)
+    else:
+        axes.set_title(f"{len(classes)} classes, a curve each", fontsize="medium")
 
 
 def by_length(table: "pd.DataFrame") -> str:
@@ -142,10 +174,14 @@ def by_length(table: "pd.DataFrame") -> str:
     return _svg(figure, "by_length")
 
 
-def _axes(x: str, y: str) -> "tuple[Figure, Axes]":
+def _shortened(label: str) -> str:
+    return label if len(label) <= LABEL_CHARACTERS else label[: LABEL_CHARACTERS - 1] + "…"
+
+
+def _axes(x: str, y: str, size: tuple[float, float] = USUAL_SIZE) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -156,7 +192,8 @@ def _svg(figure: "Figure", name: str) -> str:
     import matplotlib as mpl
 
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a browser has its own fonts
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     # Each figure numbers its parts from 1; the name in front keeps them apart in one page.
     return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text.getvalue())

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError, is_disk_full, is_out_of_memory
 from sentiformer.files import sha256
-from sentiformer.tables import NAMES, Source, number_labels, row_of, table_of
+from sentiformer.tables import NAMES, Source, Stream, row_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, DatasetDict
 
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def read_hub(params: DownloadParams) -> Source:
-    """Download the data set, or find it in the cache, and read its splits.
+    """Download the data set, or find it in the cache, and open its splits.
 
     Raises:
-        UserError: it cannot be had, is damaged, or lacks a split or column.
+        UserError: it cannot be had, is damaged, or lacks a split, or later a column.
     """
     name, revision = params.hub_dataset, params.hub_revision
     loaded = load(name, revision)
@@ -43,16 +44,15 @@ def read_hub(params: DownloadParams) -> Source:
             f"download.hub_dataset is {name!r}: it has no split train but {', '.join(loaded)}; "
             "download its files and set download.source to files"
         )
-    tables = {
-        split: table_of(_rows(split, dataset, params), where=f"{name}, split {split}")
+    streams = {
+        split: Stream(_rows(split, dataset, params), f"{name}, split {split}")
         for split, dataset in present.items()
     }
-    classes = _classes(present["train"], params)
-    tables, labels = number_labels(tables, params.labels or classes)
+    labels = params.labels or _classes(present["train"], params)
     address = f"https://huggingface.co/datasets/{name}"
     origin = {"name": name, "revision": revision, "licence": f"see {address}"}
     citation = " ".join(present["train"].citation.split())
-    return Source(tables, labels, {**origin, "citation": citation or "not stated"})
+    return Source(streams, labels, {**origin, "citation": citation or "not stated"})
 
 
 def load(name: str, revision: str) -> "DatasetDict":
@@ -116,8 +116,8 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
             )
     classes = None if params.labels else _classes(dataset, params)
     number = 0
-    for batch in dataset.select_columns(list(columns)).iter(1000):
-        for values in zip(*(batch[column] for column in columns), strict=True):
+    for batch in _batches(dataset):
+        for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
             number += 1
             text, label = row_of(values, place, number)
             if classes and isinstance(label, int):
@@ -128,6 +128,15 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
                     )
                 label = classes[label]
             yield text, label
+
+
+def _batches(dataset: "Dataset") -> "Iterator[pa.RecordBatch]":
+    """The rows as they lie on disk; `datasets` maps them into memory, where they would stay."""
+    import pyarrow as pa
+
+    for file in dataset.cache_files:
+        with pa.OSFile(file["filename"]) as source, pa.ipc.open_stream(source) as batches:
+            yield from batches
 
 
 def _classes(dataset: "Dataset", params: DownloadParams) -> list[str] | None:

@@ -126,7 +126,7 @@ class Predictor:
         labels = self.classifier.labels
         result = np.empty((len(texts), len(labels)))
         for rows in sorted_buckets(np.array([len(ids) for ids in encoded]), BATCH_TEXTS):
-            token_ids, padding_mask = pad([encoded[row] for row in rows.tolist()])
+            token_ids, padding_mask = pad([encoded[row] for row in rows.tolist()], params.max_len)
             no_labels = torch.zeros(len(rows), dtype=torch.int64)
             batch = Batch(token_ids, padding_mask, no_labels, rows)
             result[rows] = self.classifier.probabilities(batch)

@@ -1,4 +1,7 @@
-"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the model."""
+"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the model.
+
+Where several processes train together, each has the job; the one that leads shows, saves, writes.
+"""
 
 import csv
 import sys
@@ -17,10 +20,13 @@ from sentiformer.config import Params, Runtime
 from sentiformer.console import Bar, say
 from sentiformer.corpus import nonempty_corpus, read_lines
 from sentiformer.device import prepare_device
+from sentiformer.distributed import Group
 from sentiformer.files import read_json, write_json
 from sentiformer.model import TransformerClassifier
 from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab
+
+FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
 
 
 class TrainingJob:
@@ -46,56 +52,74 @@ class TrainingJob:
         self, params: Params, runtime: Runtime, *, tokens: Path, vocab: Path, checkpoints: Path
     ) -> None:
         device = prepare_device(runtime, params.train.precision)
+        self._group = Group.join(device.device)
         corpus = read_json(tokens / "corpus.json", made_by="tokenize")
         coverage = read_json(vocab / "coverage.json", made_by="build_vocab")
         self.vocab = Vocab.load(vocab / "vocab.txt")
-        about = describe(params, corpus, coverage, device.environment)
+        environment = {**device.environment, "spacy": corpus["spacy"]}
+        about = describe(params, corpus, coverage, environment)
         data = [tokens / name for name in ("train.arrow", "validation.arrow", "types.txt")]
-        self.key = training_key([*data, vocab / "vocab.txt", *loaded_code()], about)
+        files = [*data, vocab / "vocab.txt", *loaded_code()]
+        self.key = training_key(files, about)
         self.about = {"training_key": self.key, **about}
-        self._checkpoint = Checkpoint(checkpoints, self.key)
+        # Any number of processes may go on where another number of them stopped.
+        alone = {**about, "environment": {**about["environment"], "processes": None}}
+        self._checkpoint = Checkpoint(checkpoints, training_key(files, alone))
         self._checkpoint_seconds = runtime.checkpoint_seconds
         self.seconds = 0.0
-        ids_of_types = self.vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
-
-        def batcher(split: str) -> Batcher:
-            return Batcher(
-                nonempty_corpus(tokens / f"{split}.arrow"),
-                ids_of_types,
-                batch_size=params.train.batch_size,
-                max_len=params.model.max_len,
-                truncation=params.model.truncation,
-            )
-
+        self._params, self._tokens = params, tokens
+        types = read_lines(tokens / "types.txt", made_by="tokenize")
+        self._ids_of_types = self.vocab.ids_of_types(types)
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
             params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
         )
-        train, validation = batcher("train"), batcher("validation")
         self.training = Training(
-            model, params.train, train=train, validation=validation, device=device
+            model,
+            params.train,
+            train=self.batcher("train"),
+            validation=self.batcher("validation"),
+            device=device,
+            group=self._group,
+            compile=runtime.compile,
+        )
+
+    def batcher(self, split: str) -> Batcher:
+        """The batches of a split.
+
+        Raises:
+            UserError: its corpus is missing, corrupt or empty.
+        """
+        return Batcher(
+            nonempty_corpus(self._tokens / f"{split}.arrow"),
+            self._ids_of_types,
+            batch_size=self._params.train.batch_size,
+            max_len=self._params.model.max_len,
+            truncation=self._params.model.truncation,
         )
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
         training = self.training
         self._begun = time.monotonic()
-        saved = self._checkpoint.load()
+        saved = self._group.from_leader(self._checkpoint.load() if self._group.leads else None)
         if saved is not None:
             training.restore(*saved)
             self._begun -= saved[1]["seconds"]
-            say(f"resuming at step {training.step:,} of {training.total_steps:,}")
+            say(_resuming(training, saved[1]["processes"]))
             yield from training.steps
             yield from training.epochs
         written = time.monotonic()
         with Bar("train, steps", total=training.total_steps, done=training.step) as bar:
             for event in training.run():
                 yield event
-                _show(bar, event, training.params.epochs)
-                if time.monotonic() - written > self._checkpoint_seconds:
+                _show(bar, event, training)
+                if self._group.leads and time.monotonic() - written > self._checkpoint_seconds:
                     self._save()
                     written = time.monotonic()
-        self._save()
+        if self._group.leads:
+            self._save()
+        self._group.leave()
         best = training.best()
         say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
 
@@ -103,6 +127,13 @@ class TrainingJob:
         self.seconds = time.monotonic() - self._begun
         tensors, state = self.training.save()
         self._checkpoint.save(tensors, {**state, "seconds": self.seconds})
+
+    def follow(self) -> None:
+        """Train in a process that does not lead, and end it; in the one that leads do nothing."""
+        if not self._group.leads:
+            for _ in self.run():
+                pass
+            sys.exit(0)
 
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch and all that belongs to them."""
@@ -131,7 +162,7 @@ def describe(
             "train": params.train.model_dump(),
         },
         "vocab_size": coverage["size"],
-        "data": {name: corpus[name] for name in ("origin", "splits", "removed")},
+        "data": {name: corpus[name] for name in FACTS},
         "environment": environment,
     }
 
@@ -142,13 +173,25 @@ def loaded_code() -> list[Path]:
     return [Path(str(sys.modules[name].__file__)) for name in names]
 
 
-def _show(bar: Bar, event: StepEvent | EpochEvent, epochs: int) -> None:
+def _resuming(training: Training, before: int) -> str:
+    line, now = (
+        f"resuming at step {training.step:,} of {training.total_steps:,}",
+        training.group.size,
+    )
+    if now == before:
+        return line
+    return f"{line}, with {now} processes after {before}: the bits are those of neither alone"
+
+
+def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training) -> None:
+    epochs = training.params.epochs
     if isinstance(event, StepEvent):
         bar.advance(event.steps, f"epoch {event.epoch} of {epochs}, loss {event.loss:.3f}")
     else:
         say(
             f"epoch {event.epoch} of {epochs}: train loss {event.train_loss:.4f}, "
             f"validation loss {event.valid_loss:.4f}, accuracy {event.valid_accuracy:.4f}"
+            f"{training.device.memory()}"
         )
 
 

@@ -5,10 +5,11 @@ attention and feed-forward with residuals, the mean over the tokens that are no 
 logit a class. Attention weights themselves are not dropped out.
 
 Shapes: B texts in a batch, T tokens in the longest, D = d_model, H heads, K = D / H, C classes.
-`padding_mask` is (B, T), True where there is padding.
+`padding_mask` is (B, T), True where there is padding; None where there is none.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,23 +62,34 @@ class FeedForward(nn.Module):
         return self.contract(F.relu(self.expand(hidden)))
 
 
+class Share(NamedTuple):
+    """Which texts of a batch a model is given, where others compute the rest of the batch."""
+
+    rows: slice
+    of: int
+
+
 class Dropout(nn.Module):
     """Inverted dropout whose random numbers are bytes, eight from each draw.
 
-    On a CPU drawing is what dropout costs; a probability is rounded to 1/256.
+    On a CPU drawing is what dropout costs; a probability is rounded to 1/256. For a share of a
+    batch the whole batch's numbers are drawn, so that sharing it out changes no text's dropout.
     """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.dropped_bytes = round(probability * 256)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Drop and rescale while training; nothing else."""
+    def forward(self, hidden: Tensor, share: Share | None = None) -> Tensor:
+        """Drop and rescale (B, ...) while training; nothing else."""
         if not self.training or not self.dropped_bytes:
             return hidden
-        draws = torch.empty(-(-hidden.numel() // 8), dtype=torch.int64, device=hidden.device)
+        rows, texts = share or Share(slice(None), len(hidden))
+        numbers = texts * hidden[0].numel()
+        draws = torch.empty(-(-numbers // 8), dtype=torch.int64, device=hidden.device)
         draws.random_(-(2**63), None)  # all 64 bits
-        kept = draws.view(torch.uint8)[: hidden.numel()].view(hidden.shape) >= self.dropped_bytes
+        draws = draws.view(torch.uint8)[:numbers].view(texts, *hidden.shape[1:])[rows]
+        kept = draws >= self.dropped_bytes
         return hidden * (kept.to(hidden.dtype) * (256 / (256 - self.dropped_bytes)))
 
 
@@ -92,11 +104,13 @@ class EncoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(params.d_model)
         self.dropout = Dropout(params.dropout)
 
-    def forward(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, padding_mask: Tensor | None, share: Share | None = None
+    ) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         attended = self.attention(hidden, padding_mask)
-        hidden = self.attention_norm(hidden + self.dropout(attended))
-        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+        hidden = self.attention_norm(hidden + self.dropout(attended, share))
+        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden), share))
 
 
 class TransformerClassifier(nn.Module):
@@ -139,17 +153,20 @@ class TransformerClassifier(nn.Module):
         with torch.no_grad():
             self.embedding.weight.normal_(std=1 / self.scale)[PAD] = 0
 
-    def forward(self, token_ids: Tensor, padding_mask: Tensor) -> Tensor:
+    def forward(
+        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
+    ) -> Tensor:
         """(B, T) token ids and (B, T) padding to (B, C) logits; every text has a token."""
-        attend_mask = padding_mask if padding_mask.any() else None  # unmasked attention is faster
         hidden = self.embedding(token_ids) * self.scale + self.positions[: token_ids.shape[1]]
-        hidden = self.dropout(hidden)  # (B, T, D)
+        hidden = self.dropout(hidden, share)  # (B, T, D)
         for layer in self.layers:
-            hidden = layer(hidden, attend_mask)
+            hidden = layer(hidden, padding_mask, share)
         return self.classifier(mean_of_tokens(hidden, padding_mask))
 
 
-def mean_of_tokens(hidden: Tensor, padding_mask: Tensor) -> Tensor:
+def mean_of_tokens(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
     """The (B, D) mean over each text's own tokens of (B, T, D); padding counts for nothing."""
+    if padding_mask is None:
+        return hidden.mean(dim=1)
     is_token = (~padding_mask).unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
     return (hidden * is_token).sum(dim=1) / is_token.sum(dim=1)

@@ -9,7 +9,7 @@ from sentiformer.baselines import KINDS
 from sentiformer.comparison import p_value_text, points, verdict
 from sentiformer.config import Params
 from sentiformer.console import UserError
-from sentiformer.figures import draw_all
+from sentiformer.figures import crowded, draw_all
 from sentiformer.files import corrupt, missing, read_json, sha256
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ TABLES = {  # folder, and the columns that are drawn
     "roc": ("evaluation", ["class", "fpr", "tpr"]),
     "precision_recall": ("evaluation", ["class", "recall", "precision"]),
     "calibration": ("evaluation", ["texts", "confidence", "accuracy"]),
+    "by_class": ("evaluation", ["class", "precision", "recall", "f1", "texts"]),
     "by_length": ("evaluation", ["tokens", "accuracy"]),
 }
 NAMES = ("actual", "predicted", "class", "tokens")  # columns of text; a class may be named 1 or NA
 EXCERPT = 700  # characters shown of a text
+LONG_WORD = 50  # characters; Chinese and Japanese have no spaces at all
 
 
 def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path) -> None:
@@ -69,6 +71,9 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
         ],
         titles=list(baselines),
         comparison=comparison_rows(metrics, about["best"], list(baselines.values())),
+        crowded=crowded(about["labels"]),
+        classes=tables["by_class"].to_dict("records"),
+        length_bins=len(tables["by_length"]),
         figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
         mistakes=mistakes,
         params=params.model_dump(),
@@ -139,7 +144,11 @@ def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _excerpt(text: str) -> str:
-    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
+    """The beginning of a text, up to the end of a word where one ends near."""
+    if len(text) <= EXCERPT:
+        return text
+    start = text[:EXCERPT].rpartition(" ")[0]
+    return (start if len(start) > EXCERPT - LONG_WORD else text[:EXCERPT]) + " …"
 
 
 def code_version() -> str:

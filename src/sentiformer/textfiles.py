@@ -9,6 +9,7 @@ from typing import TypeAlias
 from sentiformer.console import UserError
 
 FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
+BUFFER_BYTES = 2**20
 Columns: TypeAlias = Mapping[str, str]
 Row: TypeAlias = tuple[int, tuple[object, ...]]
 
@@ -71,6 +72,25 @@ def as_text(value: object, place: object, number: int) -> str:
     return value
 
 
+def require_whole_characters(text: str, what: str) -> None:
+    """Check that a text can be written as UTF-8.
+
+    An escape in JSON, or bytes on a command line, can give half of a surrogate pair.
+
+    Args:
+        what: what holds the characters, for the error text.
+
+    Raises:
+        UserError: a character of it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{what} holds {text[error.start]!a}, which is no whole character; write it in UTF-8"
+        ) from None
+
+
 def _read_csv(path: Path, columns: Columns) -> Iterator[Row]:
     csv.field_size_limit(FIELD_CHARACTERS)
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -106,7 +126,8 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        # otherwise a row group is read whole, and some writers make one of all rows
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
         _require(columns, file.schema_arrow.names, path)
         number = 0
         for batch in file.iter_batches(1000, columns=list(columns)):

@@ -9,6 +9,7 @@ cut first.
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from spacy.tokenizer import Tokenizer as SpacyTokenizer
 
+SEGMENTERS = {"Tokenizer": "rules", "ChineseTokenizer": "characters"}  # by spaCy's class
 REMEMBERED_CHUNKS = 500_000
 CHUNK_CHARACTERS = 1000
 BLOCK_TEXTS = 1000  # fixed, so that the bytes do not depend on the number of workers
@@ -36,12 +38,18 @@ class Tokenizer:
     Args:
         language: a spaCy language code, such as `en`.
 
+    Attributes:
+        segmenter: what of spaCy's cuts a text: rules, characters (Chinese), or the name of the
+            class that calls another package.
+
     Raises:
         UserError: spaCy knows no such language, or it needs a package that is not installed.
     """
 
     def __init__(self, language: str) -> None:
         self._spacy = _spacy_tokenizer(language)
+        name = type(self._spacy).__name__
+        self.segmenter = SEGMENTERS.get(name, name)
         self._chunks: dict[str, list[str]] = {}
         self._lock = Lock()  # MLflow serves each request in a thread, and zones must not overlap
 
@@ -75,7 +83,10 @@ def _spacy_tokenizer(language: str) -> "SpacyTokenizer":
         return spacy.blank(language).tokenizer
     except (ImportError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"tokenize.language is {language!r}: {reason}") from None
+        raise UserError(
+            f"tokenize.language is {language!r}: {reason.rstrip('.')}; "
+            "https://spacy.io/usage/models#languages lists the codes"
+        ) from None
 
 
 class TokenizedBlock(NamedTuple):
@@ -110,7 +121,7 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
         UserError: the language is unknown, or a file of `raw` is missing or corrupt.
     """
     dataset = read_json(raw / "dataset.json", made_by="download")
-    _tokenizer(params.language)  # workers that are forked share it
+    segmenter = _tokenizer(params.language).segmenter  # workers that are forked share it
     index: dict[str, int] = {}
     facts: dict[str, Any] = {}
     for split, about in dataset["splits"].items():
@@ -124,7 +135,9 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
     corpus = {
         **dataset,
         "splits": facts,
+        "segmenter": segmenter,
         "types": len(index),
+        "spacy": version("spacy"),
         "params": {**dataset["params"], "tokenize": params.model_dump()},
     }
     write_json(folder / "corpus.json", corpus)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -269,8 +270,28 @@ def _history(model: Path) -> list["Metric"]:
 
 
 def _test_metrics(evaluation: Path) -> list["Metric"]:
+    """The metrics on test: of all texts, of each class, and of each bin of lengths."""
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
-    return _points(flatten(metrics, "/", "test"), 0)
+    values = {f"test/{name}": value for name, value in metrics.items()}
+    for table, column in (("by_class", "class"), ("by_length", "tokens")):
+        with (evaluation / f"{table}.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = metric_names([row.pop(column) for row in rows])
+        for name, row in zip(names, rows, strict=True):
+            values |= {f"test/{table}/{name}/{key}": float(row[key]) for key in row}
+    return _points(values, 0)
+
+
+def metric_names(labels: list[str]) -> list[str]:
+    """Give each label a name of its own that MLflow takes as part of a metric's.
+
+    MLflow refuses most signs, reads a name as a path, and limits its length.
+    """
+    names: list[str] = []
+    for number, label in enumerate(labels):
+        name = re.sub(r"[^\w.\- ]|^\.*$", "_", label)[:100]
+        names.append(f"{name}:{number}" if name in names else name)
+    return names
 
 
 def _seconds(stage: str, result_sha256: str) -> list["Metric"]:

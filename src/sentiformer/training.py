@@ -1,23 +1,28 @@
 """Fitting the weights: a loop that yields what happened, and can stop and go on at any step.
 
 Each step seeds torch by its own number, and the batches of an epoch depend on seed and epoch
-alone; the whole state of a training is therefore weights, optimizer moments and the step.
+alone; the whole state of a training is therefore weights, optimizer moments and the step. A step
+is the same, but for rounding, however its batch is shared out: over the processes of a group, and
+within each over parts whose gradients add up, as many as its memory asks for.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sentiformer.batching import Batch, Batcher
 from sentiformer.config import TrainParams
-from sentiformer.console import UserError
+from sentiformer.console import UserError, is_out_of_memory, say
 from sentiformer.device import Device
-from sentiformer.model import TransformerClassifier
+from sentiformer.distributed import Group
+from sentiformer.model import Share, TransformerClassifier
 
 LOG_STEPS = 10  # steps between two StepEvents
 DIVERGED = 3.0  # a loss this many times that of guessing is no accident
@@ -73,6 +78,8 @@ class Training:
         params: how to fit them.
         train, validation: the batches.
         device: where, and in what precision.
+        group: the processes that train together.
+        compile: whether to compile the model by `torch.compile`.
     """
 
     def __init__(
@@ -83,11 +90,19 @@ class Training:
         train: Batcher,
         validation: Batcher,
         device: Device,
+        group: Group,
+        compile: bool = False,
     ) -> None:
         self.model = model.to(device.device)
+        if compile:
+            model.compile(dynamic=True)
         self.params = params
-        self.device = device
+        self.device, self.group = device, group
         self.train, self.validation = train, validation
+        self.class_weights: Tensor | None = None
+        if params.class_weights == "balanced":
+            self.class_weights = balanced(train.corpus.labels).to(device.device)
+        self.parts = 1  # of this process's share of a batch
         self.optimizer = make_optimizer(model, params)
         self.step = 0
         self.steps: list[StepEvent] = []
@@ -135,7 +150,7 @@ class Training:
         losses: list[Tensor] = []
         tokens = 0
         for batch in batches:
-            loss, norm = self._step(batch.to(self.device.device))
+            loss, norm = self._step(batch)
             losses.append(loss)
             tokens += batch.tokens
             if self.step % LOG_STEPS == 0 or self.step % len(self.train) == 0:
@@ -144,24 +159,55 @@ class Training:
         yield self._validate(epoch)
 
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One update of the weights; returns loss and gradient norm, both still on the device."""
+        """One update of the weights.
+
+        Returns:
+            This process's share of the loss, and the gradient norm; both still on the device.
+        """
         self.model.train()
-        torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
         rate = learning_rate(self.params, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.device.autocast():
-            logits = self.model(batch.token_ids, batch.padding_mask)
-        loss = F.cross_entropy(logits.float(), batch.labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self._gradients(batch)
+        self.group.sum_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
         self.optimizer.step()
         self.step += 1
-        return loss.detach(), norm
+        return loss, norm
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Gradients of this process's share of a batch, in more parts when memory is short."""
+        own = self.group.share(len(batch.rows))
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                losses = [self._backward(batch, rows) for rows in cut(own, self.parts)]
+                return torch.stack(losses).sum()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[own]):
+                    raise
+            self.parts *= 2
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()  # does nothing on a CPU
+            say(f"a batch does not fit into memory; from here on in {self.parts} parts")
+
+    def _backward(self, batch: Batch, rows: slice) -> Tensor:
+        """Add the gradients of some texts of a batch; returns their share of the batch's loss."""
+        torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
+        weights = self.class_weights
+        whole = len(batch.rows) if weights is None else weights.cpu()[batch.labels].sum().item()
+        part = batch.take(rows).to(self.device.device)
+        if not len(part.rows):
+            return torch.zeros((), device=self.device.device)
+        with self.device.autocast():
+            share = Share(rows, len(batch.rows))
+            logits = self.model(part.token_ids, part.padding_mask, share)
+        loss = F.cross_entropy(logits.float(), part.labels, weights, reduction="sum") / whole
+        loss.backward()
+        return loss.detach()
 
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
-        loss = losses.double().mean().item()
+        loss = self.group.sum(losses.double()).mean().item()
         rate = self.optimizer.param_groups[0]["lr"]
         if not loss <= DIVERGED * math.log(self.model.classifier.out_features):
             raise UserError(
@@ -176,7 +222,7 @@ class Training:
     def _validate(self, epoch: int) -> EpochEvent:
         rows = [event for event in self.steps if event.epoch == epoch]
         train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
-        valid_loss, accuracy = judge(self.model, self.validation, self.device)
+        valid_loss, accuracy = judge(self.model, self.validation, self.device, self.group)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
         if self.best() is event:
@@ -194,6 +240,8 @@ class Training:
         }
         state = {
             "step": self.step,
+            "parts": self.parts,
+            "processes": self.group.size,
             "steps": [asdict(event) for event in self.steps],
             "epochs": [asdict(event) for event in self.epochs],
         }
@@ -213,7 +261,7 @@ class Training:
             moments.setdefault(int(number), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.step = state["step"]
+        self.step, self.parts = state["step"], state["parts"]
         self.steps = [StepEvent(**event) for event in state["steps"]]
         self.epochs = [EpochEvent(**event) for event in state["epochs"]]
 
@@ -244,15 +292,32 @@ def learning_rate(params: TrainParams, step: int, total: int) -> float:
     return params.learning_rate * shape
 
 
+def cut(rows: slice, parts: int) -> list[slice]:
+    """A slice's rows in several slices, in order."""
+    step = rows.step
+    size = -(-len(range(rows.stop)[rows]) // parts)
+    starts = [rows.start + number * size * step for number in range(parts)]
+    return [slice(start, min(start + size * step, rows.stop), step) for start in starts]
+
+
+def balanced(labels: np.ndarray) -> Tensor:
+    """The (C,) weights that make all classes count alike: N / (C * texts of the class)."""
+    counts = np.bincount(labels)
+    return torch.from_numpy(len(labels) / (len(counts) * counts)).float()
+
+
 @torch.inference_mode()
-def judge(model: TransformerClassifier, batches: Batcher, device: Device) -> tuple[float, float]:
+def judge(
+    model: TransformerClassifier, batches: Batcher, device: Device, group: Group
+) -> tuple[float, float]:
     """Mean cross-entropy in nats a text, and accuracy, over all texts."""
     model.eval()
-    loss = right = 0.0
-    for batch in batches.in_order_of_length():
+    sums = torch.zeros(2, dtype=torch.float64, device=device.device)  # loss, rightly classified
+    for batch in islice(batches.in_order_of_length(), group.rank, None, group.size):
         on_device = batch.to(device.device)
         with device.autocast():
             logits = model(on_device.token_ids, on_device.padding_mask).double()
-        loss += F.cross_entropy(logits, on_device.labels, reduction="sum").item()
-        right += (logits.argmax(dim=1) == on_device.labels).sum().item()
-    return loss / len(batches.corpus), right / len(batches.corpus)
+        sums[0] += F.cross_entropy(logits, on_device.labels, reduction="sum")
+        sums[1] += (logits.argmax(dim=1) == on_device.labels).sum()
+    loss, right = (group.sum(sums) / len(batches.corpus)).tolist()
+    return loss, right

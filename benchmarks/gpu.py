@@ -1,0 +1,165 @@
+"""The reference set-up on a GPU: wall time, real tokens per second, FLOP utilisation, accuracy.
+
+    python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
+
+First, in turns in one process: what deterministic kernels and `torch.compile` cost or gain, over a
+few steps. Then the whole training, of which every figure is of real tokens: padding counts for
+nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs; neither dvc
+nor mlflow, spacy or datasets. On a machine without a GPU it runs on the processor.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
+from sentiformer.job import TrainingJob  # noqa: E402
+from sentiformer.training import EpochEvent, Training, judge  # noqa: E402
+
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
+WARM_UP = 20  # steps before the clock starts
+
+
+def main() -> None:
+    """Print what the module's head says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--tokens", type=Path, default=ROOT / "data/tokens")
+    parser.add_argument("--vocab", type=Path, default=ROOT / "data/vocab")
+    parser.add_argument("--setup", type=Path, default=ROOT / "setups/article")
+    parser.add_argument("--steps", type=int, default=100, help="steps of each comparison; 0: none")
+    parser.add_argument("--epochs", type=int, help="in place of the set-up's; 0: compare only")
+    parser.add_argument(
+        "--peak", type=float, help=f"the card's dense bf16 FLOP/s; known: {', '.join(PEAK)}"
+    )
+    options = parser.parse_args()
+    params = set_up(options.setup, options.epochs)
+    job = make_job(params, options)
+    environment = job.training.device.environment
+    name = environment["device"]
+    peak = options.peak or next((rate for card, rate in PEAK.items() if card in str(name)), None)
+    print(f"{name}, torch {environment['torch']}, {environment['precision']}")
+    if options.steps:
+        compare(params, options, peak)
+    if options.epochs != 0:
+        train(params, job, peak)
+
+
+def set_up(setup: Path, epochs: int | None) -> Params:
+    """The project's parameters, changed by the lines `section.key=value` of a set-up."""
+    values = load_params(ROOT / "params.yaml").model_dump()
+    for line in setup.read_text().split():
+        name, value = line.split("=", 1)
+        section, key = name.split(".")
+        values[section][key] = yaml.safe_load(value)
+    if epochs:
+        values["train"]["epochs"] = epochs
+    return Params.model_validate(values)
+
+
+def make_job(params: Params, options: argparse.Namespace, **runtime: Any) -> TrainingJob:
+    """A training with fresh weights that leaves no checkpoint."""
+    return TrainingJob(
+        params,
+        load_runtime().model_copy(update=runtime),
+        tokens=options.tokens,
+        vocab=options.vocab,
+        checkpoints=Path(tempfile.gettempdir()),
+    )
+
+
+def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
+    """FLOPs of forward and backward on texts of these lengths (Kaplan et al. 2020, table 1).
+
+    Six a weight and token, embeddings and norms left out; and twelve a layer, width and pair of
+    tokens for the products of attention.
+    """
+    lengths = np.minimum(lengths, model.max_len).astype(float)
+    weights = model.num_layers * (4 * model.d_model**2 + 2 * model.d_model * model.d_ff)
+    pairs = model.num_layers * model.d_model * (lengths**2).sum()
+    return 6 * weights * lengths.sum() + 12 * pairs
+
+
+def compare(params: Params, options: argparse.Namespace, peak: float | None) -> None:
+    """Speed of some steps with and without deterministic kernels and `torch.compile`."""
+    rates = {}
+    for label, deterministic, compiled in (
+        ("deterministic", True, False),
+        ("not deterministic", False, False),
+        ("deterministic, compiled", True, True),
+        ("deterministic, again", True, False),
+    ):
+        training = make_job(params, options, compile=compiled).training
+        torch.use_deterministic_algorithms(deterministic)
+        seconds, tokens, flops = steps(training, options.steps, params.model)
+        rates[label] = tokens / seconds
+        print(
+            f"{label}: {tokens / seconds:,.0f} tokens/s{utilisation(flops, seconds, peak)}, "
+            f"{rates[label] / rates['deterministic']:.2f} of the first{training.device.memory()}"
+        )
+    torch.use_deterministic_algorithms(True)
+
+
+def steps(training: Training, count: int, model: ModelParams) -> tuple[float, int, float]:
+    """Seconds, real tokens and FLOPs of some steps after a warm-up."""
+    batches = training.train.epoch(seed=1, epoch=1, word_dropout=0.0)
+    tokens, flops = 0, 0.0
+    for number, batch in enumerate(islice(batches, WARM_UP + count)):
+        if number == WARM_UP:
+            wait()
+            start, tokens, flops = time.perf_counter(), 0, 0.0
+        training._step(batch)
+        tokens += batch.tokens
+        flops += model_flops(training.train.corpus.lengths[batch.rows], model)
+    wait()
+    return time.perf_counter() - start, tokens, flops
+
+
+def train(params: Params, job: TrainingJob, peak: float | None) -> None:
+    """The whole training, and how its best epoch does on test."""
+    training = job.training
+    start = time.perf_counter()
+    for event in training.run():
+        if isinstance(event, EpochEvent):
+            print(f"epoch {event.epoch}: validation accuracy {event.valid_accuracy:.4f}")
+    wait()
+    wall = time.perf_counter() - start
+    tokens = sum(row.tokens for row in training.steps)
+    flops = model_flops(training.train.corpus.lengths, params.model) * len(training.epochs)
+    print(
+        f"{len(training.epochs)} epochs with validation: {wall:.1f} s, {tokens / wall:,.0f} real "
+        f"tokens/s{utilisation(flops, wall, peak)}{training.device.memory()}"
+    )
+    training.model.load_state_dict(training.best_weights())
+    batches = job.batcher("test")
+    _, accuracy = judge(training.model, batches, training.device, training.group)
+    best, seed = training.best().epoch, params.train.seed
+    print(f"test accuracy {accuracy:.4f}, best epoch {best}, seed {seed}")
+
+
+def utilisation(flops: float, seconds: float, peak: float | None) -> str:
+    """The share of the card's peak, where that is known."""
+    rate = f", {flops / seconds / 1e12:.1f} TFLOP/s"
+    return rate + (f", {flops / seconds / peak:.1%} of the peak" if peak else "")
+
+
+def wait() -> None:
+    """Until the GPU has done all that it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

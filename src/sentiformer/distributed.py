@@ -1,0 +1,152 @@
+"""The processes that train one model together, as torchrun starts them; or one alone.
+
+Each process holds the whole model and computes its share of every batch; the gradients are summed
+over all, so that every process makes the same step. Process 0 leads: it alone writes and tracks.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Self
+
+import torch
+from torch import Tensor, distributed
+
+from sentiformer.config import load_runtime
+from sentiformer.console import UserError
+
+Saved = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and JSON
+DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.int64)}
+
+
+class Group:
+    """The processes of a training; of one alone, all sums are what they were.
+
+    Attributes:
+        rank: this process, from 0.
+        size: how many there are.
+    """
+
+    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        self.rank, self.size = rank, size
+        self._device = device
+
+    @classmethod
+    def join(cls, device: torch.device) -> Self:
+        """Meet the other processes that torchrun started, by what it put into the environment."""
+        if not distributed.is_torchelastic_launched():
+            return cls(0, 1, device)
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size(), device)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and tracks."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Which of `count` things are this process's; together the shares are all, once each."""
+        return slice(self.rank, count, self.size)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor up over the processes, in place; the result is the same bits in each.
+
+        Raises:
+            UserError: another process was lost.
+        """
+        if self.size > 1:
+            try:
+                distributed.all_reduce(tensor)
+            except RuntimeError as error:  # gloo and NCCL know no class of their own for it
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"another process of this training was lost ({reason}); torchrun's "
+                    "--max-restarts starts all again from the last checkpoint"
+                ) from None
+        return tensor
+
+    def sum_gradients(self, weights: Iterable[torch.nn.Parameter]) -> None:
+        """Add the gradients up over the processes; of one that had no text they are zero."""
+        if self.size == 1:
+            return
+        weights = list(weights)
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        total = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = total.split([weight.numel() for weight in weights])
+        for weight, part in zip(weights, parts, strict=True):
+            weight.grad = part.view_as(weight)
+
+    def from_leader(self, saved: Saved | None) -> Saved | None:
+        """What process 0 passes in, in every process; the others pass None."""
+        if self.size == 1:
+            return saved
+        about: bytes = b""
+        if self.leads and saved is not None:
+            tensors, state = saved
+            shapes = {name: (list(t.shape), str(t.dtype)) for name, t in tensors.items()}
+            about = json.dumps([shapes, state]).encode()
+        length = self._broadcast(torch.tensor([len(about)])).item()
+        if not length:
+            return None
+        text = torch.frombuffer(bytearray(about or bytes(int(length))), dtype=torch.uint8)
+        shapes, state = json.loads(bytes(self._broadcast(text).tolist()))
+        received = {}
+        for name, (shape, dtype) in shapes.items():
+            tensor = saved[0][name] if saved else torch.empty(shape, dtype=DTYPES[dtype])
+            received[name] = self._broadcast(tensor)
+        return received, state
+
+    def leave(self) -> None:
+        """Part from the others, when all is done."""
+        if self.size > 1:
+            distributed.destroy_process_group()
+
+    def _broadcast(self, tensor: Tensor) -> Tensor:
+        on_device = tensor.to(self._device).contiguous()
+        distributed.broadcast(on_device, src=0)
+        return on_device.cpu()
+
+
+def by_torchrun(main: Callable[[], None]) -> Callable[[], None]:
+    """Make a stage's `main` run in the processes of torchrun, if `SENTIFORMER_TORCHRUN` says so.
+
+    This process then starts them, watches them, and ends when they have.
+
+    Raises:
+        UserError: torchrun does not take its arguments, or a process failed too often.
+    """
+
+    @wraps(main)
+    def run() -> None:
+        arguments = load_runtime().torchrun
+        if not arguments or distributed.is_torchelastic_launched():
+            main()
+        else:
+            spec = sys.modules["__main__"].__spec__
+            assert spec is not None  # a stage is run as `python -m`
+            _launch(spec.name, arguments)
+
+    return run
+
+
+def _launch(module: str, arguments: str) -> None:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stage sets its own; this silences torchrun
+    try:
+        main([*shlex.split(arguments), "-m", module])
+    except ChildFailedError as error:
+        ranks = ", ".join(str(rank) for rank in sorted(error.failures))
+        raise UserError(
+            f"process {ranks} of {module} failed; its own lines above say why"
+        ) from None
+    except SystemExit as error:
+        raise UserError(
+            f"SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun does not take ({error.code}); "
+            "`torchrun --help` lists what it does"
+        ) from None

@@ -1,0 +1,143 @@
+"""Training in several processes: the same curve as one, one writer, and losses made good."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain
+
+import psutil
+import pytest
+import torch
+import yaml
+from conftest import ROOT, tiny_params
+
+from sentiformer.distributed import Group
+
+COMMAND = [sys.executable, "-m", "pipeline.train"]
+TWO = "--standalone --nproc-per-node 2"
+
+
+@pytest.fixture
+def start(tmp_path, data):
+    """Starts stage train on the tiny project's data in a folder of its own, with parameters."""
+    started = []
+
+    def start(name, torchrun="", **train):
+        folder = tmp_path / name
+        if not folder.exists():
+            for part in ("tokens", "vocab"):
+                shutil.copytree(data / part, folder / "data" / part)
+        (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(train=train).model_dump()))
+        env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("SENTIFORMER_")},
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+            "HOME": str(tmp_path),
+            "SENTIFORMER_THREADS": "1",
+            "SENTIFORMER_DEVICE": "cpu",
+            "SENTIFORMER_CHECKPOINT_SECONDS": "0",
+            "SENTIFORMER_TORCHRUN": torchrun,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        }
+        process = subprocess.Popen(
+            COMMAND, cwd=folder, env=env, stdout=-1, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(process)
+        return folder, process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(folder, process):
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return folder / "data" / "model", output
+
+
+def curve(model):
+    rows = []
+    for name in ("steps.csv", "history.csv"):
+        with (model / name).open(newline="") as file:
+            rows += [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return rows
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_loss_curve_of_one_and_the_first_alone_writes(start):
+    one, _ = ended(*start("one"))
+    two, output = ended(*start("two", TWO))
+    for row, expected in zip(curve(two), curve(one), strict=True):
+        assert row == pytest.approx(expected, abs=1e-5)
+    about = [json.loads((model / "config.json").read_text()) for model in (one, two)]
+    assert [of["environment"]["processes"] for of in about] == [1, 2]
+    assert about[0]["training_key"] != about[1]["training_key"], "the bits differ"
+    assert output.count("epoch 2 of 2: train loss") == 1
+    assert output.count("model → data/model") == 1
+    assert output.count("tracked: MLflow run") == 1
+
+
+@pytest.mark.slow
+def test_a_lost_process_is_started_again_and_goes_on_from_the_checkpoint(start):
+    expected, _ = ended(*start("whole", TWO, epochs=12, patience=12))
+    folder, agent = start("killed", f"{TWO} --max-restarts 3", epochs=12, patience=12)
+    while not list(folder.glob(".checkpoints/*.safetensors")):
+        assert agent.poll() is None, agent.communicate()
+        time.sleep(0.01)
+    psutil.Process(agent.pid).children()[-1].send_signal(signal.SIGKILL)
+    model, output = ended(folder, agent)
+    assert "resuming at step" in output
+    assert (model / "model.safetensors").read_bytes() == (
+        expected / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_stopped_and_no_worker_outlives_its_launcher(start):
+    expected, _ = ended(*start("one", epochs=12, patience=12))
+    folder, agent = start("both", TWO, epochs=12, patience=12)
+    while not list(folder.glob(".checkpoints/*.safetensors")):
+        assert agent.poll() is None, agent.communicate()
+        time.sleep(0.01)
+    workers = psutil.Process(agent.pid).children()
+    agent.kill()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
+    assert not (folder / "data/model").exists()
+    model, output = ended(*start("both", epochs=12, patience=12))
+    assert "with 1 processes after 2" in output
+    losses = [[row["loss"] for row in curve(of) if "loss" in row] for of in (model, expected)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3), "rounding adds up over the epochs"
+
+
+@pytest.mark.slow
+def test_arguments_that_torchrun_does_not_take_are_one_line(start):
+    _, process = start("wrong", "--processes 2")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: SENTIFORMER_TORCHRUN is '--processes 2', which torchrun does not take" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_shares_are_everything_once(count, size):
+    groups = [Group(rank, size, torch.device("cpu")) for rank in range(size)]
+    shares = [list(range(count))[group.share(count)] for group in groups]
+    assert sorted(chain(*shares)) == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_one_alone_leads_and_sums_change_nothing():
+    group = Group(0, 1, torch.device("cpu"))
+    assert group.leads
+    assert group.sum(torch.tensor([3.0])).tolist() == [3.0]
+    saved = ({"weight": torch.ones(2)}, {"step": 1})
+    assert group.from_leader(saved) is saved
+    group.leave()

@@ -1,0 +1,172 @@
+"""Near-duplicates: which are found, that nothing but the texts decides it, and what is shown."""
+
+import csv
+import random
+
+import numpy as np
+import pytest
+
+from sentiformer import near_duplicates
+from sentiformer.near_duplicates import (
+    BAND_VALUES,
+    BANDS,
+    MARGIN,
+    THRESHOLD,
+    Nearest,
+    Pair,
+    count_pairs,
+    find_near_duplicates,
+    jaccard,
+    shingles,
+    signatures,
+    write_pairs,
+)
+
+WORDS = [f"w{number}" for number in range(5000)]
+
+
+def text(seed: int, length: int = 100) -> str:
+    return " ".join(random.Random(seed).choices(WORDS, k=length))
+
+
+def changed(words: str, share: float) -> str:
+    """The text with a word replaced at every so many places."""
+    every = round(1 / share)
+    return " ".join("new" + w if i % every == 0 else w for i, w in enumerate(words.split()))
+
+
+def splits(**texts: list[str]) -> dict[str, list[str]]:
+    return {"train": [], "validation": [], "test": [], **texts}
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        ("One, two; THREE four!", ["one two three", "two three four"]),
+        ("one<br />two three", ["one two three"]),
+        ("Too short.", ["too short"]),
+        (":-)", [":-)"]),
+        ("", [""]),
+    ],
+)
+def test_shingles_are_runs_of_three_words_without_case_and_punctuation(words, runs):
+    assert shingles(words) == runs
+
+
+def test_similarity_is_the_share_of_common_shingles():
+    assert jaccard("a b c d e", "A, b, c, d, e!") == 1
+    assert jaccard("a b c d e", "a b c d x") == 2 / 4
+    assert jaccard("a b c a b c", "a b c a") == 2 / 3
+    assert jaccard("a b c", "x y z") == 0
+
+
+def test_a_text_in_which_one_word_of_nine_differs_is_at_the_threshold():
+    original = text(1, 900)
+    assert jaccard(original, changed(original, 1 / 9)) == pytest.approx(THRESHOLD, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.9])
+def test_the_share_of_equal_values_estimates_the_similarity(share):
+    length = 300
+    common = round(2 * length * share / (1 + share))
+    first = [text(seed, common) + " " + text(seed + 1000, length - common) for seed in range(100)]
+    second = [text(seed, common) + " " + text(seed + 2000, length - common) for seed in range(100)]
+    exact = np.mean([jaccard(*pair) for pair in zip(first, second, strict=True)])
+    estimates = (signatures(first) == signatures(second)).mean(axis=1)
+    assert estimates.mean() == pytest.approx(exact, abs=0.02)
+    assert estimates.std() < MARGIN / 2.5
+
+
+def test_near_duplicates_are_found_and_others_are_not():
+    tests = [text(seed) for seed in range(200)]
+    near = [changed(words, 1 / 20) for words in tests[:100]]
+    far = [changed(words, 1 / 7) for words in tests[100:]]
+    pairs = find_near_duplicates(splits(test=tests, train=[text(9999), *near, *far]))
+    assert [(pair.split, pair.other_split) for pair in pairs] == [("test", "train")] * 100
+    assert {(pair.row, pair.other_row) for pair in pairs} == {(i, i + 1) for i in range(100)}
+    for pair in pairs:
+        exact = jaccard(tests[pair.row], near[pair.row])
+        assert pair.similarity == pytest.approx(exact, abs=1e-4)
+        assert exact >= THRESHOLD
+
+
+def test_nearly_all_pairs_just_above_the_threshold_are_found():
+    tests = [text(seed) for seed in range(300)]
+    near = [changed(words, 1 / 11) for words in tests]
+    above = sum(jaccard(*pair) >= THRESHOLD for pair in zip(tests, near, strict=True))
+    pairs = find_near_duplicates(splits(test=tests, train=near))
+    assert above == 300
+    assert len(pairs) >= 0.97 * above
+
+
+@pytest.mark.parametrize("chunk", [1, 10])
+def test_the_nearest_of_several_is_named(monkeypatch, chunk):
+    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", 1)
+    monkeypatch.setattr(near_duplicates, "CHUNK_TEXTS", chunk)
+    original = text(1)
+    others = [changed(original, share) for share in (1 / 15, 1 / 50, 1 / 20)]
+    (pair,) = find_near_duplicates(splits(validation=[original], train=[text(2), *others]))
+    assert (pair.split, pair.other_row) == ("validation", 2)
+
+
+def test_each_split_that_judges_is_held_against_the_others():
+    words = text(1)
+    each = {name: [f"{name} {words}"] for name in ("train", "validation", "test", "unlabeled")}
+    counts = count_pairs(find_near_duplicates(each), each)
+    assert counts == {
+        "test": {"train": 1, "validation": 1, "unlabeled": 1},
+        "validation": {"train": 1, "unlabeled": 1},
+    }
+    assert count_pairs([], splits())["test"] == {"train": 0, "validation": 0}
+
+
+def test_rows_in_another_order_have_the_same_near_duplicates():
+    tests = [text(seed) for seed in range(50)]
+    train = [changed(words, 1 / 20) for words in tests] + [text(seed) for seed in range(100, 400)]
+
+    def found(order: int) -> set[tuple[str, str, float]]:
+        mine, theirs = tests.copy(), train.copy()
+        random.Random(order).shuffle(mine)
+        random.Random(order + 1).shuffle(theirs)
+        pairs = find_near_duplicates(splits(test=mine, train=theirs))
+        return {(mine[pair.row], theirs[pair.other_row], pair.similarity) for pair in pairs}
+
+    assert len(found(1)) == 50
+    assert found(1) == found(2)
+
+
+@pytest.mark.parametrize(("characters", "chunk"), [(1, 1), (5000, 7), (2**20, 2**15)])
+def test_the_sizes_of_blocks_and_chunks_do_not_matter(monkeypatch, characters, chunk):
+    tests = [text(seed) for seed in range(30)]
+    train = [changed(words, 1 / 20) for words in tests]
+    expected = find_near_duplicates(splits(test=tests, train=train))
+    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", characters)
+    monkeypatch.setattr(near_duplicates, "CHUNK_TEXTS", chunk)
+    assert find_near_duplicates(splits(test=tests, train=train)) == expected
+    assert len(expected) == 30
+
+
+def test_signatures_that_agree_in_one_band_alone_are_candidates_by_their_estimate():
+    rng = np.random.default_rng(1)
+    width = BANDS * BAND_VALUES
+    mine = rng.integers(0, 2**16, (3, width), dtype=np.uint16)
+    others = rng.integers(0, 2**16, (5, width), dtype=np.uint16)
+    others[4, : width // 2] = mine[1, : width // 2]
+    others[2, :BAND_VALUES] = mine[0, :BAND_VALUES]
+    nearest = Nearest(mine)
+    nearest.see(others[:3])
+    nearest.see(others[3:])
+    assert list(nearest.candidates()) == [(1, 4)]
+
+
+def test_the_list_shows_how_both_texts_begin(tmp_path):
+    path = tmp_path / "near_duplicates.csv"
+    texts = splits(test=['a, "quoted"\nline ' + "x" * 900], train=["b", "c" * 900])
+    write_pairs(path, [Pair("test", 0, "train", 1, 0.75)], texts)
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["text"] == texts["test"][0][:200]
+    assert row["other_text"] == "c" * 200
+    assert (row["split"], row["row"], row["other_split"], row["other_row"], row["similarity"]) == (
+        "test", "0", "train", "1", "0.75"
+    )  # fmt: skip
