@@ -194,11 +194,11 @@ class Training:
     def _backward(self, batch: Batch, rows: slice) -> Tensor:
         """Add the gradients of some texts of a batch; returns their share of the batch's loss."""
         torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
-        weights = self.class_weights
-        whole = len(batch.rows) if weights is None else weights.cpu()[batch.labels].sum().item()
-        part = batch.take(rows).to(self.device.device)
+        device, weights = self.device.device, self.class_weights
+        whole = len(batch.rows) if weights is None else weights[batch.labels.to(device)].sum()
+        part = batch.take(rows).to(device)
         if not len(part.rows):
-            return torch.zeros((), device=self.device.device)
+            return torch.zeros((), device=device)
         with self.device.autocast():
             share = Share(rows, len(batch.rows))
             logits = self.model(part.token_ids, part.padding_mask, share)
