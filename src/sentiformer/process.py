@@ -1,5 +1,6 @@
 """Processes: how many may run, in what order their results come, and that none is left behind."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -80,4 +81,11 @@ def ordered_map(
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; one answers
-    exit_with_parent()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()  # returns at once where the parent has ended before
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
