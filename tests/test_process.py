@@ -92,10 +92,11 @@ def test_an_error_of_the_items_passes_through(workers):
 
 def test_ctrl_c_is_answered_by_the_parent_alone():
     process = python("""
-        import time
+        import signal, time
         from sentiformer.console import one_line_errors
         from sentiformer.process import ordered_map
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
         with one_line_errors():
             for number in ordered_map(abs, range(100), workers=2):
                 print(number, flush=True)
