@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from sentiformer.config import load_runtime
 from sentiformer.console import UserError
@@ -39,9 +41,16 @@ class Group:
         """Meet the other processes that torchrun started, by what it put into the environment."""
         if not distributed.is_torchelastic_launched():
             return cls(0, 1, device)
-        if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(distributed.get_rank(), distributed.get_world_size(), device)
+        store, rank, size = next(rendezvous("env://"))
+        # torchrun keeps one store over all restarts: addresses of dead processes still stand there.
+        prefix = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}"
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=PrefixStore(prefix, store),
+            rank=rank,
+            world_size=size,
+        )
+        return cls(rank, size, device)
 
     @property
     def leads(self) -> bool:
