@@ -12,10 +12,11 @@ from sentiformer import sources
 from sentiformer.baselines import fit_baselines
 from sentiformer.config import Params, Runtime, load_params
 from sentiformer.evaluation import evaluate
-from sentiformer.job import TrainingJob
+from sentiformer.job import PretrainingJob, TrainingJob
 from sentiformer.reporting import write_report
 from sentiformer.tokenizer import tokenize
 from sentiformer.vocab import build_vocab
+from sentiformer.word_vectors import fit_word_vectors
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = Runtime(threads=1, device="cpu", checkpoint_seconds=0)
@@ -29,6 +30,7 @@ TINY = {
         "precision": "fp32",
     },
     "build_vocab": {"max_size": 60},
+    "pretrain": {"epochs": 1, "window": 12, "batch_size": 16, "precision": "fp32"},
     "report": {"mistakes": 3},
 }
 WORDS = {
@@ -85,24 +87,23 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_stages(params: Params, folder: Path) -> None:
     """Take the source of `params` through every stage; each writes a folder in `folder`."""
-    names = ("raw", "tokens", "baseline", "vocab", "model", "evaluation", "report")
-    made = {name: folder / name for name in names}
+    names = ("raw", "tokens", "baseline", "vocab", "word_vectors", "pretrained", "model")
+    made = {name: folder / name for name in (*names, "evaluation", "report")}
     for path in made.values():
         path.mkdir(parents=True)
     sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
     fit_baselines(params.baseline, made["tokens"], made["baseline"], workers=1)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
-    job = TrainingJob(
-        params,
-        RUNTIME,
-        tokens=made["tokens"],
-        vocab=made["vocab"],
-        checkpoints=folder.parent / ".checkpoints",
+    fit_word_vectors(
+        params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]
     )
-    list(job.run())
-    job.write(made["model"])
-    job.forget()
+    checkpoints = folder.parent / ".checkpoints"
+    for kind, output in ((PretrainingJob, "pretrained"), (TrainingJob, "model")):
+        job = kind(params, RUNTIME, data=folder, checkpoints=checkpoints)
+        list(job.run())
+        job.write(made[output])
+        job.forget()
     inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
     write_report(params, model=made["model"], evaluation=made["evaluation"], folder=made["report"])

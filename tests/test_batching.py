@@ -69,7 +69,7 @@ def test_a_part_of_a_batch_holds_its_rows_padded_alike(corpus):
 
 
 def test_an_epoch_holds_every_text_once(corpus):
-    batches = list(batcher(corpus).epoch(seed=1, epoch=1, word_dropout=0.0))
+    batches = list(batcher(corpus).epoch(1))
     rows = np.concatenate([batch.rows for batch in batches])
     assert sorted(rows) == list(range(len(corpus)))
     assert len(batches) == len(batcher(corpus))
@@ -81,8 +81,8 @@ def test_an_epoch_holds_every_text_once(corpus):
 
 
 def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
-    def ids(**settings):
-        made = batcher(corpus).epoch(**{"seed": 1, "epoch": 1, "word_dropout": 0.3} | settings)
+    def ids(seed=1, epoch=1, skip=0):
+        made = batcher(corpus, seed=seed, word_dropout=0.3).epoch(epoch, skip=skip)
         return [batch.token_ids.tolist() for batch in made]
 
     assert ids() == ids()
@@ -92,7 +92,7 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
 
 
 def test_word_dropout_replaces_its_share_by_the_unknown_word(corpus):
-    batches = list(batcher(corpus).epoch(seed=1, epoch=1, word_dropout=0.25))
+    batches = list(batcher(corpus, word_dropout=0.25).epoch(1))
     tokens = torch.cat([batch.token_ids[~mask_of(batch)] for batch in batches])
     assert (tokens == UNKNOWN).float().mean().item() == pytest.approx(0.25, abs=0.03)
 

@@ -30,7 +30,7 @@ def start(tmp_path, data):
     def start(name, torchrun="", **train):
         folder = tmp_path / name
         if not folder.exists():
-            for part in ("tokens", "vocab"):
+            for part in ("tokens", "vocab", "word_vectors", "pretrained"):
                 shutil.copytree(data / part, folder / "data" / part)
         (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(train=train).model_dump()))
         env = {
@@ -79,7 +79,7 @@ def test_two_processes_give_the_loss_curve_of_one_and_the_first_alone_writes(sta
     assert [of["environment"]["processes"] for of in about] == [1, 2]
     assert about[0]["training_key"] != about[1]["training_key"], "the bits differ"
     assert output.count("epoch 2 of 2: train loss") == 1
-    assert output.count("model → data/model") == 1
+    assert output.count("transformer → data/model") == 1
     assert output.count("tracked: MLflow run") == 1
 
 

@@ -10,8 +10,7 @@ from sentiformer.job import TrainingJob
 @pytest.fixture
 def job(data, tmp_path):
     def make():
-        inputs = {name: data / name for name in ("tokens", "vocab")}
-        return TrainingJob(tiny_params(), RUNTIME, **inputs, checkpoints=tmp_path)
+        return TrainingJob(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
 
     return make
 

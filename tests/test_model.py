@@ -7,11 +7,10 @@ import torch
 from torch import nn
 
 from sentiformer.config import ModelParams
+from sentiformer.dropout import Dropout, Share
 from sentiformer.model import (
-    Dropout,
     EncoderLayer,
     MultiHeadAttention,
-    Share,
     TransformerClassifier,
     mean_of_tokens,
     sinusoidal_positions,
@@ -145,7 +144,7 @@ def test_every_weight_gets_a_gradient_but_that_of_padding(model, padding_mask):
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
-    assert model.embedding.weight.grad[PAD].abs().sum() == 0
+    assert model.encoder.embedding.weight.grad[PAD].abs().sum() == 0
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])

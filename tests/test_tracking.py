@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import socket
@@ -36,6 +37,14 @@ def config_of(data):
     return read_json(data / "model" / "config.json", made_by="train")
 
 
+def language_model_of(data):
+    return read_json(data / "pretrained" / "config.json", made_by="pretrain")
+
+
+def metric_of(store, run, key):
+    return store.client.get_metric_history(run.info.run_id, key)
+
+
 def rows_of(data, name):
     with (data / "model" / name).open(newline="") as file:
         return list(csv.DictReader(file))
@@ -60,8 +69,8 @@ def curves(store):
     return {key: curve(store, key) for key in only_run(store).data.metrics}
 
 
-def only_run(store):
-    (run,) = store.client.search_runs([store.experiment_id])
+def only_run(store, stage="train"):
+    (run,) = store.client.search_runs([store.experiment_id], f"tags.`dvc.stage` = '{stage}'")
     return run
 
 
@@ -202,6 +211,21 @@ def test_curves_have_the_points_of_the_files_to_the_bit(store, data):
     for column, key in (("valid_accuracy", "valid/accuracy"), ("valid_loss", "valid/loss")):
         assert curve(store, key) == [(int(row["step"]), float(row[column])) for row in history]
     assert only_run(store).data.metrics["best/epoch"] == config_of(data)["best"]["epoch"]
+
+
+def test_the_language_model_has_a_run_of_its_own_that_the_classifier_s_names(store, data):
+    run, best = only_run(store, "pretrain"), language_model_of(data)["best"]
+    assert run.info.status == "FINISHED"
+    losses = [point.value for point in metric_of(store, run, "pretrain/valid_loss")]
+    assert losses == [best["valid_loss"]], "the tiny project has one epoch"
+    perplexity = math.exp(best["valid_loss"])
+    assert run.data.metrics["pretrain/perplexity"] == pytest.approx(perplexity)
+    of_classifier = only_run(store).data
+    key = run.data.tags["sentiformer.training_key"]
+    assert of_classifier.tags["sentiformer.pretraining_key"] == key
+    assert of_classifier.metrics["pretrain/perplexity"] == pytest.approx(perplexity)
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert files_under(folder / "pretrained") == files_under(data / "pretrained")
 
 
 def test_test_metrics_are_those_of_the_evaluation(store, data):

@@ -13,11 +13,11 @@ from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.device import prepare_device
 from sentiformer.distributed import Group
 from sentiformer.model import TransformerClassifier
+from sentiformer.objectives import Classification, balanced
 from sentiformer.training import (
     EpochEvent,
     StepEvent,
     Training,
-    balanced,
     cut,
     learning_rate,
 )
@@ -63,12 +63,21 @@ def make_training(corpora, **changes):
     torch.manual_seed(params.seed)
     model = TransformerClassifier(MODEL, vocab_size=42, num_classes=2)
     ids = np.arange(2, 42, dtype=np.int32)
-    batchers = {
-        split: Batcher(corpus, ids, batch_size=params.batch_size, max_len=16, truncation="head")
-        for split, corpus in corpora.items()
-    }
-    group = Group(0, 1, device.device)
-    return Training(model, params, **batchers, device=device, group=group)
+    settings = {"max_len": 16, "truncation": "head", "seed": params.seed}
+    settings |= {"batch_size": params.batch_size, "word_dropout": params.word_dropout}
+    batchers = {split: Batcher(corpus, ids, **settings) for split, corpus in corpora.items()}
+    weights = None
+    if params.class_weights == "balanced":
+        weights = balanced(corpora["train"].labels)
+    return Training(
+        Classification(model, weights),
+        params,
+        name="train",
+        patience=params.patience,
+        **batchers,
+        device=device,
+        group=Group(0, 1, device.device),
+    )
 
 
 def weights_of(training):
@@ -164,7 +173,7 @@ def test_a_loss_that_is_no_number_stops_with_one_line(corpora):
 
 def test_gradients_are_clipped_before_the_step(corpora):
     training = make_training(corpora, clip_norm=1e-3)
-    batch = next(training.train.epoch(seed=1, epoch=1, word_dropout=0.0))
+    batch = next(training.train.epoch(1))
     _, norm = training._step(batch)
     clipped = torch.cat([p.grad.flatten() for p in training.model.parameters()]).norm()
     assert norm > 1e-3
@@ -240,11 +249,11 @@ def test_weighted_loss_is_the_weighted_mean_however_it_is_shared_out(corpora):
     losses = []
     for parts in (1, 3):
         training = make_training(corpora, class_weights="balanced")
-        training.class_weights = torch.tensor([0.5, 4.0])
+        training.objective.weights = torch.tensor([0.5, 4.0])
         training.parts = parts
-        batch = next(training.train.epoch(seed=1, epoch=1, word_dropout=0.0))
+        batch = next(training.train.epoch(1))
         losses.append(training._gradients(batch).item())
-        weight = training.class_weights[batch.labels]
+        weight = training.objective.weights[batch.labels]
         torch.manual_seed(TRAIN.seed * 1_000_003)
         logits = training.model(batch.token_ids, batch.padding_mask)
         each = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         token_ids: (B, T) int64.
         padding_mask: (B, T) bool, True where there is padding; None where there is none, for
             which attention is faster.
-        labels: (B,) int64.
+        labels: (B,) int64 of texts, or (B, T) of words.
         rows: which texts of the corpus they are.
     """
 
@@ -124,6 +124,8 @@ class Batcher:
         batch_size: texts in a batch.
         max_len: tokens that are kept of a text.
         truncation: which part of a longer text is kept.
+        seed: of the order of the texts, and of the words that are dropped.
+        word_dropout: probability with which a word of a training batch becomes an unknown one.
     """
 
     def __init__(
@@ -134,45 +136,39 @@ class Batcher:
         batch_size: int,
         max_len: int,
         truncation: Truncation,
+        seed: int = 0,
+        word_dropout: float = 0.0,
     ) -> None:
         self.corpus = corpus
         self._ids_of_types = ids_of_types
         self._batch_size = batch_size
         self._max_len = max_len
         self._truncation: Truncation = truncation
+        self._seed, self._word_dropout = seed, word_dropout
         self._lengths = np.minimum(corpus.lengths, max_len)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.corpus) // self._batch_size)
 
-    def epoch(
-        self, *, seed: int, epoch: int, word_dropout: float, skip: int = 0
-    ) -> Iterator[Batch]:
-        """Yield the training batches of an epoch, from number `skip` on.
-
-        Args:
-            word_dropout: probability with which a word is replaced by the unknown word.
-        """
-        rng = np.random.default_rng([seed, epoch])
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
+        """Yield the training batches of an epoch, from number `skip` on."""
+        rng = np.random.default_rng([self._seed, epoch])
         buckets = shuffled_buckets(self._lengths, self._batch_size, rng)
         for number, rows in enumerate(buckets[skip:], start=skip):
-            drop = np.random.default_rng([seed, epoch, number]) if word_dropout else None
-            yield self._batch(rows, drop, word_dropout)
+            yield self._batch(rows, np.random.default_rng([self._seed, epoch, number]))
 
     def in_order_of_length(self) -> Iterator[Batch]:
         """Yield every text once, shortest first."""
         for rows in sorted_buckets(self._lengths, self._batch_size):
-            yield self._batch(rows, None, 0.0)
+            yield self._batch(rows)
 
-    def _batch(
-        self, rows: np.ndarray, drop: np.random.Generator | None, word_dropout: float
-    ) -> Batch:
+    def _batch(self, rows: np.ndarray, drop: np.random.Generator | None = None) -> Batch:
         texts = [
             self._ids_of_types[truncate(self.corpus[row], self._max_len, self._truncation)]
             for row in rows.tolist()
         ]
-        if drop is not None:
-            texts = [np.where(drop.random(len(t)) < word_dropout, UNKNOWN, t) for t in texts]
+        if drop is not None and self._word_dropout:
+            texts = [np.where(drop.random(len(t)) < self._word_dropout, UNKNOWN, t) for t in texts]
         labels = torch.from_numpy(self.corpus.labels[rows].astype(np.int64))
         return Batch(*pad(texts, self._max_len), labels, rows)

@@ -17,6 +17,7 @@ from sentiformer.console import UserError
 from sentiformer.process import available_cores
 
 SPECIAL_TOKENS = ("<pad>", "<unk>")
+PRETRAINING_SPLITS = ("train", "unlabeled")  # that words are learnt from without labels; never test
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
@@ -88,6 +89,12 @@ class BuildVocabParams(Section):
     max_size: int = Field(gt=len(SPECIAL_TOKENS), lt=2**31)
 
 
+class WordVectorsParams(Section):
+    """How far the company of a word reaches that its first vector is made from; 0 for none."""
+
+    window: int = Field(ge=0, lt=2**31)
+
+
 class BaselineParams(Section):
     """Which n-grams the baselines know, and how freely their weights may grow."""
 
@@ -121,8 +128,8 @@ class ModelParams(Section):
         return self
 
 
-class TrainParams(Section):
-    """How the weights are fitted."""
+class FitParams(Section):
+    """How weights are fitted, whatever to."""
 
     seed: int = Field(ge=0, lt=2**31)
     epochs: int = Size
@@ -133,10 +140,24 @@ class TrainParams(Section):
     schedule: Literal["constant", "linear", "cosine"]
     warmup_fraction: float = Field(ge=0, lt=1)
     clip_norm: float = Field(gt=0)
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+class PretrainParams(FitParams):
+    """How the encoder learns the language; in no epoch, it learns nothing."""
+
+    epochs: int = Field(ge=0, lt=2**31)
+    window: int = Size
+    dropout: float = Field(ge=0, lt=1)
+    masked_fraction: float = Fraction
+
+
+class TrainParams(FitParams):
+    """How the classifier is fitted."""
+
     word_dropout: float = Field(ge=0, lt=1)
     class_weights: Literal["balanced"] | None
     patience: int = Size
-    precision: Literal["auto", "fp32", "bf16"]
 
 
 class EvaluateParams(Section):
@@ -159,7 +180,9 @@ class Params(Section):
     tokenize: TokenizeParams
     baseline: BaselineParams
     build_vocab: BuildVocabParams
+    word_vectors: WordVectorsParams
     model: ModelParams
+    pretrain: PretrainParams
     train: TrainParams
     evaluate: EvaluateParams
     report: ReportParams

@@ -1,4 +1,4 @@
-"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the model.
+"""A training from files to files: it reads tokens and vocabulary, resumes, and writes the weights.
 
 Where several processes train together, each has the job; the one that leads shows, saves, writes.
 """
@@ -11,91 +11,99 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from sentiformer.batching import Batcher
 from sentiformer.checkpoint import Checkpoint, training_key
-from sentiformer.config import Params, Runtime
+from sentiformer.config import PRETRAINING_SPLITS, FitParams, Params, Runtime
 from sentiformer.console import Bar, say
-from sentiformer.corpus import nonempty_corpus, read_lines
-from sentiformer.device import prepare_device
+from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
+from sentiformer.device import Device, prepare_device
 from sentiformer.distributed import Group
 from sentiformer.files import read_json, write_json
+from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
 from sentiformer.model import TransformerClassifier
-from sentiformer.training import EpochEvent, StepEvent, Training
-from sentiformer.vocab import Vocab
+from sentiformer.objectives import Classification, Objective, balanced
+from sentiformer.pretrained import (
+    load_pretrained,
+    load_word_vectors,
+    pretraining_params,
+    word_vectors_params,
+)
+from sentiformer.training import Batches, EpochEvent, StepEvent, Training
+from sentiformer.vocab import Vocab, count_words
 
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
 
 
-class TrainingJob:
+class Job:
     """One training with its inputs, its checkpoint and its outputs.
 
+    What is trained, and on what, a subclass adds by `_start`.
+
     Args:
-        params: all parameters; `model` and `train` decide here.
+        fit: how the weights are fitted.
         runtime: this machine.
-        tokens: the folder that stage tokenize wrote.
-        vocab: the folder that stage build_vocab wrote.
+        data: the folder with what earlier stages wrote.
         checkpoints: the folder to keep the state of a stopped training in.
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
-        key: names this training by all that decides its bits.
         seconds: what the training took so far, stops not counted.
 
     Raises:
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
     """
 
-    def __init__(
-        self, params: Params, runtime: Runtime, *, tokens: Path, vocab: Path, checkpoints: Path
+    name: str  # of the stage
+    kind: str  # of what is trained
+    about: dict[str, Any]
+    training: Training
+
+    def __init__(self, fit: FitParams, runtime: Runtime, data: Path, checkpoints: Path) -> None:
+        self._fit, self._runtime, self._checkpoints = fit, runtime, checkpoints
+        self._device = prepare_device(runtime, fit.precision)
+        self._group = Group.join(self._device.device)
+        self._tokens = data / "tokens"
+        self.vocab = Vocab.load(data / "vocab" / "vocab.txt")
+        types = read_lines(self._tokens / "types.txt", made_by="tokenize")
+        self._ids_of_types = self.vocab.ids_of_types(types)
+        self._files = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
+        self.seconds = 0.0
+
+    def _corpus(self, split: str) -> Corpus:
+        """A split that must hold a text, and that decides the result."""
+        self._files.append(self._tokens / f"{split}.arrow")
+        return nonempty_corpus(self._files[-1])
+
+    def _start(
+        self,
+        objective: Objective,
+        about: dict[str, Any],
+        *,
+        patience: int,
+        train: Batches,
+        validation: Batches,
     ) -> None:
-        device = prepare_device(runtime, params.train.precision)
-        self._group = Group.join(device.device)
-        corpus = read_json(tokens / "corpus.json", made_by="tokenize")
-        coverage = read_json(vocab / "coverage.json", made_by="build_vocab")
-        self.vocab = Vocab.load(vocab / "vocab.txt")
-        environment = {**device.environment, "spacy": corpus["spacy"]}
-        about = describe(params, corpus, coverage, environment)
-        data = [tokens / name for name in ("train.arrow", "validation.arrow", "types.txt")]
-        files = [*data, vocab / "vocab.txt", *loaded_code()]
-        self.key = training_key(files, about)
-        self.about = {"training_key": self.key, **about}
+        """Set the training up, and name it by all that decides its bits."""
+        self._files += loaded_code()
+        about = {"stage": self.name, **about}
+        self.about = {"training_key": training_key(self._files, about), **about}
         # Any number of processes may go on where another number of them stopped.
         alone = {**about, "environment": {**about["environment"], "processes": None}}
-        self._checkpoint = Checkpoint(checkpoints, training_key(files, alone))
-        self._checkpoint_seconds = runtime.checkpoint_seconds
-        self.seconds = 0.0
-        self._params, self._tokens = params, tokens
-        types = read_lines(tokens / "types.txt", made_by="tokenize")
-        self._ids_of_types = self.vocab.ids_of_types(types)
-        torch.manual_seed(params.train.seed)
-        model = TransformerClassifier(
-            params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
-        )
+        self._checkpoint = Checkpoint(self._checkpoints, training_key(self._files, alone))
         self.training = Training(
-            model,
-            params.train,
-            train=self.batcher("train"),
-            validation=self.batcher("validation"),
-            device=device,
+            objective,
+            self._fit,
+            name=self.name,
+            patience=patience,
+            train=train,
+            validation=validation,
+            device=self._device,
             group=self._group,
-            compile=runtime.compile,
-        )
-
-    def batcher(self, split: str) -> Batcher:
-        """The batches of a split.
-
-        Raises:
-            UserError: its corpus is missing, corrupt or empty.
-        """
-        return Batcher(
-            nonempty_corpus(self._tokens / f"{split}.arrow"),
-            self._ids_of_types,
-            batch_size=self._params.train.batch_size,
-            max_len=self._params.model.max_len,
-            truncation=self._params.model.truncation,
+            compile=self._runtime.compile,
         )
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
@@ -110,11 +118,14 @@ class TrainingJob:
             yield from training.steps
             yield from training.epochs
         written = time.monotonic()
-        with Bar("train, steps", total=training.total_steps, done=training.step) as bar:
+        with Bar(f"{self.name}, steps", total=training.total_steps, done=training.step) as bar:
             for event in training.run():
                 yield event
                 _show(bar, event, training)
-                if self._group.leads and time.monotonic() - written > self._checkpoint_seconds:
+                if (
+                    self._group.leads
+                    and time.monotonic() - written > self._runtime.checkpoint_seconds
+                ):
                     self._save()
                     written = time.monotonic()
         if self._group.leads:
@@ -149,21 +160,101 @@ class TrainingJob:
         self._checkpoint.delete()
 
 
-def describe(
-    params: Params, corpus: dict[str, Any], coverage: dict[str, Any], environment: dict[str, Any]
-) -> dict[str, Any]:
-    """Gather what made a model: labels, parameters, data, vocabulary, environment."""
+class TrainingJob(Job):
+    """The training of a classifier, from word vectors or a pretrained encoder where there is one.
+
+    Args:
+        params: all parameters; `model` and `train` decide here.
+        runtime: this machine.
+        data: the folder with what earlier stages wrote.
+        checkpoints: the folder to keep the state of a stopped training in.
+    """
+
+    name, kind = "train", "transformer"
+
+    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
+        super().__init__(params.train, runtime, data, checkpoints)
+        self._params = params
+        corpus = read_json(self._tokens / "corpus.json", made_by="tokenize")
+        torch.manual_seed(params.train.seed)
+        model = TransformerClassifier(
+            params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
+        )
+        self._files += load_pretrained(model.encoder, data)
+        train = self._batches("train")
+        weights = None
+        if params.train.class_weights == "balanced":
+            weights = balanced(train.corpus.labels).to(self._device.device)
+        sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
+        self._start(
+            Classification(model, weights),
+            describe(data, self._device, pretraining_params(data) | sections),
+            patience=params.train.patience,
+            train=train,
+            validation=self._batches("validation"),
+        )
+
+    def _batches(self, split: str) -> Batcher:
+        return Batcher(
+            self._corpus(split),
+            self._ids_of_types,
+            batch_size=self._params.train.batch_size,
+            max_len=self._params.model.max_len,
+            truncation=self._params.model.truncation,
+            seed=self._params.train.seed,
+            word_dropout=self._params.train.word_dropout,
+        )
+
+
+class PretrainingJob(Job):
+    """The training of a masked language model on train and unlabelled texts.
+
+    Args:
+        params: all parameters; `model` and `pretrain` decide here.
+        runtime: this machine.
+        data: the folder with what earlier stages wrote.
+        checkpoints: the folder to keep the state of a stopped training in.
+    """
+
+    name, kind = "pretrain", "language_model"
+
+    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
+        super().__init__(params.pretrain, runtime, data, checkpoints)
+        size = params.model.model_copy(
+            update={"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
+        )
+        torch.manual_seed(params.pretrain.seed)
+        model = MaskedLanguageModel(size, vocab_size=len(self.vocab))
+        self._files += load_word_vectors(model.encoder, data)
+        sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
+        about = describe(data, self._device, word_vectors_params(data) | sections)
+        splits = [split for split in PRETRAINING_SPLITS if split in about["data"]["splits"]]
+        corpora = [self._corpus(split) for split in splits]
+        words = len(self.vocab)
+        counts = [count_words(corpus, self._ids_of_types, words) for corpus in corpora]
+        self._start(
+            MaskedWords(model.to(self._device.device), np.sum(counts, axis=0)),
+            about,
+            patience=params.pretrain.epochs,
+            train=Windows(corpora, self._ids_of_types, params.pretrain),
+            validation=Windows([self._corpus("validation")], self._ids_of_types, params.pretrain),
+        )
+
+
+def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
+    """Gather what makes a model: labels, parameters, data, vocabulary, environment."""
+    corpus = read_json(data / "tokens" / "corpus.json", made_by="tokenize")
+    coverage = read_json(data / "vocab" / "coverage.json", made_by="build_vocab")
     return {
         "labels": corpus["labels"],
         "params": {
             **corpus["params"],
             "build_vocab": {"max_size": coverage["max_size"]},
-            "model": params.model.model_dump(),
-            "train": params.train.model_dump(),
+            **sections,
         },
         "vocab_size": coverage["size"],
         "data": {name: corpus[name] for name in FACTS},
-        "environment": environment,
+        "environment": {**device.environment, "spacy": corpus["spacy"]},
     }
 
 

@@ -1,4 +1,4 @@
-"""The Transformer encoder of Vaswani et al. (2017, sections 3.1 to 3.5) as a text classifier.
+"""The Transformer encoder of Vaswani et al. (2017, sections 3.1 to 3.5), as a text classifier.
 
 Scaled dot-product self-attention, multi-head attention, sinusoidal positions, post-norm layers of
 attention and feed-forward with residuals, the mean over the tokens that are no padding, and one
@@ -9,13 +9,13 @@ Shapes: B texts in a batch, T tokens in the longest, D = d_model, H heads, K = D
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentiformer.config import ModelParams
+from sentiformer.dropout import Dropout, Share
 from sentiformer.vocab import PAD
 
 
@@ -62,37 +62,6 @@ class FeedForward(nn.Module):
         return self.contract(F.relu(self.expand(hidden)))
 
 
-class Share(NamedTuple):
-    """Which texts of a batch a model is given, where others compute the rest of the batch."""
-
-    rows: slice
-    of: int
-
-
-class Dropout(nn.Module):
-    """Inverted dropout whose random numbers are bytes, eight from each draw.
-
-    On a CPU drawing is what dropout costs; a probability is rounded to 1/256. For a share of a
-    batch the whole batch's numbers are drawn, so that sharing it out changes no text's dropout.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.dropped_bytes = round(probability * 256)
-
-    def forward(self, hidden: Tensor, share: Share | None = None) -> Tensor:
-        """Drop and rescale (B, ...) while training; nothing else."""
-        if not self.training or not self.dropped_bytes:
-            return hidden
-        rows, texts = share or Share(slice(None), len(hidden))
-        numbers = texts * hidden[0].numel()
-        draws = torch.empty(-(-numbers // 8), dtype=torch.int64, device=hidden.device)
-        draws.random_(-(2**63), None)  # all 64 bits
-        draws = draws.view(torch.uint8)[:numbers].view(texts, *hidden.shape[1:])[rows]
-        kept = draws >= self.dropped_bytes
-        return hidden * (kept.to(hidden.dtype) * (256 / (256 - self.dropped_bytes)))
-
-
 class EncoderLayer(nn.Module):
     """Attention, then feed-forward; each with a residual, then a layer norm (section 3.1)."""
 
@@ -113,6 +82,36 @@ class EncoderLayer(nn.Module):
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden), share))
 
 
+class Encoder(nn.Module):
+    """Token ids to a vector a token: embedding, positions, layers.
+
+    Args:
+        params: the size.
+        vocab_size: words, the specials included.
+    """
+
+    positions: Tensor
+
+    def __init__(self, params: ModelParams, vocab_size: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(params.d_model)
+        self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
+        positions = sinusoidal_positions(params.max_len, params.d_model)
+        self.register_buffer("positions", positions, persistent=False)
+        self.dropout = Dropout(params.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(params) for _ in range(params.num_layers))
+
+    def forward(
+        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
+    ) -> Tensor:
+        """(B, T) token ids and (B, T) padding to (B, T, D); every text has a token."""
+        hidden = self.embedding(token_ids) * self.scale + self.positions[: token_ids.shape[1]]
+        hidden = self.dropout(hidden, share)
+        for layer in self.layers:
+            hidden = layer(hidden, padding_mask, share)
+        return hidden
+
+
 class TransformerClassifier(nn.Module):
     """A text's token ids to one logit a class.
 
@@ -122,46 +121,39 @@ class TransformerClassifier(nn.Module):
         num_classes: logits.
     """
 
-    positions: Tensor
-
     def __init__(self, params: ModelParams, *, vocab_size: int, num_classes: int) -> None:
         super().__init__()
-        self.scale = math.sqrt(params.d_model)
-        self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
-        positions = sinusoidal_positions(params.max_len, params.d_model)
-        self.register_buffer("positions", positions, persistent=False)
-        self.dropout = Dropout(params.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(params) for _ in range(params.num_layers))
+        self.encoder = Encoder(params, vocab_size)
         self.classifier = nn.Linear(params.d_model, num_classes)
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Draw the first weights.
-
-        | weight                 | drawn from                               |
-        |------------------------|------------------------------------------|
-        | embedding              | normal, deviation 1 / sqrt(D), so that   |
-        |                        | scaled by sqrt(D) it is as large as 1    |
-        | linear maps            | Xavier uniform                           |
-        | biases                 | 0                                        |
-        | layer norms            | 1 and 0                                  |
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            self.embedding.weight.normal_(std=1 / self.scale)[PAD] = 0
+        init_weights(self)
 
     def forward(
         self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
     ) -> Tensor:
         """(B, T) token ids and (B, T) padding to (B, C) logits; every text has a token."""
-        hidden = self.embedding(token_ids) * self.scale + self.positions[: token_ids.shape[1]]
-        hidden = self.dropout(hidden, share)  # (B, T, D)
-        for layer in self.layers:
-            hidden = layer(hidden, padding_mask, share)
+        hidden = self.encoder(token_ids, padding_mask, share)
         return self.classifier(mean_of_tokens(hidden, padding_mask))
+
+
+def init_weights(model: nn.Module) -> None:
+    """Draw the first weights.
+
+    | weight                 | drawn from                               |
+    |------------------------|------------------------------------------|
+    | embedding              | normal, deviation 1 / sqrt(D), so that   |
+    |                        | scaled by sqrt(D) it is as large as 1    |
+    | linear maps            | Xavier uniform                           |
+    | biases                 | 0                                        |
+    | layer norms            | 1 and 0                                  |
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            with torch.no_grad():
+                module.weight.normal_(std=module.embedding_dim**-0.5)[PAD] = 0
 
 
 def mean_of_tokens(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:

@@ -33,22 +33,45 @@ if TYPE_CHECKING:
 
 NAME = "sentiformer"  # of the experiment and of the registered model
 CHAMPION = "champion"
-KEY_TAG, MODEL_TAG, REPORT_TAG, ACCURACY_TAG = (
-    f"{NAME}.{what}" for what in ("training_key", "model_sha256", "report_sha256", "test_accuracy")
+KEY_TAG, MODEL_TAG, REPORT_TAG, ACCURACY_TAG, PRETRAINING_TAG = (
+    f"{NAME}.{what}"
+    for what in (
+        "training_key",
+        "model_sha256",
+        "report_sha256",
+        "test_accuracy",
+        "pretraining_key",
+    )
 )
 FLUSH_SECONDS = 2.0
 BATCH_METRICS = 1000  # MLflow's limit for one call
-CURVES = {
-    StepEvent: {
-        "loss": "train/loss",
-        "learning_rate": "train/learning_rate",
-        "gradient_norm": "train/gradient_norm",
+CURVES = {  # of each stage: what of an event is shown, and its name
+    "train": {
+        StepEvent: {
+            "loss": "train/loss",
+            "learning_rate": "train/learning_rate",
+            "gradient_norm": "train/gradient_norm",
+        },
+        EpochEvent: {
+            "epoch": "epoch",
+            "train_loss": "train/epoch_loss",
+            "valid_loss": "valid/loss",
+            "valid_accuracy": "valid/accuracy",
+        },
     },
-    EpochEvent: {
-        "epoch": "epoch",
-        "train_loss": "train/epoch_loss",
-        "valid_loss": "valid/loss",
-        "valid_accuracy": "valid/accuracy",
+    "pretrain": {
+        StepEvent: {
+            "loss": "pretrain/loss",
+            "learning_rate": "pretrain/learning_rate",
+            "gradient_norm": "pretrain/gradient_norm",
+        },
+        EpochEvent: {
+            "epoch": "epoch",
+            "train_loss": "pretrain/epoch_loss",
+            "valid_loss": "pretrain/valid_loss",
+            "valid_accuracy": "pretrain/valid_accuracy",
+            "perplexity": "pretrain/perplexity",
+        },
     },
 }
 SERVING_PACKAGES = ("numpy", "pyarrow", "pydantic", "pyyaml", "safetensors", "spacy", "torch")
@@ -96,12 +119,14 @@ class Store:
         name = os.environ.get("DVC_EXP_NAME") or (
             f"d{size['d_model']}-l{size['num_layers']}-{about['training_key'][:7]}"
         )
+        if about["stage"] != "train":
+            name = f"{about['stage']}-{name}"
         run = self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))
         params = {**flatten(about["params"], "."), **flatten(about["environment"], ".", "machine")}
         self.client.log_batch(
             run.info.run_id,
             params=[Param(key, str(value)) for key, value in params.items()],
-            tags=[RunTag("mlflow.note.content", "What the files of `data/model` hold.")],
+            tags=[RunTag("mlflow.note.content", f"Stage {about['stage']}, as its files tell it.")],
         )
         self.client.log_inputs(run.info.run_id, _data_inputs(about))
         return run
@@ -147,7 +172,8 @@ class LiveRun:
             run_id = (run or store.create(self._about)).info.run_id
             store.client.update_run(run_id, status="RUNNING")
             with _system_metrics(run_id, resume=run is not None):
-                known = {p.step for p in store.client.get_metric_history(run_id, "train/loss")}
+                losses = f"{self._about['stage']}/loss"
+                known = {p.step for p in store.client.get_metric_history(run_id, losses)}
                 status = self._log_until_end(store, run_id, known)
             if status != "FINISHED":  # a finished run is closed by `sync`, complete
                 store.client.set_terminated(run_id, status)
@@ -163,7 +189,7 @@ class LiveRun:
                 if isinstance(event, str):
                     status = event
                 elif event.step not in known:
-                    metrics += event_metrics(event)
+                    metrics += event_metrics(event, self._about["stage"])
             store.log(metrics, run_id)
             if status is not None:
                 return status
@@ -195,7 +221,8 @@ def sync(data: Path) -> bool:
         store = Store.connect()
         model_sha256 = sha256(data / "model" / "model.safetensors")
         run_id = _run_of(store, about, model_sha256)
-        store.log_missing(run_id, _history(data / "model"))
+        store.log_missing(run_id, _history(data / "model", "train") + _best(about))
+        _log_pretraining(store, run_id, data)
         store.log_missing(run_id, _seconds("train", model_sha256))
         if _belongs(data):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
@@ -206,6 +233,14 @@ def sync(data: Path) -> bool:
         say(f"tracked: MLflow run {run_id} in {store.client.tracking_uri}")
         return True
     return False
+
+
+def sync_pretraining(data: Path) -> None:
+    """Bring MLflow to the state of the language model in `data`."""
+    with _never_fails("nothing is lost"):
+        store = Store.connect()
+        run_id = _pretraining_run(store, data)
+        say(f"tracked: MLflow run {run_id} in {store.client.tracking_uri}")
 
 
 def download_model(uri: str, folder: Path) -> Path:
@@ -242,11 +277,10 @@ def flatten(values: dict[str, Any], separator: str, prefix: str = "") -> dict[st
     return flat
 
 
-def event_metrics(event: StepEvent | EpochEvent) -> list["Metric"]:
-    """The points of the curves that an event adds."""
-    return _points(
-        {name: getattr(event, of) for of, name in CURVES[type(event)].items()}, event.step
-    )
+def event_metrics(event: StepEvent | EpochEvent, stage: str) -> list["Metric"]:
+    """The points of a stage's curves that an event adds."""
+    curves = CURVES[stage][type(event)]
+    return _points({name: getattr(event, of) for of, name in curves.items()}, event.step)
 
 
 def _points(values: dict[str, float], step: int) -> list["Metric"]:
@@ -256,17 +290,22 @@ def _points(values: dict[str, float], step: int) -> list["Metric"]:
     return [Metric(key, float(value), now, step) for key, value in values.items()]
 
 
-def _history(model: Path) -> list["Metric"]:
-    """All points of a training's curves, and the best epoch, from its files."""
+def _history(folder: Path, stage: str) -> list["Metric"]:
+    """All points of a training's curves, from its files."""
     points: list[Metric] = []
     for name, kind in (("steps.csv", StepEvent), ("history.csv", EpochEvent)):
-        with (model / name).open(newline="", encoding="utf-8") as file:
+        with (folder / name).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                values = {metric: float(row[of]) for of, metric in CURVES[kind].items()}
-                points += _points(values, int(row["step"]))
-    best = read_json(model / "config.json", made_by="train")["best"]
-    values = {"best/epoch": best["epoch"], "best/valid_accuracy": best["valid_accuracy"]}
-    return points + _points(values | {"best/valid_loss": best["valid_loss"]}, best["step"])
+                values: dict[str, Any] = {of: float(value) for of, value in row.items()}
+                points += event_metrics(kind(**{**values, "step": int(row["step"])}), stage)
+    return points
+
+
+def _best(about: dict[str, Any]) -> list["Metric"]:
+    """The best epoch of a classifier's training."""
+    best = about["best"]
+    names = ("epoch", "valid_accuracy", "valid_loss")
+    return _points({f"best/{name}": best[name] for name in names}, best["step"])
 
 
 def _test_metrics(evaluation: Path) -> list["Metric"]:
@@ -335,6 +374,30 @@ def _run_of(store: Store, about: dict[str, Any], model_sha256: str) -> str:
     return run.info.run_id
 
 
+def _pretraining_run(store: Store, data: Path) -> str:
+    """The finished run of the language model in `data`, made or completed."""
+    folder = data / "pretrained"
+    about = read_json(folder / "config.json", made_by="pretrain")
+    model_sha256 = sha256(folder / "model.safetensors")
+    run_id = _run_of(store, about, model_sha256)
+    store.log_missing(run_id, _history(folder, "pretrain") + _seconds("pretrain", model_sha256))
+    if not store.client.list_artifacts(run_id, "pretrained"):
+        store.client.log_artifacts(run_id, str(folder), "pretrained")
+    store.client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _log_pretraining(store: Store, run_id: str, data: Path) -> None:
+    """Say in a classifier's run with which language model it began, and how good that is."""
+    if not (data / "pretrained" / "model.safetensors").exists():
+        return
+    about = read_json(data / "pretrained" / "config.json", made_by="pretrain")
+    _pretraining_run(store, data)
+    store.client.set_tag(run_id, PRETRAINING_TAG, about["training_key"])
+    best = EpochEvent(**about["best"])
+    store.log_missing(run_id, _points({"pretrain/perplexity": best.perplexity}, 0))
+
+
 def _log_report(store: Store, run_id: str, data: Path) -> None:
     """Log report, figures and evaluation, unless this very report is there."""
     report = sha256(data / "report" / "report.html")
@@ -389,10 +452,10 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
     tags = {
         KEY_TAG: about["training_key"],
         **{f"{NAME}.{split}": of["fingerprint"] for split, of in about["data"]["splits"].items()},
-        "mlflow.source.name": "pipeline/train.py",
+        "mlflow.source.name": f"pipeline/{about['stage']}.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": _git_commit(),
-        "dvc.stage": "train",
+        "dvc.stage": about["stage"],
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
     }

@@ -10,19 +10,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from sentiformer.batching import Batch, Batcher
-from sentiformer.config import TrainParams
+from sentiformer.batching import Batch
+from sentiformer.config import FitParams
 from sentiformer.console import UserError, is_out_of_memory, say
 from sentiformer.device import Device
 from sentiformer.distributed import Group
-from sentiformer.model import Share, TransformerClassifier
+from sentiformer.dropout import Share
+from sentiformer.objectives import Objective
 
 LOG_STEPS = 10  # steps between two StepEvents
 DIVERGED = 3.0  # a loss this many times that of guessing is no accident
@@ -36,7 +35,7 @@ class StepEvent:
         step: steps done so far.
         epoch: the epoch under way, from 1.
         steps: how many steps the means are of.
-        loss: cross-entropy in nats a text.
+        loss: cross-entropy in nats a text, or a hidden word.
         learning_rate: that of the last step.
         gradient_norm: before clipping, of the last step.
         tokens: tokens seen since the last event, padding not counted.
@@ -58,9 +57,9 @@ class EpochEvent:
     Attributes:
         epoch: which one, from 1.
         step: steps done so far.
-        train_loss: mean cross-entropy in nats a text over the epoch, dropout on.
+        train_loss: mean cross-entropy in nats over the epoch, dropout on.
         valid_loss: the same on validation, dropout off.
-        valid_accuracy: share of validation texts that are classified rightly.
+        valid_accuracy: share of validation's texts, or hidden words, that are told rightly.
     """
 
     epoch: int
@@ -69,13 +68,32 @@ class EpochEvent:
     valid_loss: float
     valid_accuracy: float
 
+    @property
+    def perplexity(self) -> float:
+        """Of validation: among how many words, alike in likelihood, a hidden one is sought."""
+        return math.exp(self.valid_loss)
+
+
+class Batches(Protocol):
+    """What a training goes through; `len()` is the number of batches in an epoch."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
+        """Yield the training batches of an epoch, from number `skip` on."""
+
+    def in_order_of_length(self) -> Iterator[Batch]:
+        """Yield everything once, for judging."""
+
 
 class Training:
     """A training under way: iterate over `run()`; afterwards `best_weights()` are the result.
 
     Args:
-        model: with its first weights.
+        objective: the model with its first weights, and what to fit them to.
         params: how to fit them.
+        name: of the section of `params.yaml` that `params` is.
+        patience: epochs without a new best on validation before it stops.
         train, validation: the batches.
         device: where, and in what precision.
         group: the processes that train together.
@@ -84,26 +102,26 @@ class Training:
 
     def __init__(
         self,
-        model: TransformerClassifier,
-        params: TrainParams,
+        objective: Objective,
+        params: FitParams,
         *,
-        train: Batcher,
-        validation: Batcher,
+        name: str,
+        patience: int,
+        train: Batches,
+        validation: Batches,
         device: Device,
         group: Group,
         compile: bool = False,
     ) -> None:
-        self.model = model.to(device.device)
+        self.model = objective.model.to(device.device)
         if compile:
-            model.compile(dynamic=True)
-        self.params = params
+            self.model.compile(dynamic=True)
+        self.objective, self.params = objective, params
+        self.name, self.patience = name, patience
         self.device, self.group = device, group
         self.train, self.validation = train, validation
-        self.class_weights: Tensor | None = None
-        if params.class_weights == "balanced":
-            self.class_weights = balanced(train.corpus.labels).to(device.device)
         self.parts = 1  # of this process's share of a batch
-        self.optimizer = make_optimizer(model, params)
+        self.optimizer = make_optimizer(self.model, params)
         self.step = 0
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
@@ -131,7 +149,7 @@ class Training:
         """Whether all epochs are done, or validation has not improved for too long."""
         if len(self.epochs) == self.params.epochs:
             return True
-        return bool(self.epochs) and len(self.epochs) - self.best().epoch >= self.params.patience
+        return bool(self.epochs) and len(self.epochs) - self.best().epoch >= self.patience
 
     def best(self) -> EpochEvent:
         """The epoch with the highest validation accuracy; of equal ones, the lowest loss."""
@@ -143,13 +161,9 @@ class Training:
 
     def _epoch(self, epoch: int, done: int) -> Iterator[StepEvent | EpochEvent]:
         """Train the rest of an epoch, of which some steps are done."""
-        params = self.params
-        batches = self.train.epoch(
-            seed=params.seed, epoch=epoch, word_dropout=params.word_dropout, skip=done
-        )
         losses: list[Tensor] = []
         tokens = 0
-        for batch in batches:
+        for batch in self.train.epoch(epoch, skip=done):
             loss, norm = self._step(batch)
             losses.append(loss)
             tokens += batch.tokens
@@ -194,26 +208,23 @@ class Training:
     def _backward(self, batch: Batch, rows: slice) -> Tensor:
         """Add the gradients of some texts of a batch; returns their share of the batch's loss."""
         torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
-        device, weights = self.device.device, self.class_weights
-        whole = len(batch.rows) if weights is None else weights[batch.labels.to(device)].sum()
-        part = batch.take(rows).to(device)
+        part = batch.take(rows).to(self.device.device)
         if not len(part.rows):
-            return torch.zeros((), device=device)
+            return torch.zeros((), device=self.device.device)
         with self.device.autocast():
-            share = Share(rows, len(batch.rows))
-            logits = self.model(part.token_ids, part.padding_mask, share)
-        loss = F.cross_entropy(logits.float(), part.labels, weights, reduction="sum") / whole
+            loss = self.objective.loss(part, Share(rows, len(batch.rows)))
+        loss = loss / self.objective.weight(batch)
         loss.backward()
         return loss.detach()
 
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()
         rate = self.optimizer.param_groups[0]["lr"]
-        if not loss <= DIVERGED * math.log(self.model.classifier.out_features):
+        if not loss <= DIVERGED * self.objective.guessing:
             raise UserError(
                 f"the loss is {loss:.3g} at step {self.step}: training diverged; lower "
-                f"train.learning_rate ({self.params.learning_rate}) or raise "
-                f"train.warmup_fraction ({self.params.warmup_fraction})"
+                f"{self.name}.learning_rate ({self.params.learning_rate}) or raise "
+                f"{self.name}.warmup_fraction ({self.params.warmup_fraction})"
             )
         event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
         self.steps.append(event)
@@ -222,13 +233,25 @@ class Training:
     def _validate(self, epoch: int) -> EpochEvent:
         rows = [event for event in self.steps if event.epoch == epoch]
         train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
-        valid_loss, accuracy = judge(self.model, self.validation, self.device, self.group)
+        valid_loss, accuracy = self.judge(self.validation)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
         if self.best() is event:
             weights = self.model.state_dict()
             self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
         return event
+
+    @torch.inference_mode()
+    def judge(self, texts: Batches) -> tuple[float, float]:
+        """Mean loss in nats, and accuracy; dropout off."""
+        self.model.eval()
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device.device)
+        batches = texts.in_order_of_length()
+        for batch in islice(batches, self.group.rank, None, self.group.size):
+            with self.device.autocast():
+                sums += self.objective.judge(batch.to(self.device.device))
+        loss, right, count = self.group.sum(sums).tolist()
+        return loss / count, right / count
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The whole state: tensors by name, and the rest as JSON."""
@@ -266,7 +289,7 @@ class Training:
         self.epochs = [EpochEvent(**event) for event in state["epochs"]]
 
 
-def make_optimizer(model: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimizer:
     """Adam or AdamW, fused; biases and layer norms do not decay."""
     decaying = [p for p in model.parameters() if p.dim() > 1]
     other = [p for p in model.parameters() if p.dim() <= 1]
@@ -278,7 +301,7 @@ def make_optimizer(model: torch.nn.Module, params: TrainParams) -> torch.optim.O
     return kind(groups, lr=params.learning_rate, fused=True)
 
 
-def learning_rate(params: TrainParams, step: int, total: int) -> float:
+def learning_rate(params: FitParams, step: int, total: int) -> float:
     """The learning rate of a step, counted from 0: linear warm-up, then the schedule."""
     warmup = round(params.warmup_fraction * total)
     if step < warmup:
@@ -298,26 +321,3 @@ def cut(rows: slice, parts: int) -> list[slice]:
     size = -(-len(range(rows.stop)[rows]) // parts)
     starts = [rows.start + number * size * step for number in range(parts)]
     return [slice(start, min(start + size * step, rows.stop), step) for start in starts]
-
-
-def balanced(labels: np.ndarray) -> Tensor:
-    """The (C,) weights that make all classes count alike: N / (C * texts of the class)."""
-    counts = np.bincount(labels)
-    return torch.from_numpy(len(labels) / (len(counts) * counts)).float()
-
-
-@torch.inference_mode()
-def judge(
-    model: TransformerClassifier, batches: Batcher, device: Device, group: Group
-) -> tuple[float, float]:
-    """Mean cross-entropy in nats a text, and accuracy, over all texts."""
-    model.eval()
-    sums = torch.zeros(2, dtype=torch.float64, device=device.device)  # loss, rightly classified
-    for batch in islice(batches.in_order_of_length(), group.rank, None, group.size):
-        on_device = batch.to(device.device)
-        with device.autocast():
-            logits = model(on_device.token_ids, on_device.padding_mask).double()
-        sums[0] += F.cross_entropy(logits, on_device.labels, reduction="sum")
-        sums[1] += (logits.argmax(dim=1) == on_device.labels).sum()
-    loss, right = (group.sum(sums) / len(batches.corpus)).tolist()
-    return loss, right

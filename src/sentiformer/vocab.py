@@ -89,6 +89,13 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
     return coverage
 
 
+def count_words(corpus: Corpus, ids_of_types: np.ndarray, words: int) -> np.ndarray:
+    """The (V,) numbers of times that each word stands in a corpus; those of specials are 0."""
+    counts = np.bincount(ids_of_types, _count(corpus, len(ids_of_types)), minlength=words)
+    counts[: len(SPECIAL_TOKENS)] = 0
+    return counts
+
+
 def _count(corpus: Corpus, types: int) -> np.ndarray:
     """How often each type stands in a corpus."""
     counts = np.zeros(types, dtype=np.int64)

@@ -1,0 +1,24 @@
+"""First vectors of words, from train and unlabelled texts, written to data/word_vectors."""
+
+from pathlib import Path
+
+from sentiformer.config import load_params
+from sentiformer.console import say, stage
+from sentiformer.files import whole_folder
+from sentiformer.word_vectors import fit_word_vectors
+
+DATA = Path("data")
+OUTPUT = DATA / "word_vectors"
+
+
+@stage
+def main() -> None:
+    """Write the first vectors of the words of a Transformer of this width."""
+    params = load_params()
+    with whole_folder(OUTPUT) as folder:
+        fit_word_vectors(params.word_vectors, params.model.d_model, data=DATA, folder=folder)
+    say(f"word vectors → {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What a training makes small: the loss of a batch, and how a model is judged by it."""
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sentiformer.batching import Batch
+from sentiformer.dropout import Share
+from sentiformer.model import TransformerClassifier
+
+
+class Objective(Protocol):
+    """A loss that is a mean over things, be they texts or words.
+
+    Attributes:
+        guessing: the loss of a model that knows nothing, in nats.
+    """
+
+    guessing: float
+
+    @property
+    def model(self) -> nn.Module:
+        """Whose loss it is."""
+
+    def weight(self, batch: Batch) -> float | Tensor:
+        """What the sum of a batch's losses is divided by."""
+
+    def loss(self, batch: Batch, share: Share) -> Tensor:
+        """The sum of the losses of a part of a batch, which is on the model's device."""
+
+    def judge(self, batch: Batch) -> Tensor:
+        """(3,) float64: the sum of losses, how many things are right, how many there are."""
+
+
+class Classification:
+    """Cross-entropy of the classes, a text's loss times its class's weight if there are weights."""
+
+    def __init__(self, model: TransformerClassifier, weights: Tensor | None = None) -> None:
+        self.model, self.weights = model, weights
+        self.guessing = math.log(model.classifier.out_features)
+
+    def weight(self, batch: Batch) -> float | Tensor:
+        """Texts, or the sum of their weights."""
+        if self.weights is None:
+            return len(batch.rows)
+        return self.weights[batch.labels.to(self.weights.device)].sum()
+
+    def loss(self, batch: Batch, share: Share) -> Tensor:
+        """Of texts."""
+        logits = self.model(batch.token_ids, batch.padding_mask, share).float()
+        return F.cross_entropy(logits, batch.labels, self.weights, reduction="sum")
+
+    def judge(self, batch: Batch) -> Tensor:
+        """Of texts; weights do not count."""
+        logits = self.model(batch.token_ids, batch.padding_mask).double()
+        return judged(logits, batch.labels)
+
+
+def balanced(labels: np.ndarray) -> Tensor:
+    """The (C,) weights that make all classes count alike: N / (C * texts of the class)."""
+    counts = np.bincount(labels)
+    return torch.from_numpy(len(labels) / (len(counts) * counts)).float()
+
+
+def judged(logits: Tensor, labels: Tensor) -> Tensor:
+    """(3,) float64: the sum of cross-entropies in nats, how many are right, how many there are."""
+    loss = F.cross_entropy(logits, labels, reduction="sum").double()
+    right = (logits.argmax(dim=1) == labels).sum()
+    return torch.stack([loss, right.double(), torch.full_like(loss, len(labels))])

@@ -1,0 +1,54 @@
+"""The stages that train: a job, run under MLflow's eyes, whose outputs appear whole."""
+
+from pathlib import Path
+
+from sentiformer import tracking
+from sentiformer.config import Params, Runtime
+from sentiformer.console import say
+from sentiformer.files import whole_folder, write_json
+from sentiformer.job import Job, PretrainingJob, TrainingJob
+from sentiformer.timings import keep_seconds
+
+
+def train(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
+    """Train a classifier, or go on where a stopped training stood; write it to `data/model`.
+
+    Raises:
+        UserError: an input is missing or corrupt, or the training diverges.
+    """
+    job = TrainingJob(params, runtime, data=data, checkpoints=checkpoints)
+    run(job, data / "model")
+    tracking.sync(data)
+    job.forget()
+
+
+def pretrain(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
+    """Train a masked language model in the same way; write it to `data/pretrained`.
+
+    In no epoch there is no model, and only `config.json` is written.
+
+    Raises:
+        UserError: an input is missing or corrupt, or the training diverges.
+    """
+    output = data / "pretrained"
+    if not params.pretrain.epochs:
+        with whole_folder(output) as folder:
+            write_json(folder / "config.json", {"params": {"pretrain": {"epochs": 0}}})
+        say(f"pretrain.epochs is 0: no language model → {output}")
+        return
+    job = PretrainingJob(params, runtime, data=data, checkpoints=checkpoints)
+    run(job, output)
+    tracking.sync_pretraining(data)
+    job.forget()
+
+
+def run(job: Job, output: Path) -> None:
+    """Run a job to its end; of several processes, only the one that leads returns."""
+    job.follow()
+    with whole_folder(output) as folder:
+        with tracking.live_run(job.about) as track:
+            for event in job.run():
+                track(event)
+        job.write(folder)
+    keep_seconds(job.name, output / "model.safetensors", {job.kind: job.seconds})
+    say(f"{job.kind} → {output}")
