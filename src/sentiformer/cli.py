@@ -1,4 +1,4 @@
-"""The command `sentiformer`: predict, track, verify."""
+"""The command `sentiformer`: predict, fill, score, track, verify."""
 
 import argparse
 import json
@@ -39,6 +39,33 @@ def predict(options: argparse.Namespace) -> None:
         sys.stdout.flush()
     if not found:
         raise UserError("there is no text to classify; give one, or --file, or standard input")
+
+
+def fill(options: argparse.Namespace) -> None:
+    """Guess the words that `[MASK]` stands for."""
+    from sentiformer.cloze import LanguageModel
+
+    gaps = LanguageModel(options.model, load_runtime()).fill(options.text, options.top)
+    if options.json:
+        print(json.dumps([[guess.model_dump() for guess in gap] for gap in gaps]))
+        return
+    for number, gap in enumerate(gaps, start=1):
+        for guess in gap:
+            print(f"{number}  {guess.probability:7.2%}  {guess.word}")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Say how likely a text is."""
+    from sentiformer.cloze import LanguageModel
+
+    found = LanguageModel(options.model, load_runtime()).score(options.text)
+    if options.json:
+        print(found.model_dump_json())
+        return
+    for row in found.tokens:
+        value = "unknown" if row.log_probability is None else f"{row.log_probability:.2f}"
+        print(f"{value:>8}  {row.token}")
+    print(f"{found.per_token:.3f} nats a token, perplexity {found.perplexity:,.1f}")
 
 
 def track(options: argparse.Namespace) -> None:
@@ -131,6 +158,13 @@ def as_row(text: str, prediction: "Prediction") -> str:
     return f"{prediction.label:<{width}} {prediction.probability:7.2%}  {shown}"
 
 
+def _count(text: str) -> int:
+    """A whole number above 0, or argparse's own line about it."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sentiformer", description="Classify texts with a trained model, and look after it."
@@ -149,6 +183,22 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder, or an MLflow address such as models:/sentiformer@champion",
     )
     of.set_defaults(run=predict)
+    for name, run, text in (
+        ("fill", fill, "guess the words that [MASK] stands for in a text"),
+        ("score", score, "how likely a text is to the language model, token by token"),
+    ):
+        of = commands.add_parser(name, help=text)
+        of.add_argument("text")
+        of.add_argument("--json", action="store_true", help="JSON on one line")
+        of.add_argument(
+            "--model",
+            type=Path,
+            default=Path("data/pretrained"),
+            help="the folder of stage pretrain",
+        )
+        of.set_defaults(run=run)
+        if name == "fill":
+            of.add_argument("--top", type=_count, default=5, help="words a gap (default: 5)")
     of = commands.add_parser("track", help="bring MLflow to the state of the files in data/")
     of.add_argument("--data", type=Path, default=Path("data"))
     of.set_defaults(run=track)

@@ -1,8 +1,8 @@
 """Using a trained model: raw texts to labels and probabilities, from the files of `data/model`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from sentiformer.tokenizer import Tokenizer
 from sentiformer.vocab import Vocab
 
 BATCH_TEXTS = 32
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 
 class Prediction(BaseModel):
@@ -52,30 +53,52 @@ class About(BaseModel):
     data: dict[str, Any]
 
 
-class Classifier:
-    """A trained model in fp32, whatever the precision it was trained in.
+class Trained(Generic[Model]):
+    """A trained model in fp32, whatever the precision it was trained in, with its vocabulary.
+
+    Args:
+        folder: what a stage that trains wrote.
+        runtime: this machine.
+        made_by: that stage.
+        make: makes the model, whose weights are then those of the folder.
 
     Raises:
         UserError: a file is missing or corrupt, or the files do not belong together.
     """
 
-    def __init__(self, folder: Path, runtime: Runtime) -> None:
+    def __init__(
+        self, folder: Path, runtime: Runtime, *, made_by: str, make: Callable[[About], Model]
+    ) -> None:
         self.device = prepare_device(runtime).device
         config = folder / "config.json"
-        self.about = parse(About, read_json(config, made_by="train"), where=str(config))
-        self.labels, self.params = self.about.labels, self.about.params.model
-        self.vocab = _read_vocab(folder / "vocab.txt", self.about.vocab_size)
-        model = TransformerClassifier(
-            self.params, vocab_size=len(self.vocab), num_classes=len(self.labels)
-        )
-        path = folder / "model.safetensors"
+        self.about = parse(About, read_json(config, made_by=made_by), where=str(config))
+        self.params = self.about.params.model
+        self.vocab = _read_vocab(folder / "vocab.txt", self.about.vocab_size, made_by)
+        model, path = make(self.about), folder / "model.safetensors"
         try:
             model.load_state_dict(load_file(path))
         except FileNotFoundError:
-            raise missing(path, "train") from None
+            raise missing(path, made_by) from None
         except (SafetensorError, RuntimeError, OSError) as error:
-            raise corrupt(path, "train", error) from None
+            raise corrupt(path, made_by, error) from None
         self.model = model.to(self.device).eval()
+
+
+class Classifier(Trained[TransformerClassifier]):
+    """What stage train wrote to a folder; see `Trained`."""
+
+    def __init__(self, folder: Path, runtime: Runtime) -> None:
+        super().__init__(
+            folder,
+            runtime,
+            made_by="train",
+            make=lambda about: TransformerClassifier(
+                about.params.model,
+                vocab_size=about.vocab_size,
+                num_classes=len(about.labels),
+            ),
+        )
+        self.labels = self.about.labels
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> np.ndarray:
@@ -92,10 +115,10 @@ class Classifier:
         return result
 
 
-def _read_vocab(path: Path, size: int) -> Vocab:
-    vocab = Vocab(read_lines(path, made_by="train"), path, made_by="train")
+def _read_vocab(path: Path, size: int, made_by: str) -> Vocab:
+    vocab = Vocab(read_lines(path, made_by=made_by), path, made_by=made_by)
     if len(vocab) != size:
-        raise corrupt(path, "train", f"it holds {len(vocab)} words, the model knows {size}")
+        raise corrupt(path, made_by, f"it holds {len(vocab)} words, the model knows {size}")
     return vocab
 
 
@@ -121,7 +144,7 @@ class Predictor:
         params, vocab = self.classifier.params, self.classifier.vocab
         encoded = [
             truncate(vocab.encode(tokens), params.max_len, params.truncation)
-            for tokens in self._tokenizer(map(_whole_characters, texts))
+            for tokens in self._tokenizer(map(whole_characters, texts))
         ]
         labels = self.classifier.labels
         result = np.empty((len(texts), len(labels)))
@@ -133,7 +156,7 @@ class Predictor:
         return [_prediction(labels, row) for row in result.tolist()]
 
 
-def _whole_characters(text: str) -> str:
+def whole_characters(text: str) -> str:
     """The text with `?` for halves of characters, which JSON can escape and spaCy refuses."""
     return text.encode("utf-8", "replace").decode("utf-8")
 

@@ -1,0 +1,96 @@
+"""The language model in use: words for gaps, and scores of texts."""
+
+import json
+import math
+import shutil
+
+import pytest
+from conftest import RUNTIME
+
+from sentiformer import cli
+from sentiformer.cloze import GAP, LanguageModel
+from sentiformer.console import UserError
+
+
+@pytest.fixture(scope="module")
+def language_model(data):
+    return LanguageModel(data / "pretrained", RUNTIME)
+
+
+def test_each_gap_gets_its_likeliest_words_best_first(language_model):
+    gaps = language_model.fill(f"the {GAP} was a {GAP}.", 4)
+    assert [len(gap) for gap in gaps] == [4, 4]
+    for gap in gaps:
+        chances = [guess.probability for guess in gap]
+        assert chances == sorted(chances, reverse=True)
+        assert not {guess.word for guess in gap} & {"<pad>", "<unk>"}
+    everything = language_model.fill(f"the {GAP} was", 1000)[0]
+    assert len(everything) == 58, "all words but the specials"
+    assert sum(guess.probability for guess in everything) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_surrounds_a_gap_matters(language_model):
+    one, other = (language_model.fill(text, 1)[0][0] for text in (f"the {GAP}", f"{GAP} , and"))
+    assert one != other
+
+
+def test_a_text_s_score_is_the_mean_over_its_tokens_each_hidden_in_turn(language_model):
+    score = language_model.score("the film was a story zyzzyva")
+    known = [row.log_probability for row in score.tokens if row.log_probability is not None]
+    assert [row.token for row in score.tokens] == "the film was a story zyzzyva".split()
+    assert score.tokens[-1].log_probability is None
+    assert score.per_token == pytest.approx(sum(known) / 5)
+    assert score.perplexity == pytest.approx(math.exp(-score.per_token))
+    guesses = language_model.fill(f"the {GAP} was a story zyzzyva", 1000)[0]
+    (chance,) = [guess.probability for guess in guesses if guess.word == "film"]
+    assert known[1] == pytest.approx(math.log(chance), abs=1e-4)
+
+
+def test_a_long_text_is_scored_in_pieces(language_model):
+    score = language_model.score("the film was a story with its cast , " * 9)
+    assert len(score.tokens) == 81
+    assert all(row.log_probability < 0 for row in score.tokens)
+
+
+def test_mistakes_are_one_line(language_model, data, tmp_path):
+    with pytest.raises(UserError, match=r"the text has no \[MASK\]"):
+        language_model.fill("the film", 3)
+    with pytest.raises(UserError, match=r"the text has 40 tokens, the model sees 12; shorten it"):
+        language_model.fill("the " * 39 + GAP, 3)
+    with pytest.raises(UserError, match="has no word that the model knows"):
+        language_model.score("zyzzyva")
+    (tmp_path / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
+    with pytest.raises(UserError, match=r"holds no language model: .* was 0; raise it"):
+        LanguageModel(tmp_path, RUNTIME)
+    folder = shutil.copytree(data / "pretrained", tmp_path / "pretrained")
+    (folder / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(UserError, match="safetensors") as error:
+        LanguageModel(folder, RUNTIME)
+    assert "`dvc repro" in str(error.value)
+    assert "pretrain" in str(error.value)
+
+
+def run(data, capsys, *arguments):
+    cli.main([*arguments, "--model", str(data / "pretrained")])
+    return capsys.readouterr().out
+
+
+def test_the_command_line_shows_both_for_people_and_programs(data, capsys):
+    lines = run(data, capsys, "fill", f"the {GAP} was", "--top", "2").splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("1 ")
+    (gap,) = json.loads(run(data, capsys, "fill", f"the {GAP} was", "--json"))
+    assert len(gap) == 5
+    *rows, last = run(data, capsys, "score", "the film zyzzyva").splitlines()
+    assert [row.split()[1] for row in rows] == ["the", "film", "zyzzyva"]
+    assert rows[2].split()[0] == "unknown"
+    assert "nats a token, perplexity" in last
+    found = json.loads(run(data, capsys, "score", "the film", "--json"))
+    assert set(found) == {"per_token", "perplexity", "tokens"}
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "x", "1.5"])
+def test_a_number_of_words_that_is_none_is_refused(data, capsys, top):
+    with pytest.raises(SystemExit):
+        cli.main(["fill", GAP, f"--top={top}"])
+    assert f"{top!r} is no whole number above 0" in capsys.readouterr().err

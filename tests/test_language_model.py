@@ -1,0 +1,234 @@
+"""Masked-language modelling: what is hidden, what is learnt, and from which texts."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import RUNTIME, tiny_params
+from safetensors.torch import load_file, save_file
+
+from sentiformer import language_model
+from sentiformer.config import PRETRAINING_SPLITS, ModelParams
+from sentiformer.console import UserError
+from sentiformer.corpus import Block, Corpus, write_corpus
+from sentiformer.dropout import Share
+from sentiformer.job import PretrainingJob, TrainingJob
+from sentiformer.language_model import SHOWN, MaskedLanguageModel, MaskedWords, Windows
+from sentiformer.vocab import UNKNOWN, Vocab, count_words
+
+SIZE = ModelParams(
+    d_model=8, num_heads=2, num_layers=1, d_ff=16, dropout=0.0, max_len=8, truncation="head"
+)
+WORDS = 40
+PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Two corpora, whose type ids tell every token apart, with empty texts among them."""
+    folder, made, begin = tmp_path_factory.mktemp("corpora"), [], 0
+    for name, lengths in (("one", [20, 0, 8, 1]), ("two", [0, 9, 17])):
+        ids = np.arange(begin, begin + sum(lengths))
+        begin += sum(lengths)
+        write_corpus(
+            folder / f"{name}.arrow", [Block(ids, np.array(lengths), np.zeros(4)[: len(lengths)])]
+        )
+        made.append(Corpus(folder / f"{name}.arrow"))
+    return made
+
+
+def windows(corpora, **changes):
+    ids = np.arange(2, 57, dtype=np.int32)
+    return Windows(corpora, ids, PARAMS.model_copy(update=changes))
+
+
+def shown(batch):
+    """The words of each window as they were before any was hidden."""
+    words = batch.token_ids.where(batch.labels == SHOWN, batch.labels)
+    padding = torch.zeros_like(words, dtype=torch.bool)
+    padding = padding if batch.padding_mask is None else batch.padding_mask
+    return [row[~mask].tolist() for row, mask in zip(words, padding, strict=True)]
+
+
+def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpora):
+    of_epoch = windows(corpora)
+    batches = list(of_epoch.epoch(1))
+    assert len(batches) == len(of_epoch)
+    pieces = [piece for batch in batches for piece in shown(batch)]
+    assert sorted(word for piece in pieces for word in piece) == list(range(2, 57))
+    ends = {2 + end for end in np.cumsum([20, 8, 1, 9, 17])}
+    for piece in pieces:
+        assert 0 < len(piece) <= 8
+        assert piece == list(range(piece[0], piece[-1] + 1)), "a run of tokens"
+        assert not ends & set(piece[1:]), "that ends with its text"
+
+
+def test_hidden_words_are_given_as_unknown_and_asked_for(corpora):
+    batches = [batch for epoch in range(50) for batch in windows(corpora).epoch(epoch)]
+    hidden = sum(int((batch.labels != SHOWN).sum()) for batch in batches)
+    assert hidden / sum(batch.tokens for batch in batches) == pytest.approx(0.3, abs=0.03)
+    for batch in batches:
+        assert (batch.token_ids[batch.labels != SHOWN] == UNKNOWN).all()
+        assert (batch.token_ids[batch.labels == SHOWN] != UNKNOWN).all()
+
+
+def test_unknown_words_and_padding_are_never_asked_for(corpora):
+    ids = np.full(55, UNKNOWN, dtype=np.int32)
+    for batch in Windows(corpora, ids, PARAMS).epoch(1):
+        assert (batch.labels == SHOWN).all()
+
+
+def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpora):
+    def ids(epoch=1, skip=0, seed=1):
+        return [b.token_ids.tolist() for b in windows(corpora, seed=seed).epoch(epoch, skip=skip)]
+
+    assert ids() == ids()
+    assert ids()[2:] == ids(skip=2)
+    assert ids() != ids(seed=2)
+    assert ids() != ids(epoch=2)
+
+
+def test_judging_hides_the_same_words_each_time(corpora):
+    first, second = (list(windows(corpora, seed=seed).in_order_of_length()) for seed in (1, 2))
+    assert [b.labels.tolist() for b in first] == [b.labels.tolist() for b in second]
+
+
+@pytest.fixture
+def objective():
+    torch.manual_seed(0)
+    model = MaskedLanguageModel(SIZE, vocab_size=WORDS)
+    torch.nn.init.normal_(model.bias)
+    counts = np.arange(WORDS) * 10
+    counts[:2] = 0
+    return MaskedWords(model, counts)
+
+
+def full_loss(objective, batch):
+    hidden = batch.labels != SHOWN
+    logits = objective.model.logits(objective.model(batch.token_ids, batch.padding_mask, hidden))
+    logits[:, :2] = -math.inf
+    return torch.nn.functional.cross_entropy(logits, batch.labels[hidden], reduction="sum").item()
+
+
+def batch_of(corpora):
+    ids = (np.arange(55, dtype=np.int32) % (WORDS - 2)) + 2
+    return next(Windows(corpora, ids, PARAMS).epoch(1))
+
+
+def test_the_sampled_loss_is_near_that_of_all_words(corpora, objective, monkeypatch):
+    monkeypatch.setattr(language_model, "NEGATIVES", 200_000)
+    exact = MaskedWords(objective.model, np.array([0, 0, *range(1, WORDS - 1)]))
+    batch = batch_of(corpora)
+    share = Share(slice(0, len(batch.rows), 1), len(batch.rows))
+    assert exact.loss(batch, share).item() == pytest.approx(full_loss(exact, batch), rel=0.02)
+
+
+def test_judging_is_by_all_words(corpora, objective):
+    batch = batch_of(corpora)
+    loss, right, count = objective.judge(batch).tolist()
+    assert count == objective.weight(batch) == (batch.labels != SHOWN).sum()
+    assert 0 <= right <= count
+    assert loss >= full_loss(objective, batch)
+
+
+def test_every_weight_gets_a_gradient(corpora, objective):
+    batch = batch_of(corpora)
+    objective.loss(batch, Share(slice(0, len(batch.rows), 1), len(batch.rows))).backward()
+    for name, weight in objective.model.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().sum() > 0, name
+
+
+def test_a_batch_in_which_nothing_is_hidden_has_no_loss(corpora, objective):
+    batch = batch_of(corpora)
+    nothing = batch._replace(labels=torch.full_like(batch.labels, SHOWN))
+    share = Share(slice(0, len(batch.rows), 1), len(batch.rows))
+    assert objective.loss(nothing, share).item() == 0
+    assert objective.weight(nothing) == 1
+
+
+def test_counts_of_words_leave_specials_out(corpora):
+    ids = np.array([UNKNOWN, 2, 2, *[3] * 52], dtype=np.int32)
+    assert count_words(corpora[0], ids, 5).tolist() == [0, 0, 2, 26, 0]
+
+
+def pretraining(data, tmp_path, **changes):
+    return PretrainingJob(
+        tiny_params(pretrain=changes), RUNTIME, data=data, checkpoints=tmp_path / "checkpoints"
+    )
+
+
+def test_it_learns_which_words_stand_where(data, tmp_path):
+    job = pretraining(data, tmp_path, epochs=3, learning_rate=0.01)
+    events = list(job.run())
+    losses = [event.valid_loss for event in events if hasattr(event, "valid_loss")]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.9 * math.log(60)
+
+
+def test_test_is_never_read_and_validation_only_judges(data, tmp_path):
+    """Without test it gives the same bits; texts of validation are no texts to learn from."""
+    assert set(PRETRAINING_SPLITS) == {"train", "unlabeled"}
+    folder = shutil.copytree(data, tmp_path / "data")
+    (folder / "tokens" / "test.arrow").unlink()
+    job = pretraining(folder, tmp_path)
+    list(job.run())
+    weights = job.training.best_weights()
+    expected = load_file(data / "pretrained" / "model.safetensors")
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    train = Corpus(data / "tokens" / "train.arrow")
+    assert sum(event.tokens for event in job.training.steps) == train.lengths.sum()
+
+
+def test_stopped_it_resumes_to_the_same_bits(data, tmp_path):
+    run = pretraining(data, tmp_path).run()
+    for _ in range(2):
+        next(run)
+    run.close()
+    job = pretraining(data, tmp_path)
+    list(job.run())
+    expected = load_file(data / "pretrained" / "model.safetensors")
+    weights = job.training.best_weights()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def first_weights(data, tmp_path):
+    job = TrainingJob(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
+    return job.training.model.state_dict()
+
+
+def test_a_classifier_begins_with_the_language_model(data, tmp_path):
+    weights = first_weights(data, tmp_path)
+    expected = load_file(data / "pretrained" / "model.safetensors")
+    shared = [name for name in expected if name.startswith("encoder.")]
+    assert len(shared) > 5
+    assert all(torch.equal(weights[name], expected[name]) for name in shared)
+
+
+def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_at_random(
+    data, tmp_path
+):
+    folder = shutil.copytree(data, tmp_path / "data")
+    (folder / "pretrained" / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
+    vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")["word_vectors"]
+    assert torch.equal(first_weights(folder, tmp_path)["encoder.embedding.weight"], vectors)
+    (folder / "word_vectors" / "config.json").write_text(
+        '{"params": {"word_vectors": {"window": 0}}}'
+    )
+    assert not torch.equal(first_weights(folder, tmp_path)["encoder.embedding.weight"], vectors)
+
+
+def test_a_language_model_of_another_size_is_one_line(data, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "data")
+    path = folder / "pretrained" / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: t for name, t in weights.items() if "layers" not in name}, path)
+    with pytest.raises(UserError, match=r"pretrained/model.safetensors .*pretrain") as error:
+        first_weights(folder, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_vocabulary_of_the_tiny_project_is_whole(data):
+    assert len(Vocab.load(data / "vocab" / "vocab.txt")) == 60
