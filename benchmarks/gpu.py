@@ -1,10 +1,10 @@
 """The reference set-up on a GPU: wall time, real tokens per second, FLOP utilisation, accuracy.
 
-    python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
+    python benchmarks/gpu.py --data data
 
 First, in turns in one process: what deterministic kernels and `torch.compile` cost or gain, over a
 few steps. Then the whole training, of which every figure is of real tokens: padding counts for
-nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs; neither dvc
+nothing. What the stages up to pretrain wrote elsewhere is all it needs; neither dvc
 nor mlflow, spacy or datasets. On a machine without a GPU it runs on the processor.
 """
 
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
 from sentiformer.job import TrainingJob  # noqa: E402
-from sentiformer.training import EpochEvent, Training, judge  # noqa: E402
+from sentiformer.training import EpochEvent, Training  # noqa: E402
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
 WARM_UP = 20  # steps before the clock starts
@@ -36,8 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--tokens", type=Path, default=ROOT / "data/tokens")
-    parser.add_argument("--vocab", type=Path, default=ROOT / "data/vocab")
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
     parser.add_argument("--setup", type=Path, default=ROOT / "setups/article")
     parser.add_argument("--steps", type=int, default=100, help="steps of each comparison; 0: none")
     parser.add_argument("--epochs", type=int, help="in place of the set-up's; 0: compare only")
@@ -74,8 +73,7 @@ def make_job(params: Params, options: argparse.Namespace, **runtime: Any) -> Tra
     return TrainingJob(
         params,
         load_runtime().model_copy(update=runtime),
-        tokens=options.tokens,
-        vocab=options.vocab,
+        data=options.data,
         checkpoints=Path(tempfile.gettempdir()),
     )
 
@@ -114,7 +112,7 @@ def compare(params: Params, options: argparse.Namespace, peak: float | None) -> 
 
 def steps(training: Training, count: int, model: ModelParams) -> tuple[float, int, float]:
     """Seconds, real tokens and FLOPs of some steps after a warm-up."""
-    batches = training.train.epoch(seed=1, epoch=1, word_dropout=0.0)
+    batches = training.train.epoch(1)
     tokens, flops = 0, 0.0
     for number, batch in enumerate(islice(batches, WARM_UP + count)):
         if number == WARM_UP:
@@ -143,8 +141,7 @@ def train(params: Params, job: TrainingJob, peak: float | None) -> None:
         f"tokens/s{utilisation(flops, wall, peak)}{training.device.memory()}"
     )
     training.model.load_state_dict(training.best_weights())
-    batches = job.batcher("test")
-    _, accuracy = judge(training.model, batches, training.device, training.group)
+    _, accuracy = training.judge(job.batches("test"))
     best, seed = training.best().epoch, params.train.seed
     print(f"test accuracy {accuracy:.4f}, best epoch {best}, seed {seed}")
 

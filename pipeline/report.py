@@ -17,7 +17,7 @@ def main() -> None:
     """Write the page and its figures, and complete the model's MLflow run."""
     params = load_params()
     with whole_folder(OUTPUT) as folder:
-        write_report(params, model=DATA / "model", evaluation=DATA / "evaluation", folder=folder)
+        write_report(params, data=DATA, folder=folder)
     say(f"report → {OUTPUT / 'report.html'}")
     tracking.sync(DATA)
 

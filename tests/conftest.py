@@ -106,7 +106,7 @@ def run_stages(params: Params, folder: Path) -> None:
         job.forget()
     inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
-    write_report(params, model=made["model"], evaluation=made["evaluation"], folder=made["report"])
+    write_report(params, data=folder, folder=made["report"])
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Masked-language modelling: what is hidden, what is learnt, and from which texts."""
 
+import csv
+import json
 import math
 import shutil
 
@@ -16,7 +18,8 @@ from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.dropout import Share
 from sentiformer.job import PretrainingJob, TrainingJob
 from sentiformer.language_model import SHOWN, MaskedLanguageModel, MaskedWords, Windows
-from sentiformer.vocab import UNKNOWN, Vocab, count_words
+from sentiformer.runs import pretrain
+from sentiformer.vocab import UNKNOWN, count_words
 
 SIZE = ModelParams(
     d_model=8, num_heads=2, num_layers=1, d_ff=16, dropout=0.0, max_len=8, truncation="head"
@@ -230,5 +233,13 @@ def test_a_language_model_of_another_size_is_one_line(data, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_vocabulary_of_the_tiny_project_is_whole(data):
-    assert len(Vocab.load(data / "vocab" / "vocab.txt")) == 60
+def test_perplexities_are_written_for_dvc_and_none_where_there_is_no_epoch(data, tmp_path):
+    (row,) = csv.DictReader((data / "pretrained" / "perplexity.csv").open())
+    about = json.loads((data / "pretrained" / "config.json").read_text())
+    assert float(row["perplexity"]) == pytest.approx(math.exp(about["best"]["valid_loss"]))
+    params = tiny_params(pretrain={"epochs": 0})
+    pretrain(params, RUNTIME, data=tmp_path, checkpoints=tmp_path / "checkpoints")
+    names = {path.name for path in (tmp_path / "pretrained").iterdir()}
+    assert names == {"config.json", "metrics.json", "perplexity.csv", "steps.csv"}
+    assert (tmp_path / "pretrained" / "perplexity.csv").read_text() == "epoch,perplexity\n"
+    assert not (tmp_path / "checkpoints").exists()

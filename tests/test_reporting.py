@@ -91,8 +91,7 @@ def make_repository(folder):
 def report(data, folder, **params):
     """Write the report on `data`; return its HTML."""
     folder.mkdir(exist_ok=True)
-    inputs = {"model": data / "model", "evaluation": data / "evaluation"}
-    write_report(tiny_params(**params), **inputs, folder=folder)
+    write_report(tiny_params(**params), data=data, folder=folder)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -197,7 +196,7 @@ def test_the_page_tells_result_data_parameters_and_how_to_reproduce_it(html, dat
 
 def test_figures_stand_in_the_page_and_beside_it(data, html):
     files = sorted((data / "report" / "figures").glob("*.svg"))
-    drawn = "accuracy by_length calibration confusion loss precision_recall roc".split()
+    drawn = "accuracy by_length calibration confusion loss precision_recall pretraining roc".split()
     assert [path.stem for path in files] == drawn
     for path in files:
         svg = path.read_text(encoding="utf-8")
@@ -461,3 +460,15 @@ def test_outside_git_the_page_names_no_commit(data, tmp_path, monkeypatch):
     page = Page(report(data, tmp_path / "report"))
     assert "code not in git" in page.text
     assert "git checkout" not in page.text
+
+
+def test_the_language_model_is_told_of_where_there_is_one(data, tmp_path, html):
+    best = json.loads((data / "pretrained" / "metrics.json").read_text())
+    assert f"Perplexity {best['perplexity']:.1f}" in html
+    copy = shutil.copytree(data, tmp_path / "data")
+    about = json.loads((copy / "model" / "config.json").read_text())
+    about["params"]["pretrain"]["epochs"] = 0
+    (copy / "model" / "config.json").write_text(json.dumps(about))
+    shutil.rmtree(copy / "pretrained")
+    assert "Perplexity" not in report(copy, tmp_path / "report")
+    assert not (tmp_path / "report" / "figures" / "pretraining.svg").exists()

@@ -42,7 +42,8 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str]) -> dict[str, 
     """Draw every figure of the report.
 
     Args:
-        tables: steps, history, confusion, roc, precision_recall, calibration, by_length.
+        tables: steps, history, confusion, roc, precision_recall, calibration, by_length; of a
+            language model also pretrain_steps and pretrain_history.
         labels: the classes in their order.
 
     Returns:
@@ -51,8 +52,8 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str]) -> dict[str, 
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        return {
-            "loss": loss(tables["steps"], tables["history"]),
+        figures = {
+            "loss": loss(tables["steps"], tables["history"], "loss", "text"),
             "accuracy": accuracy(tables["history"]),
             "confusion": confusion(tables["confusion"], labels),
             "calibration": calibration(tables["calibration"]),
@@ -60,18 +61,22 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str]) -> dict[str, 
             "precision_recall": precision_recall(tables["precision_recall"]),
             "by_length": by_length(tables["by_length"]),
         }
+        if "pretrain_steps" in tables:
+            curves = tables["pretrain_steps"], tables["pretrain_history"]
+            figures["pretraining"] = loss(*curves, "pretraining", "hidden word")
+        return figures
 
 
-def loss(steps: "pd.DataFrame", history: "pd.DataFrame") -> str:
-    """Training loss by step, and validation loss by epoch."""
-    figure, axes = _axes("training step", "loss, nats a text")
+def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, of: str) -> str:
+    """Training loss by step, and validation loss by epoch, of what a loss is of."""
+    figure, axes = _axes("training step", f"loss, nats a {of}")
     axes.plot(steps["step"], steps["loss"], color=BLUE, alpha=0.25, linewidth=1)
     smooth = steps["loss"].ewm(span=15).mean()
     axes.plot(steps["step"], smooth, color=BLUE, label="train, smoothed")
     axes.plot(history["step"], history["valid_loss"], color=ORANGE, marker="o", label="validation")
     axes.set_ylim(bottom=0)
     axes.legend()
-    return _svg(figure, "loss")
+    return _svg(figure, name)
 
 
 def accuracy(history: "pd.DataFrame") -> str:

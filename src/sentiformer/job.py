@@ -6,8 +6,8 @@ Where several processes train together, each has the job; the one that leads sho
 import csv
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from sentiformer.pretrained import (
 from sentiformer.training import Batches, EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
+STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
 
 
@@ -152,8 +153,8 @@ class Job:
         best = self.training.best()
         write_json(folder / "config.json", {**self.about, "best": asdict(best)})
         self.vocab.save(folder / "vocab.txt")
-        _write_csv(folder / "steps.csv", self.training.steps)
-        _write_csv(folder / "history.csv", self.training.epochs)
+        _write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, self.training.steps))
+        _write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, self.training.epochs))
 
     def forget(self) -> None:
         """Delete the checkpoint; the training has ended and its outputs are written."""
@@ -181,7 +182,7 @@ class TrainingJob(Job):
             params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
         )
         self._files += load_pretrained(model.encoder, data)
-        train = self._batches("train")
+        train = self.batches("train")
         weights = None
         if params.train.class_weights == "balanced":
             weights = balanced(train.corpus.labels).to(self._device.device)
@@ -191,10 +192,15 @@ class TrainingJob(Job):
             describe(data, self._device, pretraining_params(data) | sections),
             patience=params.train.patience,
             train=train,
-            validation=self._batches("validation"),
+            validation=self.batches("validation"),
         )
 
-    def _batches(self, split: str) -> Batcher:
+    def batches(self, split: str) -> Batcher:
+        """The batches of a split.
+
+        Raises:
+            UserError: its corpus is missing, corrupt or empty.
+        """
         return Batcher(
             self._corpus(split),
             self._ids_of_types,
@@ -239,6 +245,29 @@ class PretrainingJob(Job):
             train=Windows(corpora, self._ids_of_types, params.pretrain),
             validation=Windows([self._corpus("validation")], self._ids_of_types, params.pretrain),
         )
+
+    def write(self, folder: Path) -> None:
+        """Write the weights of the best epoch, all that belongs to them, and the perplexities."""
+        super().write(folder)
+        best, epochs = self.training.best(), self.training.epochs
+        metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
+        write_perplexity(folder, metrics, [(event.epoch, event.perplexity) for event in epochs])
+
+
+def write_perplexity(
+    folder: Path, metrics: dict[str, float], epochs: Sequence[tuple[int, float]]
+) -> None:
+    """Write `metrics.json`, and `perplexity.csv` with a row an epoch, for DVC to show."""
+    write_json(folder / "metrics.json", {name: round(of, 6) for name, of in metrics.items()})
+    rows = ({"epoch": epoch, "perplexity": perplexity} for epoch, perplexity in epochs)
+    _write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
+
+
+def write_no_language_model(folder: Path) -> None:
+    """Write what stage pretrain leaves when it is switched off: the same tables, empty."""
+    write_json(folder / "config.json", {"params": {"pretrain": {"epochs": 0}}})
+    _write_csv(folder / "steps.csv", STEP_COLUMNS, [])
+    write_perplexity(folder, {}, [])
 
 
 def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
@@ -286,10 +315,9 @@ def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training) -> None:
         )
 
 
-def _write_csv(path: Path, events: Sequence[StepEvent | EpochEvent]) -> None:
+def _write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
     """Write events, a row each; numbers are exact."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        rows = [asdict(event) for event in events]
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

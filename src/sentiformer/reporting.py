@@ -1,5 +1,6 @@
 """The report: one HTML page that needs no network, with its figures beside it as SVG."""
 
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.j2"
 CODE = ("src", "pipeline", "dvc.yaml", "params.yaml", "requirements.lock")
-STAGES = {"model": "train", "evaluation": "evaluate"}
+STAGES = {"model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}
 TABLES = {  # folder, and the columns that are drawn
     "steps": ("model", ["step", "loss"]),
     "history": ("model", ["epoch", "step", "valid_loss", "valid_accuracy"]),
@@ -28,28 +29,37 @@ TABLES = {  # folder, and the columns that are drawn
     "by_class": ("evaluation", ["class", "precision", "recall", "f1", "texts"]),
     "by_length": ("evaluation", ["tokens", "accuracy"]),
 }
+CURVES = ("steps", "history")  # the tables that a language model has, too
 NAMES = ("actual", "predicted", "class", "tokens")  # columns of text; a class may be named 1 or NA
 EXCERPT = 700  # characters shown of a text
 LONG_WORD = 50  # characters; Chinese and Japanese have no spaces at all
 
 
-def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path) -> None:
+def write_report(params: Params, *, data: Path, folder: Path) -> None:
     """Write `report.html` and `figures/*.svg` to `folder`.
+
+    `data` is the folder with what earlier stages wrote.
 
     Raises:
         UserError: an input is missing or corrupt, or the evaluation is of another model.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    model, evaluation = data / "model", data / "evaluation"
     about = read_json(model / "config.json", made_by="train")
     lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
     if lineage["model_sha256"] != sha256(model / "model.safetensors"):
         raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
-    folders = {"model": model, "evaluation": evaluation}
     tables = {
-        name: read_table(folders[place] / f"{name}.csv", columns, made_by=STAGES[place])
+        name: read_table(data / place / f"{name}.csv", columns, made_by=STAGES[place])
         for name, (place, columns) in TABLES.items()
     }
+    language_model = None
+    if about["params"]["pretrain"]["epochs"]:
+        language_model = read_json(data / "pretrained" / "config.json", made_by="pretrain")
+        for name in CURVES:
+            path, columns = data / "pretrained" / f"{name}.csv", TABLES[name][1]
+            tables[f"pretrain_{name}"] = read_table(path, columns, made_by="pretrain")
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     baselines = {
         kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
@@ -65,6 +75,8 @@ def write_report(params: Params, *, model: Path, evaluation: Path, folder: Path)
     )
     html = page.get_template(TEMPLATE).render(
         about=about,
+        language_model=language_model,
+        perplexity=language_model and math.exp(language_model["best"]["valid_loss"]),
         metrics=metrics,
         verdicts=[
             verdict(of, "the Transformer", f"the {title}") for title, of in baselines.items()

@@ -5,8 +5,8 @@ from pathlib import Path
 from sentiformer import tracking
 from sentiformer.config import Params, Runtime
 from sentiformer.console import say
-from sentiformer.files import whole_folder, write_json
-from sentiformer.job import Job, PretrainingJob, TrainingJob
+from sentiformer.files import whole_folder
+from sentiformer.job import Job, PretrainingJob, TrainingJob, write_no_language_model
 from sentiformer.timings import keep_seconds
 
 
@@ -25,7 +25,7 @@ def train(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) ->
 def pretrain(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
     """Train a masked language model in the same way; write it to `data/pretrained`.
 
-    In no epoch there is no model, and only `config.json` is written.
+    With 0 epochs there is no model, and its tables are empty.
 
     Raises:
         UserError: an input is missing or corrupt, or the training diverges.
@@ -33,7 +33,7 @@ def pretrain(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path)
     output = data / "pretrained"
     if not params.pretrain.epochs:
         with whole_folder(output) as folder:
-            write_json(folder / "config.json", {"params": {"pretrain": {"epochs": 0}}})
+            write_no_language_model(folder)
         say(f"pretrain.epochs is 0: no language model → {output}")
         return
     job = PretrainingJob(params, runtime, data=data, checkpoints=checkpoints)
