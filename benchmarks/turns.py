@@ -1,0 +1,128 @@
+"""A contender of train_speed.py in a process of its own: its batches, its clock, its memory."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import torch
+from contenders import CONTENDERS, Contender, Task
+from gpu import ROOT, model_flops, wait
+
+from sentiformer.batching import Batch, Batcher, shuffled_buckets, split_rows, truncate
+from sentiformer.config import Params, load_params, load_runtime
+from sentiformer.corpus import Corpus, read_lines
+from sentiformer.device import prepare_device
+from sentiformer.vocab import Vocab
+
+SIZES: dict[str, dict[str, int]] = {  # what differs from params.yaml
+    "default": {},
+    "d256": {"d_model": 256, "num_heads": 4, "num_layers": 4, "d_ff": 1024},
+    "reference": {"d_model": 512, "num_heads": 8, "num_layers": 6, "d_ff": 2048, "batch_size": 64},
+}
+STEPS = {"default": 24, "d256": 8, "reference": 2}  # a round on a processor takes some seconds
+GPU_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Round:
+    """Some steps of a contender: seconds, tokens without and with padding, FLOPs."""
+
+    seconds: float
+    tokens: int
+    places: int
+    flops: float
+
+
+def set_up(size: str) -> Params:
+    """The project's parameters with a size of the table."""
+    values = load_params(ROOT / "params.yaml").model_dump()
+    for key, value in SIZES[size].items():
+        values["train" if key == "batch_size" else "model"][key] = value
+    return Params.model_validate(values)
+
+
+def work(connection: Connection, options: argparse.Namespace, size: str, name: str) -> None:
+    """Be a contender, in a process of its own."""
+    task, stream = prepare(options, size, CONTENDERS[name], connection)
+    CONTENDERS[name].train(task, stream)
+    connection.send(peak_memory())
+
+
+def prepare(
+    options: argparse.Namespace, size: str, contender: Contender, connection: Connection | None
+) -> tuple[Task, Iterator[Batch]]:
+    """A contender's task and its batches, which wait for turns where there is a connection."""
+    params, runtime = set_up(size), load_runtime()
+    device = prepare_device(runtime, contender.precision)
+    torch.use_deterministic_algorithms(False)  # ours alone pays for that
+    corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
+    ids_of_types = vocab.ids_of_types(read_lines(options.tokens / "types.txt", made_by="tokenize"))
+    kept = {"max_len": params.model.max_len, "truncation": params.model.truncation}
+    batcher = Batcher(corpus, ids_of_types, batch_size=params.train.batch_size, **kept)
+    steps = options.steps or (GPU_STEPS if device.device.type == "cuda" else STEPS[size])
+    lengths = np.minimum(corpus.lengths, params.model.max_len)
+    rounds = choose(lengths, params.train.batch_size, contender.bucketed, options, steps)
+
+    def make(rows: np.ndarray) -> Batch:
+        texts = [ids_of_types[truncate(corpus[row], **kept)] for row in rows.tolist()]
+        labels = torch.from_numpy(corpus.labels[rows].astype(np.int64))
+        return Batch(*contender.pad(texts, params.model.max_len), labels, rows)
+
+    def stream() -> Iterator[Batch]:
+        for batches in rounds:
+            if connection:
+                connection.recv()
+            start, tokens, places = time.perf_counter(), 0, 0
+            for batch in map(make, batches):
+                tokens, places = tokens + batch.tokens, places + batch.token_ids.numel()
+                yield batch
+            wait()
+            seconds = time.perf_counter() - start
+            flops = model_flops(lengths[np.concatenate(batches)], params.model)
+            if connection:
+                connection.send(Round(seconds, tokens, places, flops))
+
+    classes = int(corpus.labels.max()) + 1
+    total = sum(map(len, rounds))
+    return Task(params, len(vocab), classes, total, batcher, device, runtime.compile), stream()
+
+
+def choose(
+    lengths: np.ndarray, size: int, bucketed: bool, options: argparse.Namespace, steps: int
+) -> list[list[np.ndarray]]:
+    """The rows of every batch of the warm-up and of each round, the same in every process.
+
+    Bucketed, the warm-up begins with the longest texts, and each round has short and long ones
+    in the shares of a whole epoch.
+    """
+    rng = np.random.default_rng(1)
+    if bucketed:
+        batches = shuffled_buckets(lengths, size, rng)
+    else:
+        batches = split_rows(rng.permutation(len(lengths)), size)
+    batches = [rows for rows in batches if len(rows) == size]
+    batches.sort(key=lambda rows: lengths[rows].sum(), reverse=True)
+    count = options.rounds * steps
+    places = ((np.arange(count) + 0.5) / count * len(batches)).astype(int)
+    rounds = [rng.permutation(places[start :: options.rounds]) for start in range(options.rounds)]
+    warm_up = np.linspace(0, len(batches) - 1, max(1, options.warm_up)).astype(int)
+    return [[batches[place] for place in chosen] for chosen in (warm_up, *rounds)]
+
+
+def peak_memory() -> int:
+    """Bytes that this process had at most; on a GPU those of tensors there."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
