@@ -20,6 +20,7 @@ from sentiformer.config import ModelParams, Params
 from sentiformer.device import Device
 from sentiformer.distributed import Group
 from sentiformer.model import TransformerClassifier, mean_of_tokens, sinusoidal_positions
+from sentiformer.objectives import Classification
 from sentiformer.training import Training, make_optimizer
 from sentiformer.vocab import PAD
 
@@ -208,8 +209,10 @@ def ours(task: Task, batches: Iterator[Batch]) -> None:
         task.params.model, vocab_size=task.vocab_size, num_classes=task.num_classes
     )
     training = Training(
-        model,
+        Classification(model),
         task.params.train,
+        name="train",
+        patience=task.params.train.patience,
         train=task.batcher,
         validation=task.batcher,
         device=task.device,

@@ -4,7 +4,7 @@
 
 Bulk is what `sentiformer predict --file` does: chunks of 256 texts, and a tokenizer that has seen
 no text before. Latency is that of one text at a time, by a predictor that is in use already.
-`--bf16` measures both under bf16 autocast, too, and compares the answers.
+`--bf16` measures both in bf16, too, as `SENTIFORMER_PRECISION=bf16` predicts, and compares.
 """
 
 import argparse
@@ -39,23 +39,20 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, default=ROOT / "data/raw", help="its test.parquet")
     parser.add_argument("--texts", type=int, default=2000, help="texts of the bulk")
     parser.add_argument("--single", type=int, default=300, help="texts one at a time")
-    parser.add_argument("--bf16", action="store_true", help="under bf16 autocast, too")
+    parser.add_argument("--bf16", action="store_true", help="in bf16, too")
     options = parser.parse_args()
     runtime = load_runtime()
     texts = pq.read_table(options.raw / "test.parquet", columns=["text"])["text"].to_pylist()
     bulk = texts[: options.texts]
     single = texts[options.texts :][: WARM_UP + options.single]
-    classifier = Classifier(options.model, runtime)
-    device, size = classifier.device.type, classifier.params
-    print(f"{processor_name()}, threads: {runtime.threads}, torch {torch.__version__}, {device}")
-    print(f"d_model {size.d_model}, {size.num_layers} layers, at most {size.max_len} tokens")
+    print(f"{processor_name()}, threads: {runtime.threads}, torch {torch.__version__}")
     answers = []
-    for label, autocast in (("as it is", False), ("bf16 autocast", True)):
-        if autocast and not options.bf16:
-            continue
-        with torch.autocast(device, torch.bfloat16, enabled=autocast):
-            answers.append(in_bulk(label, classifier, bulk))
-            one_at_a_time(label, classifier, single)
+    for precision in ("fp32", "bf16") if options.bf16 else ("fp32",):
+        classifier = Classifier(options.model, runtime, precision)
+        size = classifier.params
+        print(f"d_model {size.d_model}, {size.num_layers} layers, at most {size.max_len} tokens")
+        answers.append(in_bulk(precision, classifier, bulk))
+        one_at_a_time(precision, classifier, single)
     if options.bf16:
         compare(*answers)
 
@@ -143,12 +140,12 @@ def one_at_a_time(label: str, classifier: Classifier, texts: list[str]) -> None:
 
 
 def compare(before: list[Prediction], after: list[Prediction]) -> None:
-    """Print how far the answers under autocast are from the others."""
+    """Print how far the answers in bf16 are from the others."""
     pairs = list(zip(before, after, strict=True))
     other = sum(a.label != b.label for a, b in pairs)
     most = max(abs(a.probabilities[a.label] - b.probabilities[a.label]) for a, b in pairs)
     print(
-        f"bf16 autocast gives another label to {other} of {len(pairs):,} reviews; its "
+        f"bf16 gives another label to {other} of {len(pairs):,} reviews; its "
         f"probabilities differ by {most:.4f} at most"
     )
 

@@ -10,7 +10,7 @@ from conftest import RUNTIME
 from test_evaluation import DAMAGES
 
 from sentiformer.console import UserError
-from sentiformer.inference import Predictor
+from sentiformer.inference import BATCH_TOKENS, Predictor, batches_of_tokens
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +125,20 @@ def test_weights_of_another_size_than_the_config_says_are_one_line(model):
     with pytest.raises(UserError, match=r"model\.safetensors is corrupt") as error:
         Predictor.load(model, RUNTIME)
     assert "\n" not in str(error.value)
+
+
+def test_in_bf16_the_answers_are_nearly_those_of_fp32(data, judged):
+    runtime = RUNTIME.model_copy(update={"precision": "bf16"})
+    found = positive(Predictor.load(data / "model", runtime)(judged["text"].tolist()))
+    expected = judged["probability_positive"].to_numpy()
+    assert found == pytest.approx(expected, abs=0.02)
+    assert not np.array_equal(found, expected)
+
+
+def test_batches_hold_every_text_once_and_no_more_tokens_than_they_may():
+    lengths = np.random.default_rng(0).integers(0, 600, 300)
+    batches = list(batches_of_tokens(lengths.tolist()))
+    assert sorted(np.concatenate(batches)) == list(range(300))
+    assert all(lengths[rows].max() * len(rows) <= BATCH_TOKENS for rows in batches)
+    assert [list(rows) for rows in batches_of_tokens([5000, 1])] == [[1], [0]]
+    assert list(batches_of_tokens([])) == []

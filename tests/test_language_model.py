@@ -234,7 +234,8 @@ def test_a_language_model_of_another_size_is_one_line(data, tmp_path):
 
 
 def test_perplexities_are_written_for_dvc_and_none_where_there_is_no_epoch(data, tmp_path):
-    (row,) = csv.DictReader((data / "pretrained" / "perplexity.csv").open())
+    lines = (data / "pretrained" / "perplexity.csv").read_text().splitlines()
+    (row,) = csv.DictReader(lines)
     about = json.loads((data / "pretrained" / "config.json").read_text())
     assert float(row["perplexity"]) == pytest.approx(math.exp(about["best"]["valid_loss"]))
     params = tiny_params(pretrain={"epochs": 0})

@@ -75,6 +75,24 @@ def test_reviews_give_spacys_tokens(english, spacys_own):
     assert english(texts) == [spacys_own(text) for text in texts]
 
 
+@pytest.mark.parametrize("language", ["en", "de", "fr", "it", "tr", "fi", "es", "xx"])
+def test_plain_words_that_spacy_never_sees_get_its_tokens(language):
+    spacy_alone = spacy.blank(language).tokenizer
+    words = (
+        "a I We dont cant cannot gonna Im id its etc no Inc nor Dr am pm ca St Xyz km kg OK zB ud"
+    )
+    chunks = [word + mark for word in words.split() for mark in ("", *",!?;:.)")]
+    found = Tokenizer(language)(chunks)
+    assert found == [[token.text.lower() for token in spacy_alone(chunk)] for chunk in chunks]
+
+
+def test_plain_words_need_no_spacy_and_others_do(english):
+    assert english._plain("Film") == ["film"]
+    assert english._plain("film,") == ["film", ","]
+    for chunk in ("don't", "cannot", "cannot,", "film.", "été", "10", "a-b", ""):
+        assert english._plain(chunk) is None, chunk
+
+
 def test_tokens_look_as_one_expects(english):
     text = "I can't recommend it!<br /><br />State-of-the-art...\u00a0NOT :) <br/>"
     assert english([text]) == [

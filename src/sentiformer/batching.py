@@ -73,16 +73,18 @@ def truncate(ids: np.ndarray, max_len: int, truncation: Truncation) -> np.ndarra
     return np.concatenate([ids[:head], ids[head - max_len :]])
 
 
-def pad(texts: Sequence[np.ndarray], max_len: int) -> tuple[Tensor, Tensor | None]:
+def pad(
+    texts: Sequence[np.ndarray], max_len: int, multiple: int = LENGTH_MULTIPLE
+) -> tuple[Tensor, Tensor | None]:
     """Stack texts of unlike length; an empty one becomes a single unknown word.
 
-    T is the longest length, rounded up to a multiple of 8 but not beyond `max_len`.
+    T is the longest length, rounded up to a multiple of `multiple` but not beyond `max_len`.
 
     Returns:
         (B, T) token ids, and (B, T) padding or None.
     """
     lengths = np.array([len(ids) for ids in texts])
-    longest = -(-max(1, lengths.max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    longest = -(-max(1, lengths.max()) // multiple) * multiple
     places = np.arange(min(longest, max_len))
     token_ids = np.full((len(texts), len(places)), PAD, dtype=np.int64)
     token_ids[:, 0] = UNKNOWN

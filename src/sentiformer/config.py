@@ -201,6 +201,8 @@ class Runtime(BaseModel):
             Transformer depend on it.
         device: `auto` takes a GPU where torch sees one.
         compile: whether training compiles the model by `torch.compile`; the bits depend on it.
+        precision: in which a trained model predicts: fp32, bf16 (faster where the processor is
+            made for it; probabilities then differ by some 0.003), or auto. No stage uses it.
         torchrun: arguments of torchrun to train under, such as `--nproc-per-node 2`.
         checkpoint_seconds: what a killed training may lose.
     """
@@ -215,6 +217,7 @@ class Runtime(BaseModel):
     threads: int = Field(default_factory=_own_cores, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     torchrun: str = ""
     checkpoint_seconds: float = Field(default=15.0, ge=0)
 

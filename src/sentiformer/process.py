@@ -73,9 +73,7 @@ def ordered_map(
     with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:
-            with (
-                _interrupts_deferred()
-            ):  # a worker that is just forked would not know how to answer
+            with _interrupts_deferred():  # a worker just forked would not know how to answer
                 pending.append(pool.submit(function, item))
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()

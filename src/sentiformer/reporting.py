@@ -15,6 +15,7 @@ from sentiformer.files import corrupt, missing, read_json, sha256
 
 if TYPE_CHECKING:
     import pandas as pd
+    from jinja2 import Template
 
 TEMPLATE = "report.html.j2"
 CODE = ("src", "pipeline", "dvc.yaml", "params.yaml", "requirements.lock")
@@ -43,23 +44,15 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
     Raises:
         UserError: an input is missing or corrupt, or the evaluation is of another model.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     model, evaluation = data / "model", data / "evaluation"
     about = read_json(model / "config.json", made_by="train")
     lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
     if lineage["model_sha256"] != sha256(model / "model.safetensors"):
         raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
-    tables = {
-        name: read_table(data / place / f"{name}.csv", columns, made_by=STAGES[place])
-        for name, (place, columns) in TABLES.items()
-    }
     language_model = None
     if about["params"]["pretrain"]["epochs"]:
-        language_model = read_json(data / "pretrained" / "config.json", made_by="pretrain")
-        for name in CURVES:
-            path, columns = data / "pretrained" / f"{name}.csv", TABLES[name][1]
-            tables[f"pretrain_{name}"] = read_table(path, columns, made_by="pretrain")
+        language_model = read_json(data / "pretrained" / "config.json", made_by="pretrain")["best"]
+    tables = read_tables(data, with_language_model=language_model is not None)
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     baselines = {
         kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
@@ -70,13 +63,10 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
     (folder / "figures").mkdir()
     for name, svg in figures.items():
         (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
-    page = Environment(
-        loader=PackageLoader("sentiformer", "."), autoescape=True, undefined=StrictUndefined
-    )
-    html = page.get_template(TEMPLATE).render(
+    html = page().render(
         about=about,
         language_model=language_model,
-        perplexity=language_model and math.exp(language_model["best"]["valid_loss"]),
+        perplexity=language_model and math.exp(language_model["valid_loss"]),
         metrics=metrics,
         verdicts=[
             verdict(of, "the Transformer", f"the {title}") for title, of in baselines.items()
@@ -93,6 +83,31 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
         code=code_version(),
     )
     (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def page() -> "Template":
+    """The page's template; a name that it uses and is not given is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("sentiformer", ".")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(
+        TEMPLATE
+    )
+
+
+def read_tables(data: Path, *, with_language_model: bool) -> "dict[str, pd.DataFrame]":
+    """Read the tables that are drawn, by name.
+
+    Raises:
+        UserError: one is missing or corrupt.
+    """
+    places = {name: (place, name, columns) for name, (place, columns) in TABLES.items()}
+    if with_language_model:
+        places |= {f"pretrain_{name}": ("pretrained", name, TABLES[name][1]) for name in CURVES}
+    return {
+        name: read_table(data / place / f"{file}.csv", columns, made_by=STAGES[place])
+        for name, (place, file, columns) in places.items()
+    }
 
 
 def comparison_rows(

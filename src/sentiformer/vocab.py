@@ -26,9 +26,10 @@ class Vocab:
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
             raise corrupt(path, made_by, f"it does not begin with {SPECIAL_TOKENS}")
         self.tokens = tokens
-        self._ids = {token: i for i, token in enumerate(tokens)}
-        if len(self._ids) != len(tokens):
+        if len(set(tokens)) != len(tokens):
             raise corrupt(path, made_by, "a token stands in it twice")
+        words = enumerate(tokens[len(SPECIAL_TOKENS) :], start=len(SPECIAL_TOKENS))
+        self._ids = {token: i for i, token in words}
 
     @classmethod
     def load(cls, path: Path) -> "Vocab":
@@ -44,8 +45,8 @@ class Vocab:
 
     def encode(self, tokens: list[str]) -> np.ndarray:
         """The int32 ids of a text's tokens; a special's name in a text is an unknown word."""
-        ids = (self._ids.get(token, UNKNOWN) for token in tokens)
-        return np.array([UNKNOWN if i < len(SPECIAL_TOKENS) else i for i in ids], dtype=np.int32)
+        find = self._ids.get
+        return np.array([find(token, UNKNOWN) for token in tokens], dtype=np.int32)
 
     def ids_of_types(self, types: list[str]) -> np.ndarray:
         """The array that maps each type id to its vocabulary id."""
