@@ -55,6 +55,7 @@ RERUN = {  # the stages that a change of each key reruns
     "pretrain.epochs": FROM["pretrain"],
     "pretrain.window": FROM["pretrain"],
     "pretrain.masked_fraction": FROM["pretrain"],
+    "pretrain.neighbour_weight": FROM["pretrain"],
     "pretrain.dropout": FROM["pretrain"],
     "pretrain.seed": FROM["pretrain"],
     "pretrain.batch_size": FROM["pretrain"],

@@ -4,7 +4,9 @@ Everything here is a pure function of its arguments: the batches of an epoch dep
 epoch alone, so a resumed training finds its place by counting.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +30,15 @@ class Batch(NamedTuple):
             which attention is faster.
         labels: (B,) int64 of texts, or (B, T) of words.
         rows: which texts of the corpus they are.
+        neighbours: (B, T') words that stand elsewhere in the same text, padded; None where no
+            objective asks for them.
     """
 
     token_ids: Tensor
     padding_mask: Tensor | None
     labels: Tensor
     rows: np.ndarray
+    neighbours: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -43,16 +48,28 @@ class Batch(NamedTuple):
 
     def take(self, rows: slice) -> "Batch":
         """Some of its texts, padded as they are."""
-        padding_mask = None if self.padding_mask is None else self.padding_mask[rows]
-        return Batch(self.token_ids[rows], padding_mask, self.labels[rows], self.rows[rows])
+        return Batch(
+            self.token_ids[rows],
+            _optional(itemgetter(rows), self.padding_mask),
+            self.labels[rows],
+            self.rows[rows],
+            _optional(itemgetter(rows), self.neighbours),
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; to a GPU it is copied while the GPU computes."""
-        return self._replace(
-            token_ids=_copy(self.token_ids, device),
-            padding_mask=None if self.padding_mask is None else _copy(self.padding_mask, device),
-            labels=_copy(self.labels, device),
+        copy = partial(_copy, device=device)
+        return Batch(
+            copy(self.token_ids),
+            _optional(copy, self.padding_mask),
+            copy(self.labels),
+            self.rows,
+            _optional(copy, self.neighbours),
         )
+
+
+def _optional(function: Callable[[Tensor], Tensor], tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else function(tensor)
 
 
 def _copy(tensor: Tensor, device: torch.device) -> Tensor:

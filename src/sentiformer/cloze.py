@@ -130,6 +130,7 @@ class LanguageModel:
         model, device = self._trained.model, self._trained.device
         hidden = torch.zeros_like(rows, dtype=torch.bool)
         hidden[torch.arange(len(rows)), places] = True
-        logits = model.logits(model(rows.to(device), None, hidden.to(device))).float()
+        features, _ = model(rows.to(device), None, hidden.to(device))
+        logits = model.logits(model.hidden, features).float()
         logits[:, : len(SPECIAL_TOKENS)] = -torch.inf
         return logits.log_softmax(dim=1).cpu()

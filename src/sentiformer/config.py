@@ -150,6 +150,7 @@ class PretrainParams(FitParams):
     window: int = Size
     dropout: float = Field(ge=0, lt=1)
     masked_fraction: float = Fraction
+    neighbour_weight: float = Field(ge=0)
 
 
 class TrainParams(FitParams):

@@ -239,7 +239,11 @@ class PretrainingJob(Job):
         words = len(self.vocab)
         counts = [count_words(corpus, self._ids_of_types, words) for corpus in corpora]
         self._start(
-            MaskedWords(model.to(self._device.device), np.sum(counts, axis=0)),
+            MaskedWords(
+                model.to(self._device.device),
+                np.sum(counts, axis=0),
+                params.pretrain.neighbour_weight,
+            ),
             about,
             patience=params.pretrain.epochs,
             train=Windows(corpora, self._ids_of_types, params.pretrain),

@@ -1,4 +1,4 @@
-"""Masked-language modelling (Devlin et al. 2019, section 3.1): guess the words that are hidden.
+"""Masked-language modelling (Devlin et al. 2019, section 3.1), and the words elsewhere in a text.
 
 A hidden word is given to the model as an unknown one, so that no other special is needed. Shapes:
 B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden ones.
@@ -16,12 +16,13 @@ from sentiformer.batching import Batch, pad, shuffled_buckets, sorted_buckets
 from sentiformer.config import SPECIAL_TOKENS, ModelParams, PretrainParams
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
-from sentiformer.model import Encoder, init_weights
+from sentiformer.model import Encoder, init_weights, mean_of_tokens
 from sentiformer.objectives import judged
 from sentiformer.vocab import UNKNOWN
 
-NEGATIVES = 2048  # words that a hidden word is told from while training
+NEGATIVES = 1024  # words that a hidden word is told from while training
 FREQUENCY_POWER = 0.75  # a negative is drawn in proportion to its frequency to this power
+RARE = 1e-4  # a word of this frequency or less counts fully among those of a neighbouring window
 SHOWN = -1  # in place of a label: the word is not hidden
 
 
@@ -35,9 +36,8 @@ class MaskedLanguageModel(nn.Module):
     def __init__(self, params: ModelParams, *, vocab_size: int) -> None:
         super().__init__()
         self.encoder = Encoder(params, vocab_size)
-        self.transform = nn.Linear(params.d_model, params.d_model)
-        self.norm = nn.LayerNorm(params.d_model)
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.hidden = WordHead(params.d_model, vocab_size)
+        self.elsewhere = WordHead(params.d_model, vocab_size)
         init_weights(self)
 
     def forward(
@@ -46,58 +46,103 @@ class MaskedLanguageModel(nn.Module):
         padding_mask: Tensor | None,
         hidden: Tensor,
         share: Share | None = None,
-    ) -> Tensor:
-        """(B, T) token ids, padding, and whether a word is hidden, to (M, D) of the hidden ones."""
-        vectors = self.encoder(token_ids, padding_mask, share)[hidden]
-        return self.norm(F.gelu(self.transform(vectors)))
+    ) -> tuple[Tensor, Tensor]:
+        """Features of the hidden words, (M, D), and of what else is in the texts, (B, D).
 
-    def logits(self, features: Tensor, words: Tensor | None = None) -> Tensor:
-        """(M, D) to (M, V), or to (M, W) of these W words alone."""
-        vectors, bias = self.encoder.embedding.weight, self.bias
+        `token_ids` and `hidden`, whether a word is hidden, are (B, T), and so is the padding.
+        """
+        vectors = self.encoder(token_ids, padding_mask, share)
+        text = mean_of_tokens(vectors, padding_mask)
+        return self.hidden(vectors[hidden]), self.elsewhere(text)
+
+    def logits(self, head: "WordHead", features: Tensor, words: Tensor | None = None) -> Tensor:
+        """A head's (M, D) to (M, V), or to (M, W) of these W words alone."""
+        vectors = self.encoder.embedding.weight
         if words is None:
-            return F.linear(features, vectors, bias)
-        return F.linear(features, vectors[words], bias[words])
+            return F.linear(features, vectors, head.bias)
+        return F.linear(features, vectors[words], head.bias[words])
+
+
+class WordHead(nn.Module):
+    """What turns a vector of the encoder towards those of words, and the words' biases."""
+
+    def __init__(self, d_model: int, vocab_size: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(d_model, d_model)
+        self.norm = nn.LayerNorm(d_model)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(M, D) to (M, D)."""
+        return self.norm(F.gelu(self.transform(vectors)))
 
 
 class MaskedWords:
-    """Cross-entropy of the hidden words.
+    """Cross-entropy of the hidden words, and of the words elsewhere in the text.
 
-    While training, a word is told from some words that are drawn by their frequency, each logit
-    corrected by how likely its word is drawn (Jean et al. 2015); judged it is by all words.
+    While training, a hidden word is told from some words that are drawn by their frequency, each
+    logit corrected by how likely its word is drawn (Jean et al. 2015); judged it is by all words,
+    and by nothing else. From the mean over a window's tokens the words of the neighbouring window
+    are told, the frequent ones counted less (Mikolov et al. 2013, section 2.3): the mean comes to
+    hold what a text is about and how it speaks, as a paragraph's vector does (Le & Mikolov 2014).
 
     Args:
         model: on its device.
         counts: (V,) how often each word stands in the texts.
+        neighbour_weight: of the second loss; 0 leaves it out.
     """
 
-    def __init__(self, model: MaskedLanguageModel, counts: np.ndarray) -> None:
-        self.model, device = model, model.bias.device
-        self.guessing = math.log(len(counts))
-        chances = torch.from_numpy(counts / counts.sum()) ** FREQUENCY_POWER
+    def __init__(
+        self, model: MaskedLanguageModel, counts: np.ndarray, neighbour_weight: float
+    ) -> None:
+        self.model, device = model, model.hidden.bias.device
+        self.neighbour_weight = neighbour_weight
+        self.guessing = math.log(len(counts)) * (1 + neighbour_weight)
+        frequencies = torch.from_numpy(counts / counts.sum())
+        chances = frequencies**FREQUENCY_POWER
         self._chances = (chances / chances.sum()).to(device)
         self._log_expected = (self._chances * NEGATIVES).log().float()
+        kept = (RARE / frequencies.clamp_min(1e-12)).sqrt().clamp_max(1) * (frequencies > 0)
+        self._kept = kept.float().to(device)
+        first = (kept * frequencies).clamp_min(1e-9).log()
+        with torch.no_grad():
+            model.elsewhere.bias.copy_(first - first.logsumexp(dim=0))
 
-    def weight(self, batch: Batch) -> float:
-        """Hidden words; 1 where there is none."""
-        return max(1, int((batch.labels != SHOWN).sum()))
-
-    def loss(self, batch: Batch, share: Share) -> Tensor:
-        """Of hidden words."""
+    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+        """The mean over hidden words, and over windows, of the whole batch."""
         negatives = torch.multinomial(self._chances, NEGATIVES, replacement=True)
-        hidden = batch.labels != SHOWN
-        features = self.model(batch.token_ids, batch.padding_mask, hidden, share)
-        words, vectors = batch.labels[hidden], self.model.encoder.embedding.weight
-        right = (features * vectors[words]).sum(dim=1) + self.model.bias[words]
-        others = self.model.logits(features, negatives).float() - self._log_expected[negatives]
+        hidden = part.labels != SHOWN
+        features, texts = self.model(part.token_ids, part.padding_mask, hidden, share)
+        losses = self._sampled(features, part.labels[hidden], negatives)
+        loss = losses.sum() / max(1, int((whole.labels != SHOWN).sum()))
+        if not self.neighbour_weight:
+            return loss
+        assert part.neighbours is not None
+        elsewhere = self._elsewhere(texts, part.neighbours).sum() / len(whole.rows)
+        return loss + self.neighbour_weight * elsewhere
+
+    def _sampled(self, features: Tensor, words: Tensor, negatives: Tensor) -> Tensor:
+        """(M,) losses of hidden words."""
+        head, vectors = self.model.hidden, self.model.encoder.embedding.weight
+        right = (features * vectors[words]).sum(dim=1) + head.bias[words]
+        others = self.model.logits(head, features, negatives).float()
+        others = others - self._log_expected[negatives]
         others = others.masked_fill(negatives == words[:, None], -math.inf)
         logits = torch.cat([right[:, None], others], dim=1)  # (M, 1 + NEGATIVES)
-        return (logits.logsumexp(dim=1) - right).sum()
+        return logits.logsumexp(dim=1) - right
+
+    def _elsewhere(self, texts: Tensor, neighbours: Tensor) -> Tensor:
+        """(B,) losses of the words of neighbouring windows; 0 where there are none."""
+        logits = self.model.logits(self.model.elsewhere, texts).float()
+        found = logits.log_softmax(dim=1).gather(1, neighbours)
+        weights = self._kept[neighbours]
+        return -(found * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-6)
 
     def judge(self, batch: Batch) -> Tensor:
         """Of hidden words, by all words."""
         hidden = batch.labels != SHOWN
-        features = self.model(batch.token_ids, batch.padding_mask, hidden)
-        logits = self.model.logits(features).float()
+        features, _ = self.model(batch.token_ids, batch.padding_mask, hidden)
+        logits = self.model.logits(self.model.hidden, features).float()
         return judged(logits, batch.labels[hidden])
 
 
@@ -119,7 +164,7 @@ class Windows:
         self._corpora, self._ids_of_types = corpora, ids_of_types
         texts = np.concatenate([corpus.lengths for corpus in corpora])
         pieces = -(-texts // params.window)
-        text = np.repeat(np.arange(len(texts)), pieces)
+        text = self._text = np.repeat(np.arange(len(texts)), pieces)
         place = np.arange(len(text)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         self._starts = texts[text] * place // pieces[text]
         self._lengths = texts[text] * (place + 1) // pieces[text] - self._starts
@@ -149,7 +194,16 @@ class Windows:
         chosen = torch.from_numpy(rng.random(token_ids.shape) < self._params.masked_fraction)
         hidden = chosen & (token_ids >= len(SPECIAL_TOKENS))
         labels = token_ids.where(hidden, SHOWN)
-        return Batch(token_ids.masked_fill(hidden, UNKNOWN), padding_mask, labels, windows)
+        neighbours, _ = pad(list(map(self._neighbour, windows)), self._params.window)
+        token_ids = token_ids.masked_fill(hidden, UNKNOWN)
+        return Batch(token_ids, padding_mask, labels, windows, neighbours)
+
+    def _neighbour(self, window: int) -> np.ndarray:
+        """The window after it, or that before the last; of a text of one window, nothing."""
+        for other in (window + 1, window - 1):
+            if 0 <= other < len(self._text) and self._text[other] == self._text[window]:
+                return self._window(other)
+        return self._ids_of_types[:0]
 
     def _window(self, window: int) -> np.ndarray:
         start = self._starts[window]

@@ -26,11 +26,8 @@ class Objective(Protocol):
     def model(self) -> nn.Module:
         """Whose loss it is."""
 
-    def weight(self, batch: Batch) -> float | Tensor:
-        """What the sum of a batch's losses is divided by."""
-
-    def loss(self, batch: Batch, share: Share) -> Tensor:
-        """The sum of the losses of a part of a batch, which is on the model's device."""
+    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+        """What a part of a batch adds to the loss of the whole; the part is on the device."""
 
     def judge(self, batch: Batch) -> Tensor:
         """(3,) float64: the sum of losses, how many things are right, how many there are."""
@@ -43,16 +40,13 @@ class Classification:
         self.model, self.weights = model, weights
         self.guessing = math.log(model.classifier.out_features)
 
-    def weight(self, batch: Batch) -> float | Tensor:
-        """Texts, or the sum of their weights."""
-        if self.weights is None:
-            return len(batch.rows)
-        return self.weights[batch.labels.to(self.weights.device)].sum()
-
-    def loss(self, batch: Batch, share: Share) -> Tensor:
-        """Of texts."""
-        logits = self.model(batch.token_ids, batch.padding_mask, share).float()
-        return F.cross_entropy(logits, batch.labels, self.weights, reduction="sum")
+    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+        """The mean over the texts of the whole batch, or their weighted mean."""
+        total: float | Tensor = len(whole.rows)
+        if self.weights is not None:
+            total = self.weights[whole.labels.to(self.weights.device)].sum()
+        logits = self.model(part.token_ids, part.padding_mask, share).float()
+        return F.cross_entropy(logits, part.labels, self.weights, reduction="sum") / total
 
     def judge(self, batch: Batch) -> Tensor:
         """Of texts; weights do not count."""

@@ -212,8 +212,7 @@ class Training:
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
         with self.device.autocast():
-            loss = self.objective.loss(part, Share(rows, len(batch.rows)))
-        loss = loss / self.objective.weight(batch)
+            loss = self.objective.loss(part, Share(rows, len(batch.rows)), batch)
         loss.backward()
         return loss.detach()
 
