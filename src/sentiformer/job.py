@@ -234,8 +234,8 @@ class PretrainingJob(Job):
         self._files += load_word_vectors(model.encoder, data)
         sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
         about = describe(data, self._device, word_vectors_params(data) | sections)
-        splits = [split for split in PRETRAINING_SPLITS if split in about["data"]["splits"]]
-        corpora = [self._corpus(split) for split in splits]
+        rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
+        corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
         words = len(self.vocab)
         counts = [count_words(corpus, self._ids_of_types, words) for corpus in corpora]
         self._start(

@@ -100,8 +100,8 @@ class MaskedWords:
         self.guessing = math.log(len(counts)) * (1 + neighbour_weight)
         frequencies = torch.from_numpy(counts / counts.sum())
         chances = frequencies**FREQUENCY_POWER
-        self._chances = (chances / chances.sum()).to(device)
-        self._log_expected = (self._chances * NEGATIVES).log().float()
+        self._chances = chances / chances.sum()  # on the CPU: no GPU draws from it repeatably
+        self._log_expected = (self._chances * NEGATIVES).log().float().to(device)
         kept = (RARE / frequencies.clamp_min(1e-12)).sqrt().clamp_max(1) * (frequencies > 0)
         self._kept = kept.float().to(device)
         first = (kept * frequencies).clamp_min(1e-9).log()
@@ -111,6 +111,7 @@ class MaskedWords:
     def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
         """The mean over hidden words, and over windows, of the whole batch."""
         negatives = torch.multinomial(self._chances, NEGATIVES, replacement=True)
+        negatives = negatives.to(part.labels.device)
         hidden = part.labels != SHOWN
         features, texts = self.model(part.token_ids, part.padding_mask, hidden, share)
         losses = self._sampled(features, part.labels[hidden], negatives)
@@ -149,7 +150,8 @@ class MaskedWords:
 class Windows:
     """The batches of texts that are cut into windows, in which some words are hidden.
 
-    Every token of every text is in one window of an epoch; where a text is cut varies by epoch.
+    Every token of every text is in one window of an epoch. The windows of a text are of one size,
+    give or take a token; which words are hidden varies by epoch.
 
     Args:
         corpora: the texts as type ids.
