@@ -1,10 +1,10 @@
 """The reference set-up on a GPU: wall time, real tokens per second, FLOP utilisation, accuracy.
 
-    python benchmarks/gpu.py --data data
+    python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
 
 First, in turns in one process: what deterministic kernels and `torch.compile` cost or gain, over a
 few steps. Then the whole training, of which every figure is of real tokens: padding counts for
-nothing. What the stages up to pretrain wrote elsewhere is all it needs; neither dvc
+nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs; neither dvc
 nor mlflow, spacy or datasets. On a machine without a GPU it runs on the processor.
 """
 
@@ -24,8 +24,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
-from sentiformer.job import TrainingJob  # noqa: E402
+from sentiformer.job import TrainingJob, write_no_language_model  # noqa: E402
 from sentiformer.training import EpochEvent, Training  # noqa: E402
+from sentiformer.word_vectors import fit_word_vectors  # noqa: E402
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
 WARM_UP = 20  # steps before the clock starts
@@ -36,7 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--tokens", type=Path, default=ROOT / "data/tokens")
+    parser.add_argument("--vocab", type=Path, default=ROOT / "data/vocab")
     parser.add_argument("--setup", type=Path, default=ROOT / "setups/article")
     parser.add_argument("--steps", type=int, default=100, help="steps of each comparison; 0: none")
     parser.add_argument("--epochs", type=int, help="in place of the set-up's; 0: compare only")
@@ -45,6 +47,26 @@ def main() -> None:
     )
     options = parser.parse_args()
     params = set_up(options.setup, options.epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        options.data = prepare(params, options, Path(folder))
+        measure(params, options)
+
+
+def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
+    """Gather the inputs of a training: the corpus, and word vectors if the set-up has any."""
+    for name in ("tokens", "vocab"):
+        (data / name).symlink_to(getattr(options, name).resolve())
+    for name in ("word_vectors", "pretrained"):
+        (data / name).mkdir()
+    fit_word_vectors(
+        params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
+    )
+    write_no_language_model(data / "pretrained")
+    return data
+
+
+def measure(params: Params, options: argparse.Namespace) -> None:
+    """Compare, then train."""
     job = make_job(params, options)
     environment = job.training.device.environment
     name = environment["device"]

@@ -4,6 +4,7 @@ Everything here is a pure function of its arguments: the batches of an epoch dep
 epoch alone, so a resumed training finds its place by counting.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
@@ -134,7 +135,40 @@ def split_rows(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-class Batcher:
+class Batches(ABC):
+    """What a training goes through, in batches of like length.
+
+    Args:
+        lengths: tokens of each item, be it a text or a piece of one.
+        batch_size: items in a batch.
+        seed: of their order, and of all else that chance decides in an epoch.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self._lengths) // self._batch_size)
+
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
+        """Yield the training batches of an epoch, from number `skip` on."""
+        rng = np.random.default_rng([self._seed, epoch])
+        buckets = shuffled_buckets(self._lengths, self._batch_size, rng)
+        for number, rows in enumerate(buckets[skip:], start=skip):
+            yield self._batch(rows, [self._seed, epoch, number], training=True)
+
+    def in_order_of_length(self) -> Iterator[Batch]:
+        """Yield everything once, shortest first, for judging: the same batches each time."""
+        for number, rows in enumerate(sorted_buckets(self._lengths, self._batch_size)):
+            yield self._batch(rows, [number], training=False)
+
+    @abstractmethod
+    def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
+        """Make the batch of some items; `key` seeds what chance decides in it."""
+
+
+class Batcher(Batches):
     """Makes the batches of a corpus.
 
     Args:
@@ -158,36 +192,20 @@ class Batcher:
         seed: int = 0,
         word_dropout: float = 0.0,
     ) -> None:
+        super().__init__(np.minimum(corpus.lengths, max_len), batch_size, seed)
         self.corpus = corpus
         self._ids_of_types = ids_of_types
-        self._batch_size = batch_size
         self._max_len = max_len
         self._truncation: Truncation = truncation
-        self._seed, self._word_dropout = seed, word_dropout
-        self._lengths = np.minimum(corpus.lengths, max_len)
+        self._word_dropout = word_dropout
 
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.corpus) // self._batch_size)
-
-    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
-        """Yield the training batches of an epoch, from number `skip` on."""
-        rng = np.random.default_rng([self._seed, epoch])
-        buckets = shuffled_buckets(self._lengths, self._batch_size, rng)
-        for number, rows in enumerate(buckets[skip:], start=skip):
-            yield self._batch(rows, np.random.default_rng([self._seed, epoch, number]))
-
-    def in_order_of_length(self) -> Iterator[Batch]:
-        """Yield every text once, shortest first."""
-        for rows in sorted_buckets(self._lengths, self._batch_size):
-            yield self._batch(rows)
-
-    def _batch(self, rows: np.ndarray, drop: np.random.Generator | None = None) -> Batch:
+    def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         texts = [
             self._ids_of_types[truncate(self.corpus[row], self._max_len, self._truncation)]
             for row in rows.tolist()
         ]
-        if drop is not None and self._word_dropout:
+        if training and self._word_dropout:
+            drop = np.random.default_rng(key)
             texts = [np.where(drop.random(len(t)) < self._word_dropout, UNKNOWN, t) for t in texts]
         labels = torch.from_numpy(self.corpus.labels[rows].astype(np.int64))
         return Batch(*pad(texts, self._max_len), labels, rows)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from sentiformer.batching import Batcher
+from sentiformer.batching import Batcher, Batches
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, FitParams, Params, Runtime
 from sentiformer.console import Bar, say
@@ -32,7 +32,7 @@ from sentiformer.pretrained import (
     pretraining_params,
     word_vectors_params,
 )
-from sentiformer.training import Batches, EpochEvent, StepEvent, Training
+from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
 STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
@@ -45,7 +45,7 @@ class Job:
     What is trained, and on what, a subclass adds by `_start`.
 
     Args:
-        fit: how the weights are fitted.
+        params: all parameters; `model` and the stage's own section decide here.
         runtime: this machine.
         data: the folder with what earlier stages wrote.
         checkpoints: the folder to keep the state of a stopped training in.
@@ -63,9 +63,10 @@ class Job:
     about: dict[str, Any]
     training: Training
 
-    def __init__(self, fit: FitParams, runtime: Runtime, data: Path, checkpoints: Path) -> None:
-        self._fit, self._runtime, self._checkpoints = fit, runtime, checkpoints
-        self._device = prepare_device(runtime, fit.precision)
+    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
+        self._params, self._runtime, self._checkpoints = params, runtime, checkpoints
+        self._fit: FitParams = getattr(params, self.name)
+        self._device = prepare_device(runtime, self._fit.precision)
         self._group = Group.join(self._device.device)
         self._tokens = data / "tokens"
         self.vocab = Vocab.load(data / "vocab" / "vocab.txt")
@@ -162,20 +163,12 @@ class Job:
 
 
 class TrainingJob(Job):
-    """The training of a classifier, from word vectors or a pretrained encoder where there is one.
-
-    Args:
-        params: all parameters; `model` and `train` decide here.
-        runtime: this machine.
-        data: the folder with what earlier stages wrote.
-        checkpoints: the folder to keep the state of a stopped training in.
-    """
+    """The training of a classifier, from word vectors or a language model if there is one."""
 
     name, kind = "train", "transformer"
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
-        super().__init__(params.train, runtime, data, checkpoints)
-        self._params = params
+        super().__init__(params, runtime, data=data, checkpoints=checkpoints)
         corpus = read_json(self._tokens / "corpus.json", made_by="tokenize")
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
@@ -213,19 +206,12 @@ class TrainingJob(Job):
 
 
 class PretrainingJob(Job):
-    """The training of a masked language model on train and unlabelled texts.
-
-    Args:
-        params: all parameters; `model` and `pretrain` decide here.
-        runtime: this machine.
-        data: the folder with what earlier stages wrote.
-        checkpoints: the folder to keep the state of a stopped training in.
-    """
+    """The training of a masked language model on train and unlabelled texts."""
 
     name, kind = "pretrain", "language_model"
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
-        super().__init__(params.pretrain, runtime, data, checkpoints)
+        super().__init__(params, runtime, data=data, checkpoints=checkpoints)
         size = params.model.model_copy(
             update={"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
         )

@@ -5,14 +5,14 @@ B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden on
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentiformer.batching import Batch, pad, shuffled_buckets, sorted_buckets
+from sentiformer.batching import Batch, Batches, pad
 from sentiformer.config import SPECIAL_TOKENS, ModelParams, PretrainParams
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
@@ -147,7 +147,7 @@ class MaskedWords:
         return judged(logits, batch.labels[hidden])
 
 
-class Windows:
+class Windows(Batches):
     """The batches of texts that are cut into windows, in which some words are hidden.
 
     Every token of every text is in one window of an epoch. The windows of a text are of one size,
@@ -162,36 +162,20 @@ class Windows:
     def __init__(
         self, corpora: Sequence[Corpus], ids_of_types: np.ndarray, params: PretrainParams
     ) -> None:
-        self._params = params
-        self._corpora, self._ids_of_types = corpora, ids_of_types
         texts = np.concatenate([corpus.lengths for corpus in corpora])
         pieces = -(-texts // params.window)
         text = self._text = np.repeat(np.arange(len(texts)), pieces)
         place = np.arange(len(text)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         self._starts = texts[text] * place // pieces[text]
-        self._lengths = texts[text] * (place + 1) // pieces[text] - self._starts
+        lengths = texts[text] * (place + 1) // pieces[text] - self._starts
         ends = np.cumsum([len(corpus) for corpus in corpora])
         self._corpus = np.searchsorted(ends, text, side="right")
         self._rows = text - (ends - [len(corpus) for corpus in corpora])[self._corpus]
+        super().__init__(lengths, params.batch_size, params.seed)
+        self._params, self._corpora, self._ids_of_types = params, corpora, ids_of_types
 
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self._lengths) // self._params.batch_size)
-
-    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
-        """Yield the training batches of an epoch, from number `skip` on."""
-        seed = self._params.seed
-        rng = np.random.default_rng([seed, epoch])
-        buckets = shuffled_buckets(self._lengths, self._params.batch_size, rng)
-        for number, windows in enumerate(buckets[skip:], start=skip):
-            yield self._batch(windows, np.random.default_rng([seed, epoch, number]))
-
-    def in_order_of_length(self) -> Iterator[Batch]:
-        """Yield every window once, shortest first; the hidden words are always the same."""
-        for number, windows in enumerate(sorted_buckets(self._lengths, self._params.batch_size)):
-            yield self._batch(windows, np.random.default_rng(number))
-
-    def _batch(self, windows: np.ndarray, rng: np.random.Generator) -> Batch:
+    def _batch(self, windows: np.ndarray, key: list[int], *, training: bool) -> Batch:
+        rng = np.random.default_rng(key)
         token_ids, padding_mask = pad(list(map(self._window, windows)), self._params.window)
         chosen = torch.from_numpy(rng.random(token_ids.shape) < self._params.masked_fraction)
         hidden = chosen & (token_ids >= len(SPECIAL_TOKENS))

@@ -28,8 +28,8 @@ def load_pretrained(encoder: Encoder, data: Path) -> list[Path]:
         return load_word_vectors(encoder, data)
     try:
         weights = load_file(path)
-        found = {name.removeprefix(PREFIX): weights[name] for name in weights if PREFIX in name}
-        encoder.load_state_dict(found)
+        ours = [name for name in weights if name.startswith(PREFIX)]
+        encoder.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in ours})
     except FileNotFoundError:
         raise missing(path, "pretrain") from None
     except (SafetensorError, RuntimeError, OSError) as error:

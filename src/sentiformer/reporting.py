@@ -1,6 +1,5 @@
 """The report: one HTML page that needs no network, with its figures beside it as SVG."""
 
-import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +50,7 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
         raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
     language_model = None
     if about["params"]["pretrain"]["epochs"]:
-        language_model = read_json(data / "pretrained" / "config.json", made_by="pretrain")["best"]
+        language_model = read_json(data / "pretrained" / "metrics.json", made_by="pretrain")
     tables = read_tables(data, with_language_model=language_model is not None)
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     baselines = {
@@ -66,7 +65,6 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
     html = page().render(
         about=about,
         language_model=language_model,
-        perplexity=language_model and math.exp(language_model["valid_loss"]),
         metrics=metrics,
         verdicts=[
             verdict(of, "the Transformer", f"the {title}") for title, of in baselines.items()

@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sentiformer.batching import Batch
+from sentiformer.batching import Batch, Batches
 from sentiformer.config import FitParams
 from sentiformer.console import UserError, is_out_of_memory, say
 from sentiformer.device import Device
@@ -72,18 +72,6 @@ class EpochEvent:
     def perplexity(self) -> float:
         """Of validation: among how many words, alike in likelihood, a hidden one is sought."""
         return math.exp(self.valid_loss)
-
-
-class Batches(Protocol):
-    """What a training goes through; `len()` is the number of batches in an epoch."""
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
-        """Yield the training batches of an epoch, from number `skip` on."""
-
-    def in_order_of_length(self) -> Iterator[Batch]:
-        """Yield everything once, for judging."""
 
 
 class Training:
