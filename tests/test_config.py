@@ -22,7 +22,13 @@ KEYS = [(section, key) for section, kind in SECTIONS.items() for key in kind.mod
 NULLABLE = [
     (section, key) for section, key in KEYS if yaml.safe_load(COMMITTED)[section][key] is None
 ]
-NO_SIZES = {"seed", "mistakes", "word_vectors.window", "pretrain.epochs"}  # they may be 0
+NO_SIZES = {
+    "seed",
+    "mistakes",
+    "word_vectors.window",
+    "word_vectors.pairs",
+    "pretrain.epochs",
+}  # they may be 0
 
 
 def keys_of(kind: type) -> list[tuple[str, str]]:

@@ -18,21 +18,23 @@ from conftest import ROOT, tiny_params
 
 from sentiformer.distributed import Group
 
-COMMAND = [sys.executable, "-m", "pipeline.train"]
+OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"
 
 
 @pytest.fixture
 def start(tmp_path, data):
-    """Starts stage train on the tiny project's data in a folder of its own, with parameters."""
+    """Starts a stage on the tiny project's data in a folder of its own, with parameters."""
     started = []
 
-    def start(name, torchrun="", **train):
+    def start(name, torchrun="", stage="train", **train):
         folder = tmp_path / name
         if not folder.exists():
             for part in ("tokens", "vocab", "word_vectors", "pretrained"):
                 shutil.copytree(data / part, folder / "data" / part)
-        (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(train=train).model_dump()))
+        (folder / "params.yaml").write_text(
+            yaml.safe_dump(tiny_params(train=train, pretrain={"dropout": 0.1}).model_dump())
+        )
         env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SENTIFORMER_")},
             "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
@@ -44,7 +46,12 @@ def start(tmp_path, data):
             "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
         }
         process = subprocess.Popen(
-            COMMAND, cwd=folder, env=env, stdout=-1, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-m", f"pipeline.{stage}"],
+            cwd=folder,
+            env=env,
+            stdout=-1,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         started.append(process)
         return folder, process
@@ -55,10 +62,14 @@ def start(tmp_path, data):
         process.communicate()
 
 
-def ended(folder, process):
+def ended(folder, process, stage="train"):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    return folder / "data" / "model", output
+    return folder / "data" / OUTPUT[stage], output
+
+
+def histories(model):
+    return (model / "history.csv").read_text().splitlines()[1:]
 
 
 def curve(model):
@@ -70,16 +81,17 @@ def curve(model):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_loss_curve_of_one_and_the_first_alone_writes(start):
-    one, _ = ended(*start("one"))
-    two, output = ended(*start("two", TWO))
+@pytest.mark.parametrize("stage", OUTPUT)
+def test_two_processes_give_the_loss_curve_of_one_and_the_first_alone_writes(start, stage):
+    one, _ = ended(*start("one", stage=stage), stage)
+    two, output = ended(*start("two", TWO, stage=stage), stage)
     for row, expected in zip(curve(two), curve(one), strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
     about = [json.loads((model / "config.json").read_text()) for model in (one, two)]
     assert [of["environment"]["processes"] for of in about] == [1, 2]
     assert about[0]["training_key"] != about[1]["training_key"], "the bits differ"
-    assert output.count("epoch 2 of 2: train loss") == 1
-    assert output.count("transformer → data/model") == 1
+    assert sum("train loss" in line for line in output.splitlines()) == len(histories(one))
+    assert output.count(f"→ data/{OUTPUT[stage]}") == 1
     assert output.count("tracked: MLflow run") == 1
 
 

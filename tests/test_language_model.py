@@ -262,12 +262,18 @@ def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_
 ):
     folder = shutil.copytree(data, tmp_path / "data")
     (folder / "pretrained" / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
-    vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")["word_vectors"]
-    assert torch.equal(first_weights(folder, tmp_path)["encoder.embedding.weight"], vectors)
+    vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")
+    weights = first_weights(folder, tmp_path)
+    assert torch.equal(weights["encoder.embedding.weight"], vectors["words"])
+    assert torch.equal(weights["encoder.pairs.keys"], vectors["keys"])
+    assert torch.equal(weights["encoder.pairs.embedding.weight"][1:], vectors["pairs"])
+    assert not weights["encoder.pairs.embedding.weight"][0].any(), "an unknown pair adds nothing"
     (folder / "word_vectors" / "config.json").write_text(
-        '{"params": {"word_vectors": {"window": 0}}}'
+        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0}'
     )
-    assert not torch.equal(first_weights(folder, tmp_path)["encoder.embedding.weight"], vectors)
+    weights = first_weights(folder, tmp_path)
+    assert not torch.equal(weights["encoder.embedding.weight"], vectors["words"])
+    assert not any("pairs" in name for name in weights)
 
 
 def test_a_language_model_of_another_size_is_one_line(data, tmp_path):

@@ -11,6 +11,7 @@ from sentiformer.dropout import Dropout, Share
 from sentiformer.model import (
     EncoderLayer,
     MultiHeadAttention,
+    PairEmbedding,
     TransformerClassifier,
     mean_of_tokens,
     sinusoidal_positions,
@@ -65,6 +66,31 @@ def test_attention_equals_the_written_formula(padding_mask):
     torch.testing.assert_close(layer(hidden, padding_mask), expected)
     none = torch.zeros_like(padding_mask)
     torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
+
+
+def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
+    layer = PairEmbedding(3, WORDS, 4)
+    layer.keys.copy_(torch.tensor([2 * WORDS + 3, 3 * WORDS + 2, 3 * WORDS + 3]))
+    vectors = layer.embedding.weight.detach()
+    found = layer(torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]]))
+    assert torch.equal(found[0], vectors[[0, 2, 1, 3, 0]])
+    assert not found[1].any()
+    assert not vectors[0].any()
+    assert layer(torch.tensor([[5]])).shape == (1, 1, 4)
+
+
+def test_the_encoder_adds_the_vectors_of_pairs_to_those_of_words():
+    model = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2).eval()
+    model.encoder.pairs.keys.copy_(torch.tensor([2 * WORDS + 3, 4 * WORDS + 3]))
+    other = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES).eval()
+    other.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():  # as a word of its own
+        other.encoder.embedding.weight[9] = (
+            model.encoder.embedding.weight[3] + model.encoder.pairs.embedding.weight[2]
+        )
+    pair, word = torch.tensor([[5, 4, 3, 6]]), torch.tensor([[5, 4, 9, 6]])
+    torch.testing.assert_close(model(pair, None), other(word, None))
+    assert not torch.allclose(model(pair, None), other(pair, None))
 
 
 def test_layer_equals_that_of_torch_with_the_same_weights(padding_mask):

@@ -45,6 +45,7 @@ RERUN = {  # the stages that a change of each key reruns
     "baseline.c_values": {"baseline"} | FROM["evaluate"],
     "build_vocab.max_size": FROM["build_vocab"],
     "word_vectors.window": FROM["word_vectors"],
+    "word_vectors.pairs": FROM["word_vectors"],
     "model.d_model": FROM["word_vectors"],
     "model.num_heads": FROM["pretrain"],
     "model.num_layers": FROM["pretrain"],
@@ -235,7 +236,7 @@ def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process", "timings"},
         {"model", "batching", "vocab", "ngrams", "tokenizer", "checkpoint", "distributed", "device"}
-        | {"dropout", "objectives", "language_model", "word_vectors", "pretrained"}
+        | {"dropout", "objectives", "language_model", "pretrained", "word_vectors", "cooccurrence"}
         | {"sources", "hub", "tables", "textfiles", "spool", "near_duplicates"},
         {"training", "evaluation", "baselines", "comparison", "inference", "cloze", "job"}
         | {"figures"},

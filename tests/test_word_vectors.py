@@ -1,6 +1,7 @@
 """Word vectors: what is counted, what is factorized, and that test is never read."""
 
 import shutil
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -9,49 +10,95 @@ from conftest import tiny_params
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
-from sentiformer import word_vectors
+from sentiformer import cooccurrence, word_vectors
+from sentiformer.config import WordVectorsParams
 from sentiformer.console import UserError
+from sentiformer.cooccurrence import (
+    Texts,
+    company_of_pairs,
+    company_of_words,
+    context_chances,
+    frequent_pairs,
+    positive_pmi,
+)
+from sentiformer.corpus import Block, write_corpus
 from sentiformer.word_vectors import (
     FILE,
-    cooccurrences,
+    PAIR_SCALE,
+    Vectors,
     factorize,
     fit_word_vectors,
-    positive_pmi,
+    make_vectors,
     read_word_vectors,
 )
 
 SIZE = 12  # words, the two specials included
 
 
-def made_up_texts(seed=0):
-    """Texts as type ids, and what maps them to words; some words are unknown."""
-    rng = np.random.default_rng(seed)
-    texts = [rng.integers(0, 20, rng.integers(0, 15)).astype(np.int32) for _ in range(40)]
-    ids = np.where(np.arange(20) < SIZE - 2, np.arange(20) + 2, 1).astype(np.int32)
-    return texts, ids
+@pytest.fixture(params=[10**6, 150, 1])
+def texts_of(request, tmp_path, monkeypatch):
+    """Makes `Texts` of texts as words, read in chunks of this many tokens."""
+    monkeypatch.setattr(cooccurrence, "CHUNK_TOKENS", request.param)
+
+    def make(texts, window, size=SIZE):
+        block = Block(np.concatenate(texts), np.array([*map(len, texts)]), np.zeros(len(texts)))
+        write_corpus(tmp_path / "train.arrow", [block])
+        return Texts([tmp_path / "train.arrow"], np.arange(size, dtype=np.int32), size, window)
+
+    return make
 
 
-def counted_by_hand(texts, ids, window):
-    counts = np.zeros((SIZE, SIZE))
-    for text in texts:
-        words = ids[text]
-        for i, one in enumerate(words):
-            for j, other in enumerate(words):
-                if 0 < abs(i - j) <= window and min(one, other) > 1:
-                    counts[one, other] += 1 / abs(i - j)
-    return counts
+def made_up_texts():
+    """Texts as words; some are unknown."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(1, SIZE, rng.integers(0, 15)).astype(np.int32) for _ in range(40)]
+
+
+def places_within(text, place, window):
+    return range(max(0, place - window), min(len(text), place + window + 1))
 
 
 @pytest.mark.parametrize("window", [1, 2, 30])
-@pytest.mark.parametrize("cuts", [[], [3, 3, 17]])
-def test_pairs_are_counted_within_the_window_and_a_text(window, cuts):
-    texts, ids = made_up_texts()
-    bounds = [0, *cuts, len(texts)]
-    chunks = [texts[a:b] for a, b in pairwise(bounds) if a < b]
-    counts = cooccurrences(iter(chunks), ids, SIZE, window)
-    np.testing.assert_allclose(
-        counts.toarray(), counted_by_hand(texts, ids, window), rtol=1e-5, atol=1e-6
+def test_company_is_counted_within_the_window_and_a_text(texts_of, window):
+    expected = np.zeros((SIZE, SIZE))
+    for text in made_up_texts():
+        for i, one in enumerate(text):
+            for j in places_within(text, i, window):
+                if j != i and min(one, text[j]) > 1:
+                    expected[one, text[j]] += 1 / abs(i - j)
+    counts = company_of_words(texts_of(made_up_texts(), window))
+    np.testing.assert_allclose(counts.toarray(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_most_frequent_pairs_of_known_words_that_stand_twice(texts_of):
+    texts = texts_of(made_up_texts(), 2)
+    counts = Counter(
+        int(one) * SIZE + int(other)
+        for text in made_up_texts()
+        for one, other in pairwise(text)
+        if min(one, other) > 1
     )
+    twice = sorted((key for key in counts if counts[key] > 1), key=lambda key: (-counts[key], key))
+    assert 20 < len(twice) < len(counts)
+    assert frequent_pairs(texts, 10**6).tolist() == sorted(twice)
+    assert frequent_pairs(texts, 20).tolist() == sorted(twice[:20])
+    assert frequent_pairs(texts, 0).tolist() == []
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_pair_has_the_company_of_its_two_ends(texts_of, window):
+    texts = texts_of(made_up_texts(), window)
+    keys = frequent_pairs(texts, 20)
+    expected = np.zeros((20, SIZE))
+    for text in made_up_texts():
+        for i in range(1, len(text)):
+            row = np.flatnonzero(keys == int(text[i - 1]) * SIZE + int(text[i]))
+            for distance in range(1, window + 1):
+                for j in (i - 1 - distance, i + distance):
+                    if 0 <= j < len(text) and text[j] > 1:
+                        expected[row, text[j]] += 1 / distance
+    found = company_of_pairs(texts, keys).toarray()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_pmi_is_that_of_the_formula_where_it_is_positive():
@@ -61,38 +108,58 @@ def test_pmi_is_that_of_the_formula_where_it_is_positive():
     expected = counts / counts.sum() / np.outer(words / words.sum(), contexts / contexts.sum())
     with np.errstate(divide="ignore"):
         expected = np.maximum(np.log(expected), 0)
-    found = positive_pmi(csr_array(counts)).toarray()
+    matrix = csr_array(counts)
+    found = positive_pmi(matrix, context_chances(matrix)).toarray()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_factor_is_that_of_the_exact_decomposition_scaled():
+def test_the_factor_is_that_of_the_exact_decomposition_and_rows_project_to_it():
     rng = np.random.default_rng(2)
-    left, right = rng.normal(size=(60, 4)), rng.normal(size=(4, 60))
-    matrix = (left * [9, 5, 3, 2]) @ right
-    matrix[0] = 0
-    vectors = factorize(csr_array(matrix.astype(np.float32)), 4)
+    matrix = (rng.normal(size=(60, 4)) * [9, 5, 3, 2]) @ rng.normal(size=(4, 60))
+    vectors, projection = factorize(csr_array(matrix.astype(np.float32)), 4)
     u, s, _ = np.linalg.svd(matrix)
-    expected = u[1:, :4] * np.sqrt(s[:4])
-    expected -= expected.mean(axis=0)
-    products = expected @ expected.T / (expected.var() * 4)  # the same for any turn of the axes
-    np.testing.assert_allclose(vectors[1:] @ vectors[1:].T, products, atol=1e-3)
-    assert not vectors[0].any(), "a word without company has no vector"
-    assert vectors[1:].std() == pytest.approx(0.5)
+    expected = (u[:, :4] * s[:4]) @ u[:, :4].T  # the same for any turn of the axes
+    np.testing.assert_allclose(vectors @ vectors.T, expected, atol=1e-3)
+    np.testing.assert_allclose(matrix @ projection, vectors, atol=1e-3)
 
 
-def test_words_in_like_company_have_like_vectors():
-    """Words 2 to 5 stand between 10 and 11, words 6 to 9 between 12 and 13."""
+def test_words_in_like_company_have_like_vectors_and_pairs_with_them(texts_of):
+    """Words 2 to 5 stand between 10 and 11, words 6 to 9 between 12 and 13; so do 5 5 and 9 9."""
     rng, texts = np.random.default_rng(0), []
-    for _ in range(200):
+    for _ in range(300):
         group = rng.integers(0, 2)
         word = 2 + 4 * group + rng.integers(0, 4)
-        texts.append(np.array([10 + 2 * group, word, 11 + 2 * group], dtype=np.int32))
-    counts = cooccurrences(iter([texts]), np.arange(14, dtype=np.int32), 14, 1)
-    vectors = factorize(positive_pmi(counts), 3)
-    similarity = np.corrcoef(vectors[2:10])
+        words = [word, word] if word in (5, 9) else [word]
+        texts.append(np.array([10 + 2 * group, *words, 11 + 2 * group], dtype=np.int32))
+    vectors = make_vectors(texts_of(texts, 1, 14), WordVectorsParams(window=1, pairs=99), 3)
+    words = vectors.words[[2, 3, 4, 6, 7, 8]]
+    pairs = vectors.pairs[np.isin(vectors.keys, [5 * 14 + 5, 9 * 14 + 9])]
+    similarity = np.corrcoef(np.concatenate([words, pairs]))[:, [0, 1, 2, 6, 3, 4, 5, 7]]
+    similarity = similarity[[0, 1, 2, 6, 3, 4, 5, 7]]
     assert similarity[:4, :4].min() > 0.9
     assert similarity[4:, 4:].min() > 0.9
     assert similarity[:4, 4:].max() < 0.5
+
+
+def test_words_are_centred_and_pairs_are_scaled_with_them(texts_of, monkeypatch):
+    texts = texts_of([text for text in made_up_texts() if not (text == 7).any()], 2)
+    params = WordVectorsParams(window=2, pairs=30)
+    vectors = make_vectors(texts, params, 4)
+    has_company = vectors.words.any(axis=1)
+    assert np.flatnonzero(~has_company).tolist() == [0, 1, 7]
+    np.testing.assert_allclose(vectors.words[has_company].mean(axis=0), 0, atol=1e-5)
+    assert vectors.words[has_company].std() == pytest.approx(0.5, rel=1e-3)
+    company = company_of_words(texts)
+    chances = context_chances(company)
+    _, projection = factorize(positive_pmi(company, chances), 4)
+    of_words = positive_pmi(company, chances)[[2, 3]] @ projection
+    of_pairs = positive_pmi(company_of_pairs(texts, vectors.keys), chances)[[0, 1]] @ projection
+    scale = (of_words[0] - of_words[1]) / (vectors.words[2] - vectors.words[3])
+    expected = (of_pairs[0] - of_pairs[1]) / scale * PAIR_SCALE
+    np.testing.assert_allclose(vectors.pairs[0] - vectors.pairs[1], expected, atol=1e-4)
+    monkeypatch.setattr(word_vectors, "PAIRS_AT_ONCE", 7)
+    for one, other in zip(make_vectors(texts, params, 4), vectors, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_the_same_bytes_again_and_never_from_test_or_validation(data, tmp_path):
@@ -118,6 +185,19 @@ def test_a_window_of_0_makes_none(data, tmp_path, capsys):
     assert read_word_vectors(tmp_path, (60, 16)) is None
 
 
+def test_without_pairs_there_are_words_alone(data, tmp_path):
+    fit_word_vectors(
+        tiny_params(word_vectors={"pairs": 0}).word_vectors, 16, data=data, folder=tmp_path
+    )
+    alone = read_word_vectors(tmp_path, (60, 16))
+    both = read_word_vectors(data / "word_vectors", (60, 16))
+    assert isinstance(alone, Vectors)
+    assert isinstance(both, Vectors)
+    assert np.array_equal(alone.words, both.words)
+    assert (len(alone.pairs), len(alone.keys)) == (0, 0)
+    assert len(both.pairs) == len(both.keys) == tiny_params().word_vectors.pairs
+
+
 def test_more_dimensions_than_words_is_one_line(data, tmp_path):
     with pytest.raises(UserError, match=r"model\.d_model is 64 and the vocabulary has 60 words"):
         fit_word_vectors(tiny_params().word_vectors, 64, data=data, folder=tmp_path)
@@ -127,7 +207,7 @@ def test_missing_cut_off_or_of_another_shape_is_one_line(data, tmp_path):
     folder = shutil.copytree(data / "word_vectors", tmp_path / "word_vectors")
     with pytest.raises(UserError, match=r"its shape is \(60, 16\), the model's \(60, 32\)"):
         read_word_vectors(folder, (60, 32))
-    save_file({"other": load_file(folder / FILE)["word_vectors"]}, folder / FILE)
+    save_file({"other": load_file(folder / FILE)["words"]}, folder / FILE)
     with pytest.raises(UserError, match=r"is corrupt .*word_vectors"):
         read_word_vectors(folder, (60, 16))
     (folder / FILE).unlink()

@@ -65,7 +65,9 @@ class LanguageModel:
             folder,
             runtime,
             made_by="pretrain",
-            make=lambda about: MaskedLanguageModel(about.params.model, vocab_size=about.vocab_size),
+            make=lambda about: MaskedLanguageModel(
+                about.params.model, vocab_size=about.vocab_size, pairs=about.pairs
+            ),
         )
         self._tokenizer = Tokenizer(self._trained.about.params.tokenize.language)
 

@@ -93,6 +93,7 @@ class WordVectorsParams(Section):
     """How far the company of a word reaches that its first vector is made from; 0 for none."""
 
     window: int = Field(ge=0, lt=2**31)
+    pairs: int = Field(ge=0, lt=2**31)
 
 
 class BaselineParams(Section):

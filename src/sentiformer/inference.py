@@ -51,6 +51,7 @@ class About(BaseModel):
 
     labels: list[str]
     vocab_size: int
+    pairs: int = 0
     params: AboutParams
     data: dict[str, Any]
 
@@ -109,6 +110,7 @@ class Classifier(Trained[TransformerClassifier]):
                 about.params.model,
                 vocab_size=about.vocab_size,
                 num_classes=len(about.labels),
+                pairs=about.pairs,
             ),
         )
         self.labels = self.about.labels

@@ -169,20 +169,23 @@ class TrainingJob(Job):
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
-        corpus = read_json(self._tokens / "corpus.json", made_by="tokenize")
+        sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
+        about = describe(data, self._device, pretraining_params(data) | sections)
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
-            params.model, vocab_size=len(self.vocab), num_classes=len(corpus["labels"])
+            params.model,
+            vocab_size=len(self.vocab),
+            num_classes=len(about["labels"]),
+            pairs=about["pairs"],
         )
         self._files += load_pretrained(model.encoder, data)
         train = self.batches("train")
         weights = None
         if params.train.class_weights == "balanced":
             weights = balanced(train.corpus.labels).to(self._device.device)
-        sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
         self._start(
             Classification(model, weights),
-            describe(data, self._device, pretraining_params(data) | sections),
+            about,
             patience=params.train.patience,
             train=train,
             validation=self.batches("validation"),
@@ -215,11 +218,11 @@ class PretrainingJob(Job):
         size = params.model.model_copy(
             update={"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
         )
-        torch.manual_seed(params.pretrain.seed)
-        model = MaskedLanguageModel(size, vocab_size=len(self.vocab))
-        self._files += load_word_vectors(model.encoder, data)
         sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
         about = describe(data, self._device, word_vectors_params(data) | sections)
+        torch.manual_seed(params.pretrain.seed)
+        model = MaskedLanguageModel(size, vocab_size=len(self.vocab), pairs=about["pairs"])
+        self._files += load_word_vectors(model.encoder, data)
         rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
         corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
         words = len(self.vocab)
@@ -264,6 +267,7 @@ def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, 
     """Gather what makes a model: labels, parameters, data, vocabulary, environment."""
     corpus = read_json(data / "tokens" / "corpus.json", made_by="tokenize")
     coverage = read_json(data / "vocab" / "coverage.json", made_by="build_vocab")
+    vectors = read_json(data / "word_vectors" / "config.json", made_by="word_vectors")
     return {
         "labels": corpus["labels"],
         "params": {
@@ -272,6 +276,7 @@ def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, 
             **sections,
         },
         "vocab_size": coverage["size"],
+        "pairs": vectors["pairs"],
         "data": {name: corpus[name] for name in FACTS},
         "environment": {**device.environment, "spacy": corpus["spacy"]},
     }

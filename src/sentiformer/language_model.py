@@ -33,9 +33,9 @@ class MaskedLanguageModel(nn.Module):
     2017).
     """
 
-    def __init__(self, params: ModelParams, *, vocab_size: int) -> None:
+    def __init__(self, params: ModelParams, *, vocab_size: int, pairs: int = 0) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size)
+        self.encoder = Encoder(params, vocab_size, pairs)
         self.hidden = WordHead(params.d_model, vocab_size)
         self.elsewhere = WordHead(params.d_model, vocab_size)
         init_weights(self)

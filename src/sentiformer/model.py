@@ -82,20 +82,47 @@ class EncoderLayer(nn.Module):
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden), share))
 
 
+class PairEmbedding(nn.Module):
+    """A vector for each known pair of consecutive words, as fastText has (Joulin et al. 2017).
+
+    Args:
+        pairs: how many are known, N.
+        vocab_size: words, V.
+        d_model: D.
+    """
+
+    keys: Tensor  # (N,) rising: a pair's first word times V, plus its second
+
+    def __init__(self, pairs: int, vocab_size: int, d_model: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.register_buffer("keys", torch.arange(pairs))
+        self.embedding = nn.Embedding(1 + pairs, d_model, padding_idx=PAD)  # 0: an unknown pair
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """(B, T) to (B, T, D): the pair that ends at each token; 0 where it is unknown."""
+        found = token_ids[:, :-1] * self.vocab_size + token_ids[:, 1:]
+        places = torch.searchsorted(self.keys, found).clamp_max(len(self.keys) - 1)
+        numbers = (places + 1).where(self.keys[places] == found, 0)
+        return self.embedding(F.pad(numbers, (1, 0)))
+
+
 class Encoder(nn.Module):
     """Token ids to a vector a token: embedding, positions, layers.
 
     Args:
         params: the size.
         vocab_size: words, the specials included.
+        pairs: pairs of words that have a vector of their own.
     """
 
     positions: Tensor
 
-    def __init__(self, params: ModelParams, vocab_size: int) -> None:
+    def __init__(self, params: ModelParams, vocab_size: int, pairs: int = 0) -> None:
         super().__init__()
         self.scale = math.sqrt(params.d_model)
         self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
+        self.pairs = PairEmbedding(pairs, vocab_size, params.d_model) if pairs else None
         positions = sinusoidal_positions(params.max_len, params.d_model)
         self.register_buffer("positions", positions, persistent=False)
         self.dropout = Dropout(params.dropout)
@@ -105,7 +132,10 @@ class Encoder(nn.Module):
         self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
     ) -> Tensor:
         """(B, T) token ids and (B, T) padding to (B, T, D); every text has a token."""
-        hidden = self.embedding(token_ids) * self.scale + self.positions[: token_ids.shape[1]]
+        hidden = self.embedding(token_ids)
+        if self.pairs is not None:
+            hidden = hidden + self.pairs(token_ids)
+        hidden = hidden * self.scale + self.positions[: token_ids.shape[1]]
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
             hidden = layer(hidden, padding_mask, share)
@@ -119,11 +149,14 @@ class TransformerClassifier(nn.Module):
         params: the size.
         vocab_size: words, the specials included.
         num_classes: logits.
+        pairs: pairs of words that have a vector of their own.
     """
 
-    def __init__(self, params: ModelParams, *, vocab_size: int, num_classes: int) -> None:
+    def __init__(
+        self, params: ModelParams, *, vocab_size: int, num_classes: int, pairs: int = 0
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size)
+        self.encoder = Encoder(params, vocab_size, pairs)
         self.classifier = nn.Linear(params.d_model, num_classes)
         init_weights(self)
 

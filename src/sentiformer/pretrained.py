@@ -44,7 +44,10 @@ def load_word_vectors(encoder: Encoder, data: Path) -> list[Path]:
     if vectors is None:
         return []
     with torch.no_grad():
-        encoder.embedding.weight.copy_(torch.from_numpy(vectors))
+        encoder.embedding.weight.copy_(torch.from_numpy(vectors.words))
+        if encoder.pairs is not None:
+            encoder.pairs.keys.copy_(torch.from_numpy(vectors.keys))
+            encoder.pairs.embedding.weight[1:] = torch.from_numpy(vectors.pairs)
     return [data / "word_vectors" / FILE]
 
 

@@ -1,13 +1,13 @@
-"""Word vectors from the company that words keep: factors of their pointwise mutual information.
+"""First vectors of words and of pairs of words, from the company that they keep.
 
 What word2vec fits by gradient steps is, up to a constant, a factorization of the matrix of the
 pointwise mutual information of words and the words around them (Levy & Goldberg 2014); the matrix
-can be counted, and its largest singular vectors computed, in seconds. Labels are never read.
+can be counted, and its largest singular vectors computed, in seconds. A frequent pair, such as
+"not good", has company of its own, which gives it a place among the words. Labels are never read.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -15,143 +15,127 @@ from safetensors.numpy import load_file, save_file
 
 from sentiformer.config import PRETRAINING_SPLITS, SPECIAL_TOKENS, WordVectorsParams
 from sentiformer.console import UserError, say
-from sentiformer.corpus import Corpus, read_lines
+from sentiformer.cooccurrence import (
+    Texts,
+    company_of_pairs,
+    company_of_words,
+    context_chances,
+    frequent_pairs,
+    positive_pmi,
+)
+from sentiformer.corpus import read_lines
 from sentiformer.files import corrupt, missing, read_json, write_json
-from sentiformer.vocab import UNKNOWN, Vocab
+from sentiformer.vocab import Vocab
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 STAGE = "word_vectors"
 FILE = f"{STAGE}.safetensors"
-CHUNK_TOKENS = 4_000_000
-SMOOTHING = 0.75  # exponent of a context's frequency; a rare context then says less
 POWER_ITERATIONS = 2  # of the randomized factorization
+PAIR_SCALE = 0.5  # a pair's vector is added to its second word's
+PAIRS_AT_ONCE = 25_000  # whose company is held in memory
+
+
+class Vectors(NamedTuple):
+    """First vectors, float32.
+
+    Attributes:
+        words: (V, D), those of specials 0.
+        pairs: (N, D).
+        keys: (N,) int64, rising: which pairs they are, a first word times V plus a second.
+    """
+
+    words: np.ndarray
+    pairs: np.ndarray
+    keys: np.ndarray
 
 
 def fit_word_vectors(params: WordVectorsParams, d_model: int, *, data: Path, folder: Path) -> None:
-    """Write the vectors of the vocabulary's words, (V, D) float32, to `folder`, and `config.json`.
+    """Write the vectors of words and pairs to `folder`, and `config.json`, which counts the pairs.
 
-    `data` is the folder with what earlier stages wrote. Specials have vectors of 0. With a window
-    of 0 there are no vectors, `config.json` alone.
+    `data` is the folder with what earlier stages wrote. With a window of 0 there are no vectors
+    and no pairs, `config.json` alone.
 
     Raises:
         UserError: an input is missing or corrupt, or the vocabulary is too small for D.
     """
     tokens = data / "tokens"
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    splits = [split for split in PRETRAINING_SPLITS if split in about["splits"]]
-    write_json(folder / "config.json", {"params": {STAGE: params.model_dump()}})
+    config = {"params": {STAGE: params.model_dump()}, "pairs": 0}
     if not params.window:
+        write_json(folder / "config.json", config)
         say("word_vectors.window is 0: the first vectors of words are random")
         return
-    words = Vocab.load(data / "vocab" / "vocab.txt")
-    if len(words) <= d_model + len(SPECIAL_TOKENS):
+    vocab = Vocab.load(data / "vocab" / "vocab.txt")
+    if len(vocab) <= d_model + len(SPECIAL_TOKENS):
         raise UserError(
-            f"model.d_model is {d_model} and the vocabulary has {len(words)} words; for word "
+            f"model.d_model is {d_model} and the vocabulary has {len(vocab)} words; for word "
             "vectors there must be more words: lower model.d_model, or set word_vectors.window to 0"
         )
-    ids_of_types = words.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
-    counts = cooccurrences(
-        (chunk for split in splits for chunk in token_chunks(tokens / f"{split}.arrow")),
-        ids_of_types,
-        len(words),
-        params.window,
-    )
-    vectors = factorize(positive_pmi(counts), d_model)
-    save_file({"word_vectors": vectors}, folder / FILE)
-    say(f"{len(words):,} words, {counts.nnz:,} pairs that stand together, {d_model} dimensions")
+    ids_of_types = vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
+    paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in about["splits"]]
+    vectors = make_vectors(Texts(paths, ids_of_types, len(vocab), params.window), params, d_model)
+    save_file(vectors._asdict(), folder / FILE)
+    write_json(folder / "config.json", config | {"pairs": len(vectors.keys)})
+    say(f"{len(vocab):,} words and {len(vectors.keys):,} pairs, {d_model} dimensions")
 
 
-def token_chunks(path: Path) -> Iterator[list[np.ndarray]]:
-    """Yield the texts of a split as type ids, some `CHUNK_TOKENS` tokens at a time.
+def make_vectors(texts: Texts, params: WordVectorsParams, d_model: int) -> Vectors:
+    """The vectors of all words, and of the most frequent pairs.
 
-    Raises:
-        UserError: the file is missing or corrupt.
+    Words are centred and scaled to a deviation of 1 / sqrt(D), and pairs with them, which are then
+    shortened by `PAIR_SCALE`. What has no company has a vector of 0.
     """
-    corpus = Corpus(path)
-    starts = np.cumsum(corpus.lengths) // CHUNK_TOKENS
-    for rows in np.split(np.arange(len(corpus)), np.flatnonzero(np.diff(starts)) + 1):
-        yield [corpus[row] for row in rows.tolist()]
+    company = company_of_words(texts)
+    chances = context_chances(company)
+    pmi = positive_pmi(company, chances)
+    words, projection = factorize(pmi, d_model)
+    has_company = np.diff(pmi.indptr) > 0
+    centre = words[has_company].mean(axis=0)
+    scale = (words[has_company] - centre).std() * np.sqrt(d_model)
+    words = np.where(has_company[:, None], (words - centre) / scale, 0)
+    keys = frequent_pairs(texts, params.pairs)
+    pairs = np.zeros((len(keys), d_model), dtype=np.float32)
+    for start in range(0, len(keys), PAIRS_AT_ONCE):
+        some = slice(start, start + PAIRS_AT_ONCE)
+        pmi = positive_pmi(company_of_pairs(texts, keys[some]), chances)
+        projected = (pmi @ projection - centre) / scale
+        pairs[some] = np.where(np.diff(pmi.indptr)[:, None] > 0, PAIR_SCALE * projected, 0)
+    return Vectors(words.astype(np.float32), pairs, keys)
 
 
-def cooccurrences(
-    chunks: Iterator[list[np.ndarray]], ids_of_types: np.ndarray, size: int, window: int
-) -> "csr_array":
-    """How often two words stand at most `window` tokens apart: (V, V), symmetric, float32.
+def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """The left singular vectors times the roots of their values, (V, D), and a projection.
 
-    A pair at a distance of n tokens counts 1/n (Pennington et al. 2014, section 4.2). No pair
-    reaches over a text's end; specials, which is to say unknown words, have no company.
-    """
-    from scipy.sparse import coo_array, csr_array
-
-    total = csr_array((size, size), dtype=np.float32)
-    gap = np.full(window, UNKNOWN, dtype=np.int32)
-    for texts in chunks:
-        words = np.concatenate([part for text in texts for part in (ids_of_types[text], gap)])
-        known = words >= len(SPECIAL_TOKENS)
-        for distance in range(1, window + 1):
-            places = np.flatnonzero(known[:-distance] & known[distance:])
-            pairs = (words[places], words[places + distance])
-            weights = np.full(len(places), 1 / distance, dtype=np.float32)
-            total += coo_array((weights, pairs), shape=(size, size)).tocsr()
-    return (total + total.T).tocsr()
-
-
-def positive_pmi(counts: "csr_array") -> "csr_array":
-    """The pointwise mutual information where it is positive; counts of contexts are smoothed.
-
-    log(P(w, c) / (P(w) P(c))) with P(c) in proportion to its count to the power `SMOOTHING`
-    (Levy et al. 2015, section 3.1).
-    """
-    from scipy.sparse import csr_array
-
-    pairs = counts.tocoo()
-    of_word = counts.sum(axis=1, dtype=np.float64)
-    of_context = of_word**SMOOTHING
-    of_context *= of_word.sum() / of_context.sum()
-    expected = of_word[pairs.row] * of_context[pairs.col] / of_word.sum()
-    values = np.log(pairs.data / expected).astype(np.float32)
-    kept = values > 0
-    place = (pairs.row[kept], pairs.col[kept])
-    return csr_array((values[kept], place), shape=counts.shape)
-
-
-def factorize(matrix: "csr_array", dimensions: int) -> np.ndarray:
-    """The left singular vectors times the roots of their values: (V, D), scaled for a model.
-
-    Centred over the words that have any company, with deviation 1 / sqrt(D); the others are 0.
+    The projection, (V, D), takes a row of the matrix to its vector, and other rows beside them.
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # the bits do not depend on the number of cores
-        left, values, _ = randomized_svd(
+        left, values, right = randomized_svd(
             matrix, dimensions, n_iter=POWER_ITERATIONS, random_state=0
         )
-    vectors = left * np.sqrt(values)
-    has_company = np.diff(matrix.indptr) > 0
-    vectors -= vectors[has_company].mean(axis=0)
-    vectors /= vectors[has_company].std() * np.sqrt(dimensions)
-    vectors[~has_company] = 0
-    return vectors.astype(np.float32)
+    roots = np.sqrt(values)
+    return left * roots, right.T / np.maximum(roots, np.finfo(np.float32).tiny)
 
 
-def read_word_vectors(folder: Path, shape: tuple[int, int]) -> np.ndarray | None:
+def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:
     """The vectors that stage word_vectors wrote to `folder`; None where its window was 0.
 
     Raises:
-        UserError: a file is missing or corrupt, or the vectors are of another shape.
+        UserError: a file is missing or corrupt, or the words' vectors are of another shape.
     """
     path = folder / FILE
     if not read_json(folder / "config.json", made_by=STAGE)["params"][STAGE]["window"]:
         return None
     try:
-        vectors = load_file(path)["word_vectors"]
+        vectors = Vectors(**load_file(path))
     except FileNotFoundError:
         raise missing(path, STAGE) from None
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, TypeError, OSError) as error:
         raise corrupt(path, STAGE, error) from None
-    if vectors.shape != shape:
-        raise corrupt(path, STAGE, f"its shape is {vectors.shape}, the model's {shape}")
+    if vectors.words.shape != shape:
+        raise corrupt(path, STAGE, f"its shape is {vectors.words.shape}, the model's {shape}")
     return vectors
