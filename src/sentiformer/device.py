@@ -62,7 +62,7 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
     torch.set_num_threads(runtime.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Every shape of batch has kernels of its own, which a CPU keeps: a thousand cost a gigabyte.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     torch.use_deterministic_algorithms(True)
     # Filling new memory would cost time, and nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
