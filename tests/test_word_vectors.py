@@ -37,13 +37,17 @@ SIZE = 12  # words, the two specials included
 
 @pytest.fixture(params=[10**6, 150, 1])
 def texts_of(request, tmp_path, monkeypatch):
-    """Makes `Texts` of texts as words, read in chunks of this many tokens."""
+    """Makes `Texts` of texts as words, read in chunks of this many tokens.
+
+    The type ids of the corpus count backwards.
+    """
     monkeypatch.setattr(cooccurrence, "CHUNK_TOKENS", request.param)
 
     def make(texts, window, size=SIZE):
-        block = Block(np.concatenate(texts), np.array([*map(len, texts)]), np.zeros(len(texts)))
-        write_corpus(tmp_path / "train.arrow", [block])
-        return Texts([tmp_path / "train.arrow"], np.arange(size, dtype=np.int32), size, window)
+        type_ids, lengths = size - 1 - np.concatenate(texts), np.array([*map(len, texts)])
+        write_corpus(tmp_path / "train.arrow", [Block(type_ids, lengths, np.zeros(len(texts)))])
+        ids_of_types = np.arange(size, dtype=np.int32)[::-1]
+        return Texts([tmp_path / "train.arrow"], ids_of_types, size, window)
 
     return make
 
