@@ -10,7 +10,6 @@ from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share
 from sentiformer.model import (
     EncoderLayer,
-    MultiHeadAttention,
     PairEmbedding,
     TransformerClassifier,
     mean_of_tokens,
@@ -45,27 +44,6 @@ def padding_mask() -> torch.Tensor:
 @pytest.fixture
 def model() -> TransformerClassifier:
     return TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES).eval()
-
-
-def written_attention(layer: MultiHeadAttention, hidden, padding_mask):
-    """softmax(Q K^T / sqrt(d_k)) V, head by head, concatenated and projected."""
-    query, key, value = layer.query_key_value(hidden).chunk(3, dim=-1)
-    heads = []
-    for head in range(HEADS):
-        part = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
-        scores = query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(HEAD_SIZE)
-        scores = scores.masked_fill(padding_mask[:, None, :], -math.inf)
-        heads.append(scores.softmax(dim=-1) @ value[..., part])
-    return layer.output(torch.cat(heads, dim=-1))
-
-
-def test_attention_equals_the_written_formula(padding_mask):
-    layer = MultiHeadAttention(PARAMS.d_model, HEADS)
-    hidden = torch.randn(BATCH, LENGTH, PARAMS.d_model)
-    expected = written_attention(layer, hidden, padding_mask)
-    torch.testing.assert_close(layer(hidden, padding_mask), expected)
-    none = torch.zeros_like(padding_mask)
-    torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
 
 
 def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():

@@ -236,7 +236,15 @@ def test_floors_import_only_downward():
     floors = [
         {"config", "corpus", "console", "files", "process", "timings"},
         {"model", "batching", "vocab", "ngrams", "tokenizer", "checkpoint", "distributed", "device"}
-        | {"dropout", "objectives", "language_model", "pretrained", "word_vectors", "cooccurrence"}
+        | {
+            "attention",
+            "dropout",
+            "objectives",
+            "language_model",
+            "pretrained",
+            "word_vectors",
+            "cooccurrence",
+        }
         | {"sources", "hub", "tables", "textfiles", "spool", "near_duplicates"},
         {"training", "evaluation", "baselines", "comparison", "inference", "cloze", "job"}
         | {"figures"},

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentiformer.attention import MultiHeadAttention
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share
 from sentiformer.vocab import PAD
@@ -25,28 +26,6 @@ def sinusoidal_positions(length: int, d_model: int) -> Tensor:
     frequency = torch.exp(torch.arange(0, d_model, 2).double() * (-math.log(10_000.0) / d_model))
     angles = position * frequency  # (T, D / 2)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
-
-
-class MultiHeadAttention(nn.Module):
-    """Split into heads, attend in each, concatenate, project (section 3.2.2).
-
-    Attention is softmax(Q K^T / sqrt(K)) V by torch's fused kernel; padding is never attended to.
-    """
-
-    def __init__(self, d_model: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.output = nn.Linear(d_model, d_model)
-
-    def forward(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """Attend from every token to every token of its text; (B, T, D) to (B, T, D)."""
-        batch, length, d_model = hidden.shape
-        split = self.query_key_value(hidden).view(batch, length, 3, self.num_heads, -1)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, K)
-        attend = None if padding_mask is None else ~padding_mask[:, None, None, :]
-        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
-        return self.output(heads.transpose(1, 2).reshape(batch, length, d_model))
 
 
 class FeedForward(nn.Module):

@@ -1,0 +1,49 @@
+"""Scaled dot-product self-attention in several heads (Vaswani et al. 2017, section 3.2).
+
+Shapes: B texts in a batch, T tokens in the longest, D = d_model, H heads, K = D / H.
+`padding_mask` is (B, T), True where there is padding; None where there is none.
+"""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LONGEST_WRITTEN_OUT = 384  # tokens up to which a CPU is faster without torch's fused kernel
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, padding_mask: Tensor | None
+) -> Tensor:
+    """softmax(Q K^T / sqrt(K)) V, each (B, H, T, K); padding is never attended to (section 3.2.1).
+
+    On a GPU, and for longer texts, torch's fused kernel computes the same faster, in less memory.
+    """
+    bias = None
+    if padding_mask is not None:
+        bias = query.new_zeros(padding_mask.shape).masked_fill(padding_mask, -math.inf)
+        bias = bias[:, None, None, :]
+    if not query.is_cpu or query.shape[2] > LONGEST_WRITTEN_OUT:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    scores = (query / math.sqrt(query.shape[3])) @ key.mT  # (B, H, T, T)
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1) @ value
+
+
+class MultiHeadAttention(nn.Module):
+    """Split into heads, attend in each, concatenate, project (section 3.2.2)."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """Attend from every token to every token of its text; (B, T, D) to (B, T, D)."""
+        batch, length, d_model = hidden.shape
+        split = self.query_key_value(hidden).view(batch, length, 3, self.num_heads, -1)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, K)
+        heads = scaled_dot_product_attention(query, key, value, padding_mask)
+        return self.output(heads.transpose(1, 2).reshape(batch, length, d_model))

@@ -1,0 +1,56 @@
+"""Attention against the formula, head by head."""
+
+import math
+
+import pytest
+import torch
+
+from sentiformer import attention
+from sentiformer.attention import MultiHeadAttention
+
+# Sizes are unlike primes where they can be, so that a swapped axis fails.
+BATCH, LENGTH, HEADS, HEAD_SIZE = 3, 7, 2, 5
+D_MODEL = HEADS * HEAD_SIZE
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def written_attention(layer: MultiHeadAttention, hidden, padding_mask):
+    """softmax(Q K^T / sqrt(d_k)) V, head by head, concatenated and projected."""
+    query, key, value = layer.query_key_value(hidden).chunk(3, dim=-1)
+    heads = []
+    for head in range(HEADS):
+        part = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
+        scores = query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(HEAD_SIZE)
+        scores = scores.masked_fill(padding_mask[:, None, :], -math.inf)
+        heads.append(scores.softmax(dim=-1) @ value[..., part])
+    return layer.output(torch.cat(heads, dim=-1))
+
+
+@pytest.mark.parametrize("longest_written_out", [0, LENGTH - 1, LENGTH])
+def test_attention_equals_the_formula_by_torch_s_kernel_too(monkeypatch, longest_written_out):
+    monkeypatch.setattr(attention, "LONGEST_WRITTEN_OUT", longest_written_out)
+    padding_mask = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
+    layer = MultiHeadAttention(D_MODEL, HEADS)
+    hidden = torch.randn(BATCH, LENGTH, D_MODEL)
+    expected = written_attention(layer, hidden, padding_mask)
+    torch.testing.assert_close(layer(hidden, padding_mask), expected)
+    none = torch.zeros_like(padding_mask)
+    torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
+
+
+def test_long_texts_and_no_others_go_through_torch_s_kernel(monkeypatch):
+    lengths = []
+
+    def fused(query, key, value, attn_mask):
+        lengths.append(query.shape[2])
+        return value
+
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", fused)
+    layer = MultiHeadAttention(D_MODEL, HEADS)
+    for length in (attention.LONGEST_WRITTEN_OUT, attention.LONGEST_WRITTEN_OUT + 1):
+        layer(torch.zeros(1, length, D_MODEL), None)
+    assert lengths == [attention.LONGEST_WRITTEN_OUT + 1]
