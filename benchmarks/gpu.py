@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
 from sentiformer.job import TrainingJob, write_no_language_model  # noqa: E402
+from sentiformer.self_training import write_teacher  # noqa: E402
 from sentiformer.training import EpochEvent, Training  # noqa: E402
 from sentiformer.word_vectors import fit_word_vectors  # noqa: E402
 
@@ -56,12 +57,13 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
     """Gather the inputs of a training: the corpus, and word vectors if the set-up has any."""
     for name in ("tokens", "vocab"):
         (data / name).symlink_to(getattr(options, name).resolve())
-    for name in ("word_vectors", "pretrained"):
+    for name in ("word_vectors", "pretrained", "teacher"):
         (data / name).mkdir()
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
     )
     write_no_language_model(data / "pretrained")
+    write_teacher(data / "teacher", None, None)
     return data
 
 

@@ -88,13 +88,13 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_stages(params: Params, folder: Path) -> None:
     """Take the source of `params` through every stage; each writes a folder in `folder`."""
-    names = ("raw", "tokens", "baseline", "vocab", "word_vectors", "pretrained", "model")
-    made = {name: folder / name for name in (*names, "evaluation", "report")}
+    names = ("raw", "tokens", "baseline", "teacher", "vocab", "word_vectors", "pretrained")
+    made = {name: folder / name for name in (*names, "model", "evaluation", "report")}
     for path in made.values():
         path.mkdir(parents=True)
     sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
-    fit_baselines(params.baseline, made["tokens"], made["baseline"], workers=1)
+    fit_baselines(params.baseline, made["tokens"], made["baseline"], made["teacher"], workers=1)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]

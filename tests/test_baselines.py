@@ -34,9 +34,11 @@ def corpus_of(data):
 
 
 def fit_folder(data, folder, workers=1, **params):
+    teacher = folder.with_name(f"{folder.name}-teacher")
     folder.mkdir()
+    teacher.mkdir()
     seconds = fit_baselines(
-        tiny_params(baseline=params).baseline, data / "tokens", folder, workers=workers
+        tiny_params(baseline=params).baseline, data / "tokens", folder, teacher, workers=workers
     )
     return {path.name: path.read_bytes() for path in folder.iterdir()}, seconds
 

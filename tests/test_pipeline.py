@@ -41,8 +41,9 @@ RERUN = {  # the stages that a change of each key reruns
     "download.validation_fraction": FROM["download"],
     "download.test_fraction": FROM["download"],
     "tokenize.language": FROM["tokenize"],
-    "baseline.min_count": {"baseline"} | FROM["evaluate"],
-    "baseline.c_values": {"baseline"} | FROM["evaluate"],
+    "baseline.min_count": {"baseline"} | FROM["train"],
+    "baseline.c_values": {"baseline"} | FROM["train"],  # train, if they change what it is taught
+    "baseline.teach": {"baseline"} | FROM["train"],
     "build_vocab.max_size": FROM["build_vocab"],
     "word_vectors.window": FROM["word_vectors"],
     "word_vectors.pairs": FROM["word_vectors"],
@@ -238,6 +239,7 @@ def test_floors_import_only_downward():
         {"model", "batching", "vocab", "ngrams", "tokenizer", "checkpoint", "distributed", "device"}
         | {
             "attention",
+            "self_training",
             "dropout",
             "objectives",
             "language_model",
@@ -313,6 +315,14 @@ json.dump(rerun, sys.stdout)
 """
     rerun = json.loads(built.run(sys.executable, "-W", "ignore", "-c", script))
     assert {key: set(stages) for key, stages in rerun.items()} == RERUN
+
+
+@pytest.mark.slow
+def test_baselines_that_teach_nobody_leave_the_training_alone(project):
+    project.set("baseline.min_count", 1)
+    output = project.run("dvc", "repro", "train")
+    assert "Running stage 'baseline'" in output
+    assert "Stage 'train' didn't change, skipping" in output
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from sentiformer.corpus import Corpus, nonempty_corpus, require_all
 from sentiformer.files import corrupt, missing, read_json, write_json
 from sentiformer.ngrams import NGrams
 from sentiformer.process import ordered_map
+from sentiformer.self_training import SPLIT as UNLABELED
+from sentiformer.self_training import write_teacher
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 Weighting = Callable[["csr_array"], "csr_array"]
 MakeWeighting = Callable[["csr_array", np.ndarray], Weighting]
 SPLITS = ("train", "validation", "test")
+TEACHER = "nb_trigrams"
 MAX_PASSES = 1000  # of the solver over the texts; a few dozen are the rule
 ALPHA = 1.0  # added to the count of each n-gram in each class
 
@@ -55,10 +58,12 @@ class Baseline:
     Attributes:
         metrics: its C, its number of n-grams, and its validation accuracy.
         probabilities: (N, C) of the test texts.
+        taught: (M, C) of the unlabelled texts, where it is to label them.
     """
 
     metrics: dict[str, Any]
     probabilities: np.ndarray
+    taught: np.ndarray | None = None
 
 
 class Fit(NamedTuple):
@@ -95,19 +100,26 @@ KINDS = {
 
 
 def fit_baselines(
-    params: BaselineParams, tokens: Path, folder: Path, *, workers: int
+    params: BaselineParams, tokens: Path, folder: Path, teacher: Path, *, workers: int
 ) -> dict[str, float]:
     """Fit every baseline; write choices, metrics, test probabilities and lineage to `folder`.
 
-    The bytes written do not depend on `workers`.
+    What the unlabelled texts are taught with goes to the folder `teacher`. The bytes written do not
+    depend on `workers`.
 
     Returns:
         What each took to read, count, weight, fit and choose, in seconds.
 
     Raises:
-        UserError: a file of `tokens` is missing or corrupt, or train is too small for a baseline.
+        UserError: a file of `tokens` is missing or corrupt, train is too small for a baseline, or
+            there is nothing to teach.
     """
     about = read_json(tokens / "corpus.json", made_by="tokenize")
+    if params.teach and not about["splits"].get(UNLABELED, {"rows": 0})["rows"]:
+        raise UserError(
+            "params.yaml: baseline.teach is true, but no text is without a label; give "
+            "download.unlabeled, or set baseline.teach to false"
+        )
     work = partial(fit_baseline, params=params, tokens=tokens, labels=about["labels"])
     fitted = ordered_map(work, KINDS, workers=min(workers, len(KINDS)))
     fits = {}
@@ -122,6 +134,7 @@ def fit_baselines(
     write_json(folder / "metrics.json", {name: of.baseline.metrics for name, of in fits.items()})
     _write_choices(folder / "choices.csv", fits)
     write_json(folder / "lineage.json", _fingerprints(about))
+    write_teacher(teacher, TEACHER if params.teach else None, fits[TEACHER].baseline.taught)
     return {name: fit.seconds for name, fit in fits.items()}
 
 
@@ -158,9 +171,12 @@ def fit_baseline(name: str, *, params: BaselineParams, tokens: Path, labels: lis
             f"params.yaml: baseline.min_count is {params.min_count}, but no word stands so often "
             f"in {paths['train']}; lower it"
         )
-    counts = [ngrams.count(corpus) for corpus in (train, validation, Corpus(paths["test"]))]
+    corpora = [train, validation, Corpus(paths["test"])]
+    if params.teach and name == TEACHER:
+        corpora.append(nonempty_corpus(tokens / f"{UNLABELED}.arrow"))
+    counts = [ngrams.count(corpus) for corpus in corpora]
     c_values = sorted(params.c_values)
-    on_validation, on_test = predict(
+    on_validation, on_test, *taught = predict(
         counts, train.labels, len(labels), c_values, KINDS[name].weighting
     )
     right = on_validation.argmax(axis=2) == validation.labels
@@ -172,7 +188,8 @@ def fit_baseline(name: str, *, params: BaselineParams, tokens: Path, labels: lis
         "validation_accuracy": accuracies[best],
     }
     by_c = dict(zip(c_values, accuracies, strict=True))
-    return Fit(Baseline(metrics, on_test[best]), by_c, time.perf_counter() - started)
+    baseline = Baseline(metrics, on_test[best], *(of[best] for of in taught))
+    return Fit(baseline, by_c, time.perf_counter() - started)
 
 
 def predict(

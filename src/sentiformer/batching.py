@@ -8,14 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sentiformer.config import Truncation
-from sentiformer.corpus import Corpus
 from sentiformer.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together
@@ -29,7 +28,7 @@ class Batch(NamedTuple):
         token_ids: (B, T) int64.
         padding_mask: (B, T) bool, True where there is padding; None where there is none, for
             which attention is faster.
-        labels: (B,) int64 of texts, or (B, T) of words.
+        labels: (B,) int64 of texts, (B, C) float32 of a class each, or (B, T) int64 of words.
         rows: which texts of the corpus they are.
         neighbours: (B, T') words that stand elsewhere in the same text, padded; None where no
             objective asks for them.
@@ -168,6 +167,19 @@ class Batches(ABC):
         """Make the batch of some items; `key` seeds what chance decides in it."""
 
 
+class Texts(Protocol):
+    """Texts as type ids, such as a `Corpus`; (N,) labels, or (N, C) probabilities of them."""
+
+    lengths: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """The type ids of a text."""
+
+
 class Batcher(Batches):
     """Makes the batches of a corpus.
 
@@ -183,7 +195,7 @@ class Batcher(Batches):
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: Texts,
         ids_of_types: np.ndarray,
         *,
         batch_size: int,
@@ -207,5 +219,6 @@ class Batcher(Batches):
         if training and self._word_dropout:
             drop = np.random.default_rng(key)
             texts = [np.where(drop.random(len(t)) < self._word_dropout, UNKNOWN, t) for t in texts]
-        labels = torch.from_numpy(self.corpus.labels[rows].astype(np.int64))
-        return Batch(*pad(texts, self._max_len), labels, rows)
+        labels = self.corpus.labels[rows]
+        kind = np.int64 if labels.ndim == 1 else np.float32
+        return Batch(*pad(texts, self._max_len), torch.from_numpy(labels.astype(kind)), rows)

@@ -97,10 +97,11 @@ class WordVectorsParams(Section):
 
 
 class BaselineParams(Section):
-    """Which n-grams the baselines know, and how freely their weights may grow."""
+    """Which n-grams the baselines know, how freely their weights may grow, and for what."""
 
     min_count: int = Size
     c_values: CValues
+    teach: bool
 
 
 class ModelParams(Section):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from sentiformer.batching import Batcher, Batches
+from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, FitParams, Params, Runtime
 from sentiformer.console import Bar, say
@@ -32,6 +32,8 @@ from sentiformer.pretrained import (
     pretraining_params,
     word_vectors_params,
 )
+from sentiformer.self_training import SPLIT as UNLABELED
+from sentiformer.self_training import TaughtTexts, read_teacher, teacher_of
 from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
@@ -169,7 +171,9 @@ class TrainingJob(Job):
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
+        teach = teacher_of(data / "teacher") is not None
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
+        sections["baseline"] = {"teach": teach}
         about = describe(data, self._device, pretraining_params(data) | sections)
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
@@ -179,26 +183,38 @@ class TrainingJob(Job):
             pairs=about["pairs"],
         )
         self._files += load_pretrained(model.encoder, data)
-        train = self.batches("train")
+        train: Texts = (labeled := self._corpus("train"))
+        if teach:
+            train = self._taught(labeled, data / "teacher", len(about["labels"]))
         weights = None
         if params.train.class_weights == "balanced":
-            weights = balanced(train.corpus.labels).to(self._device.device)
+            weights = balanced(labeled.labels).to(self._device.device)
         self._start(
             Classification(model, weights),
             about,
             patience=params.train.patience,
-            train=train,
+            train=self._batcher(train),
             validation=self.batches("validation"),
         )
 
+    def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
+        """The labelled texts, and the unlabelled ones as the teacher labels them."""
+        unlabeled = self._corpus(UNLABELED)
+        probabilities, path = read_teacher(teacher, (len(unlabeled), classes))
+        self._files.append(path)
+        return TaughtTexts(labeled, unlabeled, probabilities)
+
     def batches(self, split: str) -> Batcher:
-        """The batches of a split.
+        """The batches of a split, with its own labels.
 
         Raises:
             UserError: its corpus is missing, corrupt or empty.
         """
+        return self._batcher(self._corpus(split))
+
+    def _batcher(self, texts: Texts) -> Batcher:
         return Batcher(
-            self._corpus(split),
+            texts,
             self._ids_of_types,
             batch_size=self._params.train.batch_size,
             max_len=self._params.model.max_len,

@@ -44,7 +44,9 @@ class Classification:
         """The mean over the texts of the whole batch, or their weighted mean."""
         total: float | Tensor = len(whole.rows)
         if self.weights is not None:
-            total = self.weights[whole.labels.to(self.weights.device)].sum()
+            labels = whole.labels.to(self.weights.device)
+            certain = not labels.is_floating_point()
+            total = (self.weights[labels] if certain else labels @ self.weights).sum()
         logits = self.model(part.token_ids, part.padding_mask, share).float()
         return F.cross_entropy(logits, part.labels, self.weights, reduction="sum") / total
 

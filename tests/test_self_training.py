@@ -1,0 +1,140 @@
+"""Texts that a teacher labels: whose labels they are, and that the classifier learns from them."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import RUNTIME, tiny_params
+from test_baselines import fit_folder
+from test_evaluation import DAMAGES, change_json
+from test_ngrams import write_texts
+from torch.nn import functional as F
+
+from sentiformer.batching import Batcher
+from sentiformer.console import UserError
+from sentiformer.corpus import Corpus
+from sentiformer.dropout import Share
+from sentiformer.job import TrainingJob
+from sentiformer.objectives import Classification
+from sentiformer.self_training import TaughtTexts, read_teacher, teacher_of, write_teacher
+
+PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+
+
+@pytest.fixture
+def taught(tmp_path):
+    labeled = write_texts(tmp_path / "train.arrow", [[1, 2], [3]], np.array([1, 0]))
+    unlabeled = write_texts(tmp_path / "unlabeled.arrow", [[4], [5, 6, 7]], np.array([-1, -1]))
+    return TaughtTexts(labeled, unlabeled, PROBABILITIES)
+
+
+@pytest.fixture
+def copy(data, tmp_path):
+    """The made-up data, whose test texts are the unlabelled ones too."""
+    folder = shutil.copytree(data, tmp_path / "data")
+    tokens = folder / "tokens"
+    shutil.copyfile(tokens / "test.arrow", tokens / "unlabeled.arrow")
+    change_json(
+        tokens / "corpus.json",
+        lambda about: about["splits"].update(unlabeled=about["splits"]["test"]),
+    )
+    return folder
+
+
+def teach(folder):
+    """Have the unlabelled texts labelled, and set up a training with them."""
+    shutil.rmtree(folder / "baseline")
+    shutil.rmtree(folder / "teacher")
+    fit_folder(folder, folder / "baseline", teach=True)
+    (folder / "baseline-teacher").replace(folder / "teacher")
+
+
+def make_job(folder):
+    params = tiny_params(train={"epochs": 8})
+    return TrainingJob(params, RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+
+
+def test_labelled_texts_come_first_with_certain_labels(taught):
+    assert len(taught) == 4
+    assert taught.lengths.tolist() == [2, 1, 1, 3]
+    assert [taught[number].tolist() for number in range(4)] == [[1, 2], [3], [4], [5, 6, 7]]
+    assert taught.labels.tolist() == [[0, 1], [1, 0], *PROBABILITIES.tolist()]
+
+
+def test_a_batch_of_them_holds_probabilities(taught):
+    ids = np.arange(2, 12, dtype=np.int32)
+    batcher = Batcher(taught, ids, batch_size=3, max_len=8, truncation="head")
+    batches = list(batcher.epoch(1))
+    assert sum(len(batch.rows) for batch in batches) == 4
+    for batch in batches:
+        assert batch.labels.dtype == torch.float32
+        assert batch.labels.tolist() == taught.labels[batch.rows].tolist()
+
+
+def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
+    class Constant(torch.nn.Module):
+        classifier = torch.nn.Linear(1, 2)
+
+        def forward(self, token_ids, padding_mask, share):
+            return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
+
+    ids = np.arange(2, 12, dtype=np.int32)
+    (batch,) = Batcher(taught, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
+    each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
+    loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
+    assert loss.item() == pytest.approx(each.sum().item() / 4)
+    weights = torch.tensor([0.5, 4.0])
+    loss = Classification(Constant(), weights).loss(batch, Share(slice(None), 4), batch)
+    expected = (weights * each).sum() / (weights * batch.labels).sum()
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(copy):
+    teach(copy)
+    assert teacher_of(copy / "teacher") == "nb_trigrams"
+    on_test = pd.read_parquet(copy / "baseline" / "nb_trigrams.parquet").to_numpy()
+    found, _ = read_teacher(copy / "teacher", on_test.shape)
+    assert found == pytest.approx(on_test, abs=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_the_classifier_learns_from_the_teacher(copy):
+    without = make_job(copy)
+    teach(copy)
+    job = make_job(copy)
+    rows = {split: len(Corpus(copy / "tokens" / f"{split}.arrow")) for split in ("train", "test")}
+    assert len(job.training.train.corpus) == rows["train"] + rows["test"]
+    assert [of.about["params"]["baseline"]["teach"] for of in (without, job)] == [False, True]
+    list(job.run())
+    assert job.training.best().valid_accuracy > 0.7
+    turned, _ = read_teacher(copy / "teacher", (rows["test"], 2))
+    write_teacher(copy / "teacher", "nb_trigrams", turned[:, ::-1])
+    other = make_job(copy)
+    keys = {of.about["training_key"] for of in (without, job, other)}
+    assert len(keys) == 3
+    list(other.run())
+    assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
+
+
+def test_nothing_to_teach_is_one_line(data, tmp_path):
+    with pytest.raises(UserError, match=r"baseline\.teach is true, but no text .*; give download"):
+        fit_folder(data, tmp_path / "folder", teach=True)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["config.json", "unlabeled.npy"])
+def test_a_missing_or_corrupt_teacher_is_one_line(copy, name, damage):
+    teach(copy)
+    DAMAGES[damage](copy / "teacher" / name)
+    word = "missing" if damage == "missing" else "corrupt"
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* baseline") as error:
+        make_job(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_probabilities_of_other_texts_are_corrupt(tmp_path):
+    write_teacher(tmp_path, "nb_trigrams", PROBABILITIES)
+    with pytest.raises(UserError, match=r"it holds \(2, 2\) values, not \(3, 2\)"):
+        read_teacher(tmp_path, (3, 2))
