@@ -352,3 +352,14 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
         load_runtime()
     assert str(caught.value).startswith(f"environment: SENTIFORMER_{variable} is {value!r}: {fix}")
     assert "YAML" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "setups").iterdir()), ids=lambda path: path.name)
+def test_every_set_up_changes_known_keys_to_valid_values(path):
+    values = yaml.safe_load(COMMITTED)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, value = line.split("=", 1)
+        section, key = name.split(".")
+        assert values[section][key] != yaml.safe_load(value), f"{name} is the default"
+        values[section][key] = yaml.safe_load(value)
+    Params.model_validate(values)
