@@ -114,6 +114,7 @@ def test_a_key_is_required(message, section, key):
         for (section, key), value in product(KEYS, [None, [1], {"a": 1}, True])
         if not (value is None and (section, key) in NULLABLE)
         if not (value == [1] and key in ("labels", "c_values"))
+        if not (value is True and (section, key) in keys_of(bool))
     ],
 )
 def test_a_value_of_another_type_is_refused(message, section, key, value):

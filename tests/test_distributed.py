@@ -30,7 +30,7 @@ def start(tmp_path, data):
     def start(name, torchrun="", stage="train", **train):
         folder = tmp_path / name
         if not folder.exists():
-            for part in ("tokens", "vocab", "word_vectors", "pretrained"):
+            for part in ("tokens", "vocab", "word_vectors", "pretrained", "teacher"):
                 shutil.copytree(data / part, folder / "data" / part)
         (folder / "params.yaml").write_text(
             yaml.safe_dump(tiny_params(train=train, pretrain={"dropout": 0.1}).model_dump())
