@@ -1,4 +1,4 @@
-"""Linear models of n-grams fitted to data/tokens, written to data/baseline."""
+"""Linear models of n-grams fitted to data/tokens, written to data/baseline and data/teacher."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def main() -> None:
     with whole_folder(OUTPUT) as folder, whole_folder(TEACHER) as teacher:
         seconds = fit_baselines(params.baseline, INPUT, folder, teacher, workers=runtime.threads)
     keep_seconds("baseline", OUTPUT / "metrics.json", seconds)
-    say(f"baselines → {OUTPUT}")
+    say(f"baselines → {OUTPUT}, who teaches → {TEACHER}")
 
 
 if __name__ == "__main__":

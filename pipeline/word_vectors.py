@@ -1,4 +1,4 @@
-"""First vectors of words and of pairs of words, of data/tokens, written to data/word_vectors."""
+"""First vectors of words and pairs, from train and unlabelled texts, to data/word_vectors."""
 
 from pathlib import Path
 
