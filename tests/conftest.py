@@ -27,6 +27,7 @@ TINY = {
         "batch_size": 16,
         "learning_rate": 0.01,
         "word_dropout": 0.1,
+        "adversarial_norm": 0.0,
         "precision": "fp32",
     },
     "build_vocab": {"max_size": 60},

@@ -135,7 +135,8 @@ def batch_of(corpora):
 
 def loss_of(objective, batch, rows=slice(None)):
     rows = slice(*rows.indices(len(batch.rows)))
-    return objective.loss(batch.take(rows), Share(rows, len(batch.rows)), batch)
+    (loss,) = objective.losses(batch.take(rows), Share(rows, len(batch.rows)), batch)
+    return loss
 
 
 def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):

@@ -18,7 +18,7 @@ from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
 from sentiformer.job import TrainingJob
 from sentiformer.objectives import Classification
-from sentiformer.self_training import TaughtTexts, read_teacher, teacher_of, write_teacher
+from sentiformer.self_training import TaughtTexts, is_taught, read_teacher, write_teacher
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
 
@@ -77,23 +77,23 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
     class Constant(torch.nn.Module):
         classifier = torch.nn.Linear(1, 2)
 
-        def forward(self, token_ids, padding_mask, share):
+        def forward(self, token_ids, padding_mask, share, shift):
             return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
 
     ids = np.arange(2, 12, dtype=np.int32)
     (batch,) = Batcher(taught, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
     each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
-    loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
+    (loss,) = Classification(Constant()).losses(batch, Share(slice(None), 4), batch)
     assert loss.item() == pytest.approx(each.sum().item() / 4)
     weights = torch.tensor([0.5, 4.0])
-    loss = Classification(Constant(), weights).loss(batch, Share(slice(None), 4), batch)
+    (loss,) = Classification(Constant(), weights).losses(batch, Share(slice(None), 4), batch)
     expected = (weights * each).sum() / (weights * batch.labels).sum()
     assert loss.item() == pytest.approx(expected.item())
 
 
 def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(copy):
     teach(copy)
-    assert teacher_of(copy / "teacher") == "nb_trigrams"
+    assert is_taught(copy / "teacher")
     on_test = pd.read_parquet(copy / "baseline" / "nb_trigrams.parquet").to_numpy()
     found, _ = read_teacher(copy / "teacher", on_test.shape)
     assert found == pytest.approx(on_test, abs=1e-6)
@@ -110,7 +110,7 @@ def test_the_classifier_learns_from_the_teacher(copy):
     list(job.run())
     assert job.training.best().valid_accuracy > 0.7
     turned, _ = read_teacher(copy / "teacher", (rows["test"], 2))
-    write_teacher(copy / "teacher", "nb_trigrams", turned[:, ::-1])
+    write_teacher(copy / "teacher", turned[:, ::-1])
     other = make_job(copy)
     keys = {of.about["training_key"] for of in (without, job, other)}
     assert len(keys) == 3
@@ -135,6 +135,6 @@ def test_a_missing_or_corrupt_teacher_is_one_line(copy, name, damage):
 
 
 def test_probabilities_of_other_texts_are_corrupt(tmp_path):
-    write_teacher(tmp_path, "nb_trigrams", PROBABILITIES)
+    write_teacher(tmp_path, PROBABILITIES)
     with pytest.raises(UserError, match=r"it holds \(2, 2\) values, not \(3, 2\)"):
         read_teacher(tmp_path, (3, 2))

@@ -36,6 +36,7 @@ TRAIN = TrainParams(
     warmup_fraction=0.1,
     clip_norm=1.0,
     word_dropout=0.1,
+    adversarial_norm=0.0,
     patience=3,
     class_weights=None,
     precision="fp32",
@@ -70,7 +71,7 @@ def make_training(corpora, **changes):
     if params.class_weights == "balanced":
         weights = balanced(corpora["train"].labels)
     return Training(
-        Classification(model, weights),
+        Classification(model, weights, params.adversarial_norm),
         params,
         name="train",
         patience=params.patience,
@@ -107,6 +108,15 @@ def test_same_seed_same_bits_and_another_seed_others(corpora, finished):
     assert same(weights_of(again), weights_of(finished[0]))
     list(other.run())
     assert not same(weights_of(other), weights_of(finished[0]))
+
+
+def test_it_learns_against_an_adversary_whose_loss_is_not_shown(corpora, finished):
+    training, plain = make_training(corpora, adversarial_norm=0.1), finished[1]
+    events = list(training.run())
+    assert training.best().valid_accuracy > 0.9
+    assert events[0].loss == pytest.approx(plain[0].loss, rel=0.1)
+    again = make_training(corpora, adversarial_norm=0.1)
+    assert list(again.run()) == events != plain
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5, 8])
@@ -206,10 +216,10 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
 ):
     training, forward, most = make_training(corpora), TransformerClassifier.forward, 4
 
-    def limited(model, token_ids, padding_mask, share=None):
+    def limited(model, token_ids, padding_mask, share=None, shift=None):
         if share is not None and len(token_ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(model, token_ids, padding_mask, share)
+        return forward(model, token_ids, padding_mask, share, shift)
 
     monkeypatch.setattr(TransformerClassifier, "forward", limited)
     events = list(training.run())

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sentiformer.config import BaselineParams
+from sentiformer.config import UNLABELED, BaselineParams
 from sentiformer.console import UserError, say
 from sentiformer.corpus import Corpus, nonempty_corpus, require_all
 from sentiformer.files import corrupt, missing, read_json, write_json
 from sentiformer.ngrams import NGrams
 from sentiformer.process import ordered_map
-from sentiformer.self_training import SPLIT as UNLABELED
 from sentiformer.self_training import write_teacher
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def fit_baselines(
     write_json(folder / "metrics.json", {name: of.baseline.metrics for name, of in fits.items()})
     _write_choices(folder / "choices.csv", fits)
     write_json(folder / "lineage.json", _fingerprints(about))
-    write_teacher(teacher, TEACHER if params.teach else None, fits[TEACHER].baseline.taught)
+    write_teacher(teacher, fits[TEACHER].baseline.taught)
     return {name: fit.seconds for name, fit in fits.items()}
 
 

@@ -17,7 +17,8 @@ from sentiformer.console import UserError
 from sentiformer.process import available_cores
 
 SPECIAL_TOKENS = ("<pad>", "<unk>")
-PRETRAINING_SPLITS = ("train", "unlabeled")  # that words are learnt from without labels; never test
+UNLABELED = "unlabeled"  # the split of texts that have no label
+PRETRAINING_SPLITS = ("train", UNLABELED)  # that words are learnt from without labels; never test
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
@@ -159,6 +160,7 @@ class TrainParams(FitParams):
     """How the classifier is fitted."""
 
     word_dropout: float = Field(ge=0, lt=1)
+    adversarial_norm: float = Field(ge=0)
     class_weights: Literal["balanced"] | None
     patience: int = Size
 

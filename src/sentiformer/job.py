@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
-from sentiformer.config import PRETRAINING_SPLITS, FitParams, Params, Runtime
+from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
 from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
 from sentiformer.device import Device, prepare_device
@@ -32,8 +32,7 @@ from sentiformer.pretrained import (
     pretraining_params,
     word_vectors_params,
 )
-from sentiformer.self_training import SPLIT as UNLABELED
-from sentiformer.self_training import TaughtTexts, read_teacher, teacher_of
+from sentiformer.self_training import TaughtTexts, is_taught, read_teacher
 from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
@@ -171,7 +170,7 @@ class TrainingJob(Job):
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
-        teach = teacher_of(data / "teacher") is not None
+        teach = is_taught(data / "teacher")
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
         sections["baseline"] = {"teach": teach}
         about = describe(data, self._device, pretraining_params(data) | sections)
@@ -190,7 +189,7 @@ class TrainingJob(Job):
         if params.train.class_weights == "balanced":
             weights = balanced(labeled.labels).to(self._device.device)
         self._start(
-            Classification(model, weights),
+            Classification(model, weights, params.train.adversarial_norm),
             about,
             patience=params.train.patience,
             train=self._batcher(train),

@@ -5,7 +5,7 @@ B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -108,19 +108,19 @@ class MaskedWords:
         with torch.no_grad():
             model.elsewhere.bias.copy_(first - first.logsumexp(dim=0))
 
-    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
-        """The mean over hidden words, and over windows, of the whole batch."""
+    def losses(self, part: Batch, share: Share, whole: Batch) -> Iterator[Tensor]:
+        """The mean over hidden words, and over windows, of the whole batch; one."""
         negatives = torch.multinomial(self._chances, NEGATIVES, replacement=True)
         negatives = negatives.to(part.labels.device)
         hidden = part.labels != SHOWN
         features, texts = self.model(part.token_ids, part.padding_mask, hidden, share)
         losses = self._sampled(features, part.labels[hidden], negatives)
         loss = losses.sum() / max(1, int((whole.labels != SHOWN).sum()))
-        if not self.neighbour_weight:
-            return loss
-        assert part.neighbours is not None
-        elsewhere = self._elsewhere(texts, part.neighbours).sum() / len(whole.rows)
-        return loss + self.neighbour_weight * elsewhere
+        if self.neighbour_weight:
+            assert part.neighbours is not None
+            elsewhere = self._elsewhere(texts, part.neighbours).sum() / len(whole.rows)
+            loss = loss + self.neighbour_weight * elsewhere
+        yield loss
 
     def _sampled(self, features: Tensor, words: Tensor, negatives: Tensor) -> Tensor:
         """(M,) losses of hidden words."""

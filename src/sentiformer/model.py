@@ -108,12 +108,21 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(params) for _ in range(params.num_layers))
 
     def forward(
-        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
+        self,
+        token_ids: Tensor,
+        padding_mask: Tensor | None,
+        share: Share | None = None,
+        shift: Tensor | None = None,
     ) -> Tensor:
-        """(B, T) token ids and (B, T) padding to (B, T, D); every text has a token."""
+        """(B, T) token ids and (B, T) padding to (B, T, D); every text has a token.
+
+        A shift, (B, T, D), is added to the vectors of the words.
+        """
         hidden = self.embedding(token_ids)
         if self.pairs is not None:
             hidden = hidden + self.pairs(token_ids)
+        if shift is not None:
+            hidden = hidden + shift
         hidden = hidden * self.scale + self.positions[: token_ids.shape[1]]
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
@@ -140,10 +149,14 @@ class TransformerClassifier(nn.Module):
         init_weights(self)
 
     def forward(
-        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
+        self,
+        token_ids: Tensor,
+        padding_mask: Tensor | None,
+        share: Share | None = None,
+        shift: Tensor | None = None,
     ) -> Tensor:
-        """(B, T) token ids and (B, T) padding to (B, C) logits; every text has a token."""
-        hidden = self.encoder(token_ids, padding_mask, share)
+        """(B, T) token ids and (B, T) padding to (B, C) logits; shift as of the encoder."""
+        hidden = self.encoder(token_ids, padding_mask, share, shift)
         return self.classifier(mean_of_tokens(hidden, padding_mask))
 
 

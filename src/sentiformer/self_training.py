@@ -5,22 +5,21 @@ unlabelled one, and the classifier is fitted to both (Scudder 1965; Xie et al. 2
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from sentiformer.config import UNLABELED
 from sentiformer.corpus import Corpus
 from sentiformer.files import corrupt, missing, read_json, write_json
 
-SPLIT = "unlabeled"
 STAGE = "baseline"
 
 
-def write_teacher(folder: Path, teacher: str | None, probabilities: np.ndarray | None) -> None:
-    """Write who teaches to `config.json`, None for nobody, and the (N, C) probabilities."""
-    write_json(folder / "config.json", {"teacher": teacher})
+def write_teacher(folder: Path, probabilities: np.ndarray | None) -> None:
+    """Write the (N, C) probabilities that a teacher gives; None where nobody teaches."""
+    write_json(folder / "config.json", {"teach": probabilities is not None})
     if probabilities is not None:
-        np.save(folder / f"{SPLIT}.npy", probabilities.astype(np.float32), allow_pickle=False)
+        np.save(folder / f"{UNLABELED}.npy", probabilities.astype(np.float32), allow_pickle=False)
 
 
 def read_teacher(folder: Path, shape: tuple[int, int]) -> tuple[np.ndarray, Path]:
@@ -29,7 +28,7 @@ def read_teacher(folder: Path, shape: tuple[int, int]) -> tuple[np.ndarray, Path
     Raises:
         UserError: the file is missing or corrupt, or of another number of texts or classes.
     """
-    path = folder / f"{SPLIT}.npy"
+    path = folder / f"{UNLABELED}.npy"
     try:
         probabilities: np.ndarray = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -41,9 +40,9 @@ def read_teacher(folder: Path, shape: tuple[int, int]) -> tuple[np.ndarray, Path
     return probabilities, path
 
 
-def teacher_of(folder: Path) -> Any:
-    """The name of the teacher in a folder that `write_teacher` wrote; None for nobody."""
-    return read_json(folder / "config.json", made_by=STAGE)["teacher"]
+def is_taught(folder: Path) -> bool:
+    """Whether somebody teaches, by a folder that `write_teacher` wrote."""
+    return bool(read_json(folder / "config.json", made_by=STAGE)["teach"])
 
 
 class TaughtTexts:

@@ -195,14 +195,19 @@ class Training:
 
     def _backward(self, batch: Batch, rows: slice) -> Tensor:
         """Add the gradients of some texts of a batch; returns their share of the batch's loss."""
-        torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
         part = batch.take(rows).to(self.device.device)
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
-        with self.device.autocast():
-            loss = self.objective.loss(part, Share(rows, len(batch.rows)), batch)
-        loss.backward()
-        return loss.detach()
+        shown: list[Tensor] = []
+        losses = self.objective.losses(part, Share(rows, len(batch.rows)), batch)
+        while True:
+            torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
+            with self.device.autocast():
+                loss = next(losses, None)
+            if loss is None:
+                return shown[0]
+            loss.backward()
+            shown.append(loss.detach())
 
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()
