@@ -1,4 +1,4 @@
-"""Linear models of n-grams fitted to data/tokens, written to data/baseline and data/teacher."""
+"""Linear models of n-grams fitted to data/tokens, written to data/baseline."""
 
 from pathlib import Path
 
@@ -8,17 +8,19 @@ from sentiformer.console import say, stage
 from sentiformer.files import whole_folder
 from sentiformer.timings import keep_seconds
 
-INPUT, OUTPUT, TEACHER = Path("data/tokens"), Path("data/baseline"), Path("data/teacher")
+INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 
 
 @stage
 def main() -> None:
-    """Write each baseline's metrics on validation, its probabilities on test, and who teaches."""
+    """Write each baseline's metrics on validation, and its probabilities on test."""
     params, runtime = load_params(), load_runtime()
-    with whole_folder(OUTPUT) as folder, whole_folder(TEACHER) as teacher:
-        seconds = fit_baselines(params.baseline, INPUT, folder, teacher, workers=runtime.threads)
+    with whole_folder(OUTPUT) as folder:
+        seconds = fit_baselines(
+            params.baseline, params.teach, INPUT, folder, workers=runtime.threads
+        )
     keep_seconds("baseline", OUTPUT / "metrics.json", seconds)
-    say(f"baselines → {OUTPUT}, who teaches → {TEACHER}")
+    say(f"baselines → {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sentiformer.config import Params, Runtime, load_params
 from sentiformer.evaluation import evaluate
 from sentiformer.job import PretrainingJob, TrainingJob
 from sentiformer.reporting import write_report
+from sentiformer.self_training import write_teacher
 from sentiformer.tokenizer import tokenize
 from sentiformer.vocab import build_vocab
 from sentiformer.word_vectors import fit_word_vectors
@@ -95,7 +96,8 @@ def run_stages(params: Params, folder: Path) -> None:
         path.mkdir(parents=True)
     sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
-    fit_baselines(params.baseline, made["tokens"], made["baseline"], made["teacher"], workers=1)
+    fit_baselines(params.baseline, params.teach, made["tokens"], made["baseline"], workers=1)
+    write_teacher(made["teacher"], "nobody", [])
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]

@@ -33,12 +33,11 @@ def corpus_of(data):
     return read_json(data / "tokens" / "corpus.json", made_by="tokenize")
 
 
-def fit_folder(data, folder, workers=1, **params):
-    teacher = folder.with_name(f"{folder.name}-teacher")
+def fit_folder(data, folder, workers=1, by="nobody", **params):
     folder.mkdir()
-    teacher.mkdir()
+    changed = tiny_params(baseline=params, teach={"by": by})
     seconds = fit_baselines(
-        tiny_params(baseline=params).baseline, data / "tokens", folder, teacher, workers=workers
+        changed.baseline, changed.teach, data / "tokens", folder, workers=workers
     )
     return {path.name: path.read_bytes() for path in folder.iterdir()}, seconds
 

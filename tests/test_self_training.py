@@ -12,13 +12,19 @@ from test_evaluation import DAMAGES, change_json
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
+from sentiformer import runs
 from sentiformer.batching import Batcher
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
-from sentiformer.job import TrainingJob
+from sentiformer.job import TeachingJob, TrainingJob
 from sentiformer.objectives import Classification
-from sentiformer.self_training import TaughtTexts, is_taught, read_teacher, write_teacher
+from sentiformer.self_training import (
+    TaughtTexts,
+    read_probabilities,
+    teacher_of,
+    write_probabilities,
+)
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
 
@@ -43,17 +49,24 @@ def copy(data, tmp_path):
     return folder
 
 
-def teach(folder):
+def teach(folder, by="nb_trigrams"):
     """Have the unlabelled texts labelled, and set up a training with them."""
     shutil.rmtree(folder / "baseline")
-    shutil.rmtree(folder / "teacher")
-    fit_folder(folder, folder / "baseline", teach=True)
-    (folder / "baseline-teacher").replace(folder / "teacher")
+    fit_folder(folder, folder / "baseline", by=by)
+    runs.teach(params_of(by), RUNTIME, data=folder, checkpoints=folder / "checkpoints")
 
 
-def make_job(folder):
-    params = tiny_params(train={"epochs": 8})
-    return TrainingJob(params, RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+def params_of(by):
+    return tiny_params(train={"epochs": 8}, teach={"by": by})
+
+
+def make_job(folder, kind=TrainingJob):
+    return kind(params_of("nobody"), RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+
+
+def labels_of(folder):
+    rows = len(Corpus(folder.parent / "tokens" / "unlabeled.arrow"))
+    return read_probabilities(folder, (rows, 2), made_by="teach")
 
 
 def test_labelled_texts_come_first_with_certain_labels(taught):
@@ -93,11 +106,50 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
 
 def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(copy):
     teach(copy)
-    assert is_taught(copy / "teacher")
+    assert teacher_of(copy / "teacher") == "nb_trigrams"
     on_test = pd.read_parquet(copy / "baseline" / "nb_trigrams.parquet").to_numpy()
-    found, _ = read_teacher(copy / "teacher", on_test.shape)
+    found = labels_of(copy / "teacher")
     assert found == pytest.approx(on_test, abs=1e-6)
     assert found.dtype == np.float32
+
+
+def test_a_transformer_that_teaches_is_the_one_that_nobody_taught(copy):
+    alone = make_job(copy)
+    list(alone.run())
+    alone.training.model.load_state_dict(alone.training.best_weights())
+    loss, accuracy = alone.training.judge(alone.batches("test"))
+    teach(copy, "transformer")
+    found, actual = labels_of(copy / "teacher"), Corpus(copy / "tokens" / "test.arrow").labels
+    of_actual = found[np.arange(len(actual)), actual]
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-6)
+    assert (found.argmax(axis=1) == actual).mean() == pytest.approx(accuracy)
+    assert -np.log(of_actual).mean() == pytest.approx(loss, rel=1e-4)
+    assert not list((copy / "checkpoints").iterdir()), "it is over, and so is what it left"
+
+
+def test_both_teach_by_the_mean_of_their_probabilities(copy):
+    given = []
+    for by in ("nb_trigrams", "transformer", "both"):
+        teach(copy, by)
+        given.append(labels_of(copy / "teacher"))
+    assert given[2] == pytest.approx((given[0] + given[1]) / 2, abs=1e-6)
+
+
+def test_a_teacher_has_no_teacher(copy):
+    teach(copy)
+    assert make_job(copy, TeachingJob).about["params"]["teach"] == {"by": "nobody"}
+
+
+def test_a_teacher_that_was_stopped_goes_on(copy, capsys):
+    stopped = make_job(copy, TeachingJob)
+    run = stopped.run()
+    for _ in range(12):
+        next(run)
+    teach(copy, "transformer")
+    assert "resuming at step" in capsys.readouterr().out
+    resumed = labels_of(copy / "teacher")
+    teach(copy, "transformer")
+    assert (labels_of(copy / "teacher") == resumed).all()
 
 
 def test_the_classifier_learns_from_the_teacher(copy):
@@ -106,11 +158,10 @@ def test_the_classifier_learns_from_the_teacher(copy):
     job = make_job(copy)
     rows = {split: len(Corpus(copy / "tokens" / f"{split}.arrow")) for split in ("train", "test")}
     assert len(job.training.train.corpus) == rows["train"] + rows["test"]
-    assert [of.about["params"]["baseline"]["teach"] for of in (without, job)] == [False, True]
+    assert [of.about["params"]["teach"]["by"] for of in (without, job)] == ["nobody", "nb_trigrams"]
     list(job.run())
     assert job.training.best().valid_accuracy > 0.7
-    turned, _ = read_teacher(copy / "teacher", (rows["test"], 2))
-    write_teacher(copy / "teacher", turned[:, ::-1])
+    write_probabilities(copy / "teacher", labels_of(copy / "teacher")[:, ::-1])
     other = make_job(copy)
     keys = {of.about["training_key"] for of in (without, job, other)}
     assert len(keys) == 3
@@ -118,9 +169,10 @@ def test_the_classifier_learns_from_the_teacher(copy):
     assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
 
 
-def test_nothing_to_teach_is_one_line(data, tmp_path):
-    with pytest.raises(UserError, match=r"baseline\.teach is true, but no text .*; give download"):
-        fit_folder(data, tmp_path / "folder", teach=True)
+@pytest.mark.parametrize("by", ["nb_trigrams", "transformer", "both"])
+def test_nothing_to_teach_is_one_line(data, tmp_path, by):
+    with pytest.raises(UserError, match=rf"teach\.by is {by}, but no text .*; give download"):
+        fit_folder(data, tmp_path / "folder", by=by)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -129,12 +181,12 @@ def test_a_missing_or_corrupt_teacher_is_one_line(copy, name, damage):
     teach(copy)
     DAMAGES[damage](copy / "teacher" / name)
     word = "missing" if damage == "missing" else "corrupt"
-    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* baseline") as error:
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* teach") as error:
         make_job(copy)
     assert "\n" not in str(error.value)
 
 
 def test_probabilities_of_other_texts_are_corrupt(tmp_path):
-    write_teacher(tmp_path, PROBABILITIES)
+    write_probabilities(tmp_path, PROBABILITIES)
     with pytest.raises(UserError, match=r"it holds \(2, 2\) values, not \(3, 2\)"):
-        read_teacher(tmp_path, (3, 2))
+        read_probabilities(tmp_path, (3, 2), made_by="teach")

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sentiformer.config import UNLABELED, BaselineParams
+from sentiformer.config import UNLABELED, BaselineParams, TeachParams
 from sentiformer.console import UserError, say
 from sentiformer.corpus import Corpus, nonempty_corpus, require_all
 from sentiformer.files import corrupt, missing, read_json, write_json
 from sentiformer.ngrams import NGrams
 from sentiformer.process import ordered_map
-from sentiformer.self_training import write_teacher
+from sentiformer.self_training import require_unlabeled, write_probabilities
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -99,12 +99,12 @@ KINDS = {
 
 
 def fit_baselines(
-    params: BaselineParams, tokens: Path, folder: Path, teacher: Path, *, workers: int
+    params: BaselineParams, teach: TeachParams, tokens: Path, folder: Path, *, workers: int
 ) -> dict[str, float]:
     """Fit every baseline; write choices, metrics, test probabilities and lineage to `folder`.
 
-    What the unlabelled texts are taught with goes to the folder `teacher`. The bytes written do not
-    depend on `workers`.
+    So go the probabilities of the unlabelled texts there, if a baseline is to teach. The bytes
+    written do not depend on `workers`.
 
     Returns:
         What each took to read, count, weight, fit and choose, in seconds.
@@ -114,12 +114,11 @@ def fit_baselines(
             there is nothing to teach.
     """
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    if params.teach and not about["splits"].get(UNLABELED, {"rows": 0})["rows"]:
-        raise UserError(
-            "params.yaml: baseline.teach is true, but no text is without a label; give "
-            "download.unlabeled, or set baseline.teach to false"
-        )
-    work = partial(fit_baseline, params=params, tokens=tokens, labels=about["labels"])
+    require_unlabeled(teach.by, about)
+    teaches = teach.by in (TEACHER, "both")
+    work = partial(
+        fit_baseline, params=params, tokens=tokens, labels=about["labels"], teaches=teaches
+    )
     fitted = ordered_map(work, KINDS, workers=min(workers, len(KINDS)))
     fits = {}
     for name, fit in zip(KINDS, fitted, strict=True):
@@ -133,7 +132,8 @@ def fit_baselines(
     write_json(folder / "metrics.json", {name: of.baseline.metrics for name, of in fits.items()})
     _write_choices(folder / "choices.csv", fits)
     write_json(folder / "lineage.json", _fingerprints(about))
-    write_teacher(teacher, fits[TEACHER].baseline.taught)
+    if (taught := fits[TEACHER].baseline.taught) is not None:
+        write_probabilities(folder, taught)
     return {name: fit.seconds for name, fit in fits.items()}
 
 
@@ -153,8 +153,12 @@ def load_baselines(folder: Path, corpus: dict[str, Any]) -> dict[str, Baseline]:
     }
 
 
-def fit_baseline(name: str, *, params: BaselineParams, tokens: Path, labels: list[str]) -> Fit:
+def fit_baseline(
+    name: str, *, params: BaselineParams, tokens: Path, labels: list[str], teaches: bool = False
+) -> Fit:
     """Fit a baseline with each C, and choose on validation, the smallest of equally good ones.
+
+    Whether it `teaches` says whether `TEACHER` labels the unlabelled texts.
 
     Raises:
         UserError: a split is missing, corrupt or empty, or train has no frequent n-gram or lacks
@@ -171,7 +175,7 @@ def fit_baseline(name: str, *, params: BaselineParams, tokens: Path, labels: lis
             f"in {paths['train']}; lower it"
         )
     corpora = [train, validation, Corpus(paths["test"])]
-    if params.teach and name == TEACHER:
+    if teaches and name == TEACHER:
         corpora.append(nonempty_corpus(tokens / f"{UNLABELED}.arrow"))
     counts = [ngrams.count(corpus) for corpus in corpora]
     c_values = sorted(params.c_values)

@@ -98,11 +98,10 @@ class WordVectorsParams(Section):
 
 
 class BaselineParams(Section):
-    """Which n-grams the baselines know, how freely their weights may grow, and for what."""
+    """Which n-grams the baselines know, and how freely their weights may grow."""
 
     min_count: int = Size
     c_values: CValues
-    teach: bool
 
 
 class ModelParams(Section):
@@ -165,6 +164,12 @@ class TrainParams(FitParams):
     patience: int = Size
 
 
+class TeachParams(Section):
+    """Who labels the texts that have no label, for the classifier to learn from."""
+
+    by: Literal["nobody", "nb_trigrams", "transformer", "both"]
+
+
 class EvaluateParams(Section):
     """How finely the predictions are judged."""
 
@@ -188,6 +193,7 @@ class Params(Section):
     word_vectors: WordVectorsParams
     model: ModelParams
     pretrain: PretrainParams
+    teach: TeachParams
     train: TrainParams
     evaluate: EvaluateParams
     report: ReportParams

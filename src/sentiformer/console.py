@@ -35,7 +35,7 @@ def say(line: str) -> None:
     """
     from tqdm import tqdm
 
-    if not _is_first():
+    if not is_first():
         return
 
     tqdm.write(line)
@@ -92,7 +92,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-def _is_first() -> bool:
+def is_first() -> bool:
+    """Whether of the processes that torchrun started this is the one that shows and writes."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -117,7 +118,7 @@ class Bar:
         self._what, self._total, self._done = what, total, done
         self._shown = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty() and _is_first():
+        if sys.stderr.isatty() and is_first():
             from tqdm import tqdm
 
             self._bar = tqdm(

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
-from sentiformer.console import Bar, say
+from sentiformer.console import Bar, progress, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
 from sentiformer.device import Device, prepare_device
 from sentiformer.distributed import Group
@@ -32,7 +32,8 @@ from sentiformer.pretrained import (
     pretraining_params,
     word_vectors_params,
 )
-from sentiformer.self_training import TaughtTexts, is_taught, read_teacher
+from sentiformer.self_training import FILE as LABELS
+from sentiformer.self_training import TaughtTexts, read_probabilities, teacher_of
 from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
@@ -170,9 +171,9 @@ class TrainingJob(Job):
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
-        teach = is_taught(data / "teacher")
+        teacher = self._teacher(data)
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
-        sections["baseline"] = {"teach": teach}
+        sections["teach"] = {"by": teacher}
         about = describe(data, self._device, pretraining_params(data) | sections)
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
@@ -183,7 +184,7 @@ class TrainingJob(Job):
         )
         self._files += load_pretrained(model.encoder, data)
         train: Texts = (labeled := self._corpus("train"))
-        if teach:
+        if teacher != "nobody":
             train = self._taught(labeled, data / "teacher", len(about["labels"]))
         weights = None
         if params.train.class_weights == "balanced":
@@ -196,12 +197,16 @@ class TrainingJob(Job):
             validation=self.batches("validation"),
         )
 
+    def _teacher(self, data: Path) -> str:
+        """Who labels the unlabelled texts."""
+        return teacher_of(data / "teacher")
+
     def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
         """The labelled texts, and the unlabelled ones as the teacher labels them."""
         unlabeled = self._corpus(UNLABELED)
-        probabilities, path = read_teacher(teacher, (len(unlabeled), classes))
-        self._files.append(path)
-        return TaughtTexts(labeled, unlabeled, probabilities)
+        self._files.append(teacher / LABELS)
+        shape = len(unlabeled), classes
+        return TaughtTexts(labeled, unlabeled, read_probabilities(teacher, shape, made_by="teach"))
 
     def batches(self, split: str) -> Batcher:
         """The batches of a split, with its own labels.
@@ -221,6 +226,31 @@ class TrainingJob(Job):
             seed=self._params.train.seed,
             word_dropout=self._params.train.word_dropout,
         )
+
+
+class TeachingJob(TrainingJob):
+    """The same training on the labelled texts alone, of a classifier that labels the others."""
+
+    def _teacher(self, data: Path) -> str:
+        return "nobody"
+
+    def label(self) -> np.ndarray:
+        """The (N, C) float32 probabilities of the unlabelled texts' classes, by the best epoch.
+
+        Raises:
+            UserError: their corpus is missing, corrupt or empty.
+        """
+        texts, model = self.batches(UNLABELED), self.training.model
+        model.load_state_dict(self.training.best_weights())
+        model.eval()
+        found = np.empty((len(texts.corpus), len(self.about["labels"])), dtype=np.float32)
+        with torch.inference_mode():
+            for batch in progress(texts.in_order_of_length(), total=len(texts), what="labelling"):
+                on_device = batch.to(self._device.device)
+                with self._device.autocast():
+                    logits = model(on_device.token_ids, on_device.padding_mask)
+                found[batch.rows] = logits.float().softmax(dim=1).cpu().numpy()
+        return found
 
 
 class PretrainingJob(Job):

@@ -4,45 +4,69 @@ A teacher that was fitted to the labelled texts gives the probability of each cl
 unlabelled one, and the classifier is fitted to both (Scudder 1965; Xie et al. 2020, section 2).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sentiformer.config import UNLABELED
+from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
 from sentiformer.files import corrupt, missing, read_json, write_json
 
-STAGE = "baseline"
+FILE = f"{UNLABELED}.npy"
 
 
-def write_teacher(folder: Path, probabilities: np.ndarray | None) -> None:
-    """Write the (N, C) probabilities that a teacher gives; None where nobody teaches."""
-    write_json(folder / "config.json", {"teach": probabilities is not None})
-    if probabilities is not None:
-        np.save(folder / f"{UNLABELED}.npy", probabilities.astype(np.float32), allow_pickle=False)
+def require_unlabeled(by: str, about: dict[str, Any]) -> None:
+    """Refuse a teacher where `corpus.json` knows of no text without a label.
+
+    Raises:
+        UserError: there is none.
+    """
+    if by != "nobody" and not about["splits"].get(UNLABELED, {"rows": 0})["rows"]:
+        raise UserError(
+            f"params.yaml: teach.by is {by}, but no text is without a label; give "
+            "download.unlabeled, or set teach.by to nobody"
+        )
 
 
-def read_teacher(folder: Path, shape: tuple[int, int]) -> tuple[np.ndarray, Path]:
-    """The (N, C) float32 probabilities that a teacher gives, and their file.
+def write_probabilities(folder: Path, probabilities: np.ndarray) -> None:
+    """Write the (N, C) probabilities of the unlabelled texts' classes."""
+    np.save(folder / FILE, probabilities.astype(np.float32), allow_pickle=False)
+
+
+def read_probabilities(folder: Path, shape: tuple[int, int], *, made_by: str) -> np.ndarray:
+    """The (N, C) float32 probabilities that the stage `made_by` wrote.
 
     Raises:
         UserError: the file is missing or corrupt, or of another number of texts or classes.
     """
-    path = folder / f"{UNLABELED}.npy"
+    path = folder / FILE
     try:
         probabilities: np.ndarray = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise missing(path, STAGE) from None
+        raise missing(path, made_by) from None
     except (OSError, ValueError, EOFError) as error:
-        raise corrupt(path, STAGE, error) from None
+        raise corrupt(path, made_by, error) from None
     if probabilities.shape != shape:
-        raise corrupt(path, STAGE, f"it holds {probabilities.shape} values, not {shape}")
-    return probabilities, path
+        raise corrupt(path, made_by, f"it holds {probabilities.shape} values, not {shape}")
+    return probabilities
 
 
-def is_taught(folder: Path) -> bool:
-    """Whether somebody teaches, by a folder that `write_teacher` wrote."""
-    return bool(read_json(folder / "config.json", made_by=STAGE)["teach"])
+def write_teacher(folder: Path, by: str, given: Sequence[np.ndarray]) -> None:
+    """Write who teaches to `config.json`, and the mean of the (N, C) probabilities that they give.
+
+    Nobody gives none.
+    """
+    write_json(folder / "config.json", {"by": by})
+    if given:
+        write_probabilities(folder, np.mean(given, axis=0))
+
+
+def teacher_of(folder: Path) -> str:
+    """Who teaches, by what `write_teacher` wrote."""
+    return str(read_json(folder / "config.json", made_by="teach")["by"])
 
 
 class TaughtTexts:
