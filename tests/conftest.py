@@ -1,7 +1,9 @@
 """A tiny project: a few hundred made-up reviews, taken through every stage in this process."""
 
+import json
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -122,4 +124,16 @@ def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
         run_stages(tiny_params(), folder)
     finally:
         sys.path.remove(str(package))
+    return folder
+
+
+@pytest.fixture
+def unlabeled_data(data: Path, tmp_path: Path) -> Path:
+    """A copy of what the stages write, whose test texts are the unlabelled ones too."""
+    folder = shutil.copytree(data, tmp_path / "unlabeled-data")
+    tokens = folder / "tokens"
+    shutil.copyfile(tokens / "test.arrow", tokens / "unlabeled.arrow")
+    about = json.loads((tokens / "corpus.json").read_text())
+    about["splits"]["unlabeled"] = about["splits"]["test"]
+    (tokens / "corpus.json").write_text(json.dumps(about))
     return folder

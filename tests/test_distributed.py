@@ -10,6 +10,7 @@ import sys
 import time
 from itertools import chain
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -18,22 +19,22 @@ from conftest import ROOT, tiny_params
 
 from sentiformer.distributed import Group
 
-OUTPUT = {"train": "model", "pretrain": "pretrained"}
+OUTPUT = {"train": "model", "pretrain": "pretrained", "teach": "teacher"}
 TWO = "--standalone --nproc-per-node 2"
 
 
 @pytest.fixture
 def start(tmp_path, data):
-    """Starts a stage on the tiny project's data in a folder of its own, with parameters."""
+    """Starts a stage on the tiny project's data, or others, in a folder of its own."""
     started = []
 
-    def start(name, torchrun="", stage="train", **train):
-        folder = tmp_path / name
+    def start(name, torchrun="", stage="train", source=data, sections=None, **train):
+        folder, sections = tmp_path / name, sections or {"pretrain": {"dropout": 0.1}}
         if not folder.exists():
             for part in ("tokens", "vocab", "word_vectors", "pretrained", "teacher"):
-                shutil.copytree(data / part, folder / "data" / part)
+                shutil.copytree(source / part, folder / "data" / part)
         (folder / "params.yaml").write_text(
-            yaml.safe_dump(tiny_params(train=train, pretrain={"dropout": 0.1}).model_dump())
+            yaml.safe_dump(tiny_params(**sections, train=train).model_dump())
         )
         env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SENTIFORMER_")},
@@ -97,6 +98,36 @@ def test_two_processes_give_the_loss_curve_of_one_and_the_first_alone_writes(
     assert output.count(last_epoch) == 1
     assert output.count(written) == 1
     assert output.count("tracked: MLflow run") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_label_what_has_no_label_as_one_does(start, unlabeled_data):
+    settings = {
+        "stage": "teach",
+        "source": unlabeled_data,
+        "sections": {"teach": {"by": "transformer"}},
+    }
+    one, _ = ended(*start("one", **settings), "teach")
+    two, output = ended(*start("two", TWO, **settings), "teach")
+    labels = [np.load(folder / "unlabeled.npy") for folder in (one, two)]
+    assert labels[0] == pytest.approx(labels[1], abs=1e-4)
+    assert output.count("unlabelled texts are labelled by transformer → data/teacher") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "section", "written"),
+    [
+        ("pretrain", {"pretrain": {"epochs": 0}}, "pretrain.epochs is 0"),
+        ("teach", {"teach": {"by": "nobody"}}, "labelled by nobody"),
+    ],
+)
+def test_of_two_processes_that_have_nothing_to_train_the_first_alone_writes(
+    start, stage, section, written
+):
+    folder, output = ended(*start("two", TWO, stage=stage, sections=section), stage)
+    assert (folder / "config.json").exists()
+    assert output.count(written) == 1
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import RUNTIME, tiny_params
 from test_baselines import fit_folder
-from test_evaluation import DAMAGES, change_json
+from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
@@ -34,19 +34,6 @@ def taught(tmp_path):
     labeled = write_texts(tmp_path / "train.arrow", [[1, 2], [3]], np.array([1, 0]))
     unlabeled = write_texts(tmp_path / "unlabeled.arrow", [[4], [5, 6, 7]], np.array([-1, -1]))
     return TaughtTexts(labeled, unlabeled, PROBABILITIES)
-
-
-@pytest.fixture
-def copy(data, tmp_path):
-    """The made-up data, whose test texts are the unlabelled ones too."""
-    folder = shutil.copytree(data, tmp_path / "data")
-    tokens = folder / "tokens"
-    shutil.copyfile(tokens / "test.arrow", tokens / "unlabeled.arrow")
-    change_json(
-        tokens / "corpus.json",
-        lambda about: about["splits"].update(unlabeled=about["splits"]["test"]),
-    )
-    return folder
 
 
 def teach(folder, by="nb_trigrams"):
@@ -104,65 +91,73 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
     assert loss.item() == pytest.approx(expected.item())
 
 
-def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(copy):
-    teach(copy)
-    assert teacher_of(copy / "teacher") == "nb_trigrams"
-    on_test = pd.read_parquet(copy / "baseline" / "nb_trigrams.parquet").to_numpy()
-    found = labels_of(copy / "teacher")
+def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(unlabeled_data):
+    teach(unlabeled_data)
+    assert teacher_of(unlabeled_data / "teacher") == "nb_trigrams"
+    on_test = pd.read_parquet(unlabeled_data / "baseline" / "nb_trigrams.parquet").to_numpy()
+    found = labels_of(unlabeled_data / "teacher")
     assert found == pytest.approx(on_test, abs=1e-6)
     assert found.dtype == np.float32
 
 
-def test_a_transformer_that_teaches_is_the_one_that_nobody_taught(copy):
-    alone = make_job(copy)
+def test_a_transformer_that_teaches_is_the_one_that_nobody_taught(unlabeled_data):
+    alone = make_job(unlabeled_data)
     list(alone.run())
     alone.training.model.load_state_dict(alone.training.best_weights())
     loss, accuracy = alone.training.judge(alone.batches("test"))
-    teach(copy, "transformer")
-    found, actual = labels_of(copy / "teacher"), Corpus(copy / "tokens" / "test.arrow").labels
+    teach(unlabeled_data, "transformer")
+    found, actual = (
+        labels_of(unlabeled_data / "teacher"),
+        Corpus(unlabeled_data / "tokens" / "test.arrow").labels,
+    )
     of_actual = found[np.arange(len(actual)), actual]
     assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-6)
     assert (found.argmax(axis=1) == actual).mean() == pytest.approx(accuracy)
     assert -np.log(of_actual).mean() == pytest.approx(loss, rel=1e-4)
-    assert not list((copy / "checkpoints").iterdir()), "it is over, and so is what it left"
+    assert not list((unlabeled_data / "checkpoints").iterdir()), (
+        "it is over, and so is what it left"
+    )
 
 
-def test_both_teach_by_the_mean_of_their_probabilities(copy):
+def test_both_teach_by_the_mean_of_their_probabilities(unlabeled_data):
     given = []
     for by in ("nb_trigrams", "transformer", "both"):
-        teach(copy, by)
-        given.append(labels_of(copy / "teacher"))
+        teach(unlabeled_data, by)
+        given.append(labels_of(unlabeled_data / "teacher"))
     assert given[2] == pytest.approx((given[0] + given[1]) / 2, abs=1e-6)
 
 
-def test_a_teacher_has_no_teacher(copy):
-    teach(copy)
-    assert make_job(copy, TeachingJob).about["params"]["teach"] == {"by": "nobody"}
+def test_a_teacher_has_no_teacher(unlabeled_data):
+    teach(unlabeled_data)
+    assert make_job(unlabeled_data, TeachingJob).about["params"]["teach"] == {"by": "nobody"}
 
 
-def test_a_teacher_that_was_stopped_goes_on(copy, capsys):
-    stopped = make_job(copy, TeachingJob)
+def test_a_teacher_that_was_stopped_goes_on(unlabeled_data, capsys):
+    stopped = make_job(unlabeled_data, TeachingJob)
     run = stopped.run()
     for _ in range(12):
         next(run)
-    teach(copy, "transformer")
+    teach(unlabeled_data, "transformer")
     assert "resuming at step" in capsys.readouterr().out
-    resumed = labels_of(copy / "teacher")
-    teach(copy, "transformer")
-    assert (labels_of(copy / "teacher") == resumed).all()
+    resumed = labels_of(unlabeled_data / "teacher")
+    teach(unlabeled_data, "transformer")
+    assert (labels_of(unlabeled_data / "teacher") == resumed).all()
 
 
-def test_the_classifier_learns_from_the_teacher(copy):
-    without = make_job(copy)
-    teach(copy)
-    job = make_job(copy)
-    rows = {split: len(Corpus(copy / "tokens" / f"{split}.arrow")) for split in ("train", "test")}
+def test_the_classifier_learns_from_the_teacher(unlabeled_data):
+    without = make_job(unlabeled_data)
+    teach(unlabeled_data)
+    job = make_job(unlabeled_data)
+    rows = {
+        split: len(Corpus(unlabeled_data / "tokens" / f"{split}.arrow"))
+        for split in ("train", "test")
+    }
     assert len(job.training.train.corpus) == rows["train"] + rows["test"]
     assert [of.about["params"]["teach"]["by"] for of in (without, job)] == ["nobody", "nb_trigrams"]
     list(job.run())
     assert job.training.best().valid_accuracy > 0.7
-    write_probabilities(copy / "teacher", labels_of(copy / "teacher")[:, ::-1])
-    other = make_job(copy)
+    write_probabilities(unlabeled_data / "teacher", labels_of(unlabeled_data / "teacher")[:, ::-1])
+    other = make_job(unlabeled_data)
     keys = {of.about["training_key"] for of in (without, job, other)}
     assert len(keys) == 3
     list(other.run())
@@ -177,12 +172,12 @@ def test_nothing_to_teach_is_one_line(data, tmp_path, by):
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["config.json", "unlabeled.npy"])
-def test_a_missing_or_corrupt_teacher_is_one_line(copy, name, damage):
-    teach(copy)
-    DAMAGES[damage](copy / "teacher" / name)
+def test_a_missing_or_corrupt_teacher_is_one_line(unlabeled_data, name, damage):
+    teach(unlabeled_data)
+    DAMAGES[damage](unlabeled_data / "teacher" / name)
     word = "missing" if damage == "missing" else "corrupt"
     with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* teach") as error:
-        make_job(copy)
+        make_job(unlabeled_data)
     assert "\n" not in str(error.value)
 
 
