@@ -334,23 +334,31 @@ def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # the second gives its place away
-def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project, shell):
-    project.env["SHELL"] = shell  # DVC starts a stage through it
+def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
     lock = project.lock
     for key in ("epochs", "patience"):  # long enough to be killed well before its end
         project.set(f"train.{key}", 60)
     expected = project.run("dvc", "repro", "train") and project.lock
-    project.run("git", "checkout", "-q", "dvc.lock")
-    shutil.rmtree(project.folder / "data/model")
-    shutil.rmtree(project.folder / ".dvc/cache/runs")
-    assert project.lock == lock
-    checkpoints = project.folder / ".checkpoints"
+    for shell in ("/bin/sh", "/bin/bash"):  # DVC starts a stage through it; bash gives its place up
+        project.env["SHELL"] = shell
+        project.run("git", "checkout", "-q", "dvc.lock")
+        shutil.rmtree(project.folder / "data/model")
+        shutil.rmtree(project.folder / ".dvc/cache/runs")
+        assert project.lock == lock
+        kill_training(project)
+        assert not (project.folder / "data/model").exists()
+        assert "resuming at step" in project.run("dvc", "repro", "train")
+        assert project.lock == expected
+        assert not list((project.folder / ".checkpoints").iterdir())
+
+
+def kill_training(project):
+    """Kill DVC once its training has left a checkpoint; the training ends with it."""
     command = ("dvc", "repro", "train")
     with subprocess.Popen(
         command, cwd=project.folder, env=project.env, start_new_session=True
     ) as running:
-        while not list(checkpoints.glob("*.safetensors")):
+        while not list((project.folder / ".checkpoints").glob("*.safetensors")):
             assert running.poll() is None, "it ended before its first checkpoint"
             time.sleep(0.01)
         running.kill()
@@ -358,10 +366,6 @@ def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project, 
     while any(is_training_in(project.folder, process) for process in psutil.process_iter()):
         assert time.monotonic() < deadline, "the training outlived DVC"
         time.sleep(0.1)
-    assert not (project.folder / "data/model").exists()
-    assert "resuming at step" in project.run("dvc", "repro", "train")
-    assert project.lock == expected
-    assert not list(checkpoints.iterdir())
 
 
 @pytest.mark.slow
