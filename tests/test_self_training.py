@@ -37,7 +37,7 @@ def taught(tmp_path):
 
 
 def teach(folder, by="nb_trigrams"):
-    """Have the unlabelled texts labelled, and set up a training with them."""
+    """Fit the baselines anew, and have the unlabelled texts labelled."""
     shutil.rmtree(folder / "baseline")
     fit_folder(folder, folder / "baseline", by=by)
     runs.teach(params_of(by), RUNTIME, data=folder, checkpoints=folder / "checkpoints")
@@ -106,17 +106,13 @@ def test_a_transformer_that_teaches_is_the_one_that_nobody_taught(unlabeled_data
     alone.training.model.load_state_dict(alone.training.best_weights())
     loss, accuracy = alone.training.judge(alone.batches("test"))
     teach(unlabeled_data, "transformer")
-    found, actual = (
-        labels_of(unlabeled_data / "teacher"),
-        Corpus(unlabeled_data / "tokens" / "test.arrow").labels,
-    )
+    found = labels_of(unlabeled_data / "teacher")
+    actual = Corpus(unlabeled_data / "tokens" / "test.arrow").labels
     of_actual = found[np.arange(len(actual)), actual]
     assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-6)
     assert (found.argmax(axis=1) == actual).mean() == pytest.approx(accuracy)
     assert -np.log(of_actual).mean() == pytest.approx(loss, rel=1e-4)
-    assert not list((unlabeled_data / "checkpoints").iterdir()), (
-        "it is over, and so is what it left"
-    )
+    assert not list((unlabeled_data / "checkpoints").iterdir()), "its checkpoint is gone"
 
 
 def test_both_teach_by_the_mean_of_their_probabilities(unlabeled_data):
