@@ -47,7 +47,8 @@ def main() -> None:
         "--peak", type=float, help=f"the card's dense bf16 FLOP/s; known: {', '.join(PEAK)}"
     )
     options = parser.parse_args()
-    params = set_up(options.setup, options.epochs)
+    changes = options.setup.read_text().split()
+    params = set_up(changes + [f"train.epochs={options.epochs}"] * bool(options.epochs))
     with tempfile.TemporaryDirectory() as folder:
         options.data = prepare(params, options, Path(folder))
         measure(params, options)
@@ -80,15 +81,13 @@ def measure(params: Params, options: argparse.Namespace) -> None:
         train(params, job, peak)
 
 
-def set_up(setup: Path, epochs: int | None) -> Params:
-    """The project's parameters, changed by the lines `section.key=value` of a set-up."""
+def set_up(changes: list[str]) -> Params:
+    """The project's parameters, with changes such as `section.key=value`."""
     values = load_params(ROOT / "params.yaml").model_dump()
-    for line in setup.read_text().split():
-        name, value = line.split("=", 1)
+    for change in changes:
+        name, value = change.split("=", 1)
         section, key = name.split(".")
         values[section][key] = yaml.safe_load(value)
-    if epochs:
-        values["train"]["epochs"] = epochs
     return Params.model_validate(values)
 
 

@@ -17,6 +17,7 @@ from sentiformer.batching import Batcher
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
+from sentiformer.files import sha256
 from sentiformer.job import TeachingJob, TrainingJob
 from sentiformer.objectives import Classification
 from sentiformer.self_training import (
@@ -25,8 +26,15 @@ from sentiformer.self_training import (
     teacher_of,
     write_probabilities,
 )
+from sentiformer.timings import kept_seconds
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    """Times are kept in the project."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
 
 
 @pytest.fixture
@@ -113,6 +121,8 @@ def test_a_transformer_that_teaches_is_the_one_that_nobody_taught(unlabeled_data
     assert (found.argmax(axis=1) == actual).mean() == pytest.approx(accuracy)
     assert -np.log(of_actual).mean() == pytest.approx(loss, rel=1e-4)
     assert not list((unlabeled_data / "checkpoints").iterdir()), "its checkpoint is gone"
+    labels = sha256(unlabeled_data / "teacher" / "unlabeled.npy")
+    assert kept_seconds("teach", labels)["teacher"] > 0
 
 
 def test_both_teach_by_the_mean_of_their_probabilities(unlabeled_data):

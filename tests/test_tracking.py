@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -26,6 +27,7 @@ from starlette.testclient import TestClient
 from sentiformer import cli, tracking
 from sentiformer.console import UserError
 from sentiformer.files import read_json, sha256
+from sentiformer.self_training import write_teacher
 from sentiformer.timings import keep_seconds
 from sentiformer.tracking import CHAMPION, NAME, Store, live_run, metric_names, sync
 from sentiformer.training import EpochEvent, StepEvent
@@ -467,6 +469,18 @@ def test_training_times_are_logged_where_this_machine_knows_them(project, data):
         "seconds/tfidf": 1.5,
         "seconds/nb_trigrams": 2.5,
     }
+
+
+def test_the_time_of_a_teacher_stands_beside_that_of_the_model(project, data):
+    copy = shutil.copytree(data, project / "data")
+    (copy / "teacher").mkdir(exist_ok=True)
+    write_teacher(copy / "teacher", "transformer", [np.full((3, 2), 0.5)])
+    assert sync(copy)
+    store = Store.connect()
+    assert "seconds/teacher" not in only_run(store).data.metrics
+    keep_seconds("teach", copy / "teacher" / "unlabeled.npy", {"teacher": 7.5})
+    assert sync(copy)
+    assert only_run(store).data.metrics["seconds/teacher"] == 7.5
 
 
 def test_an_evaluation_of_another_model_is_left_out(project, data):

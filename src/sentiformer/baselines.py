@@ -103,8 +103,8 @@ def fit_baselines(
 ) -> dict[str, float]:
     """Fit every baseline; write choices, metrics, test probabilities and lineage to `folder`.
 
-    So go the probabilities of the unlabelled texts there, if a baseline is to teach. The bytes
-    written do not depend on `workers`.
+    If a baseline is to teach, its probabilities of the unlabelled texts are written as well. No
+    byte depends on `workers`.
 
     Returns:
         What each took to read, count, weight, fit and choose, in seconds.
@@ -115,9 +115,9 @@ def fit_baselines(
     """
     about = read_json(tokens / "corpus.json", made_by="tokenize")
     require_unlabeled(teach.by, about)
-    teaches = teach.by in (TEACHER, "both")
+    teacher = TEACHER if teach.by in (TEACHER, "both") else None
     work = partial(
-        fit_baseline, params=params, tokens=tokens, labels=about["labels"], teaches=teaches
+        fit_baseline, params=params, tokens=tokens, labels=about["labels"], teacher=teacher
     )
     fitted = ordered_map(work, KINDS, workers=min(workers, len(KINDS)))
     fits = {}
@@ -154,11 +154,16 @@ def load_baselines(folder: Path, corpus: dict[str, Any]) -> dict[str, Baseline]:
 
 
 def fit_baseline(
-    name: str, *, params: BaselineParams, tokens: Path, labels: list[str], teaches: bool = False
+    name: str,
+    *,
+    params: BaselineParams,
+    tokens: Path,
+    labels: list[str],
+    teacher: str | None = None,
 ) -> Fit:
     """Fit a baseline with each C, and choose on validation, the smallest of equally good ones.
 
-    Whether it `teaches` says whether `TEACHER` labels the unlabelled texts.
+    If it is the teacher, it labels the unlabelled texts, too.
 
     Raises:
         UserError: a split is missing, corrupt or empty, or train has no frequent n-gram or lacks
@@ -175,7 +180,7 @@ def fit_baseline(
             f"in {paths['train']}; lower it"
         )
     corpora = [train, validation, Corpus(paths["test"])]
-    if teaches and name == TEACHER:
+    if name == teacher:
         corpora.append(nonempty_corpus(tokens / f"{UNLABELED}.arrow"))
     counts = [ngrams.count(corpus) for corpus in corpora]
     c_values = sorted(params.c_values)

@@ -32,8 +32,7 @@ from sentiformer.pretrained import (
     pretraining_params,
     word_vectors_params,
 )
-from sentiformer.self_training import FILE as LABELS
-from sentiformer.self_training import TaughtTexts, read_probabilities, teacher_of
+from sentiformer.self_training import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
 from sentiformer.training import EpochEvent, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
@@ -204,7 +203,7 @@ class TrainingJob(Job):
     def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
         """The labelled texts, and the unlabelled ones as the teacher labels them."""
         unlabeled = self._corpus(UNLABELED)
-        self._files.append(teacher / LABELS)
+        self._files.append(teacher / LABELS_FILE)
         shape = len(unlabeled), classes
         return TaughtTexts(labeled, unlabeled, read_probabilities(teacher, shape, made_by="teach"))
 

@@ -7,7 +7,7 @@ from sentiformer.config import UNLABELED, Params, Runtime
 from sentiformer.console import is_first, say
 from sentiformer.files import read_json, whole_folder
 from sentiformer.job import Job, PretrainingJob, TeachingJob, TrainingJob, write_no_language_model
-from sentiformer.self_training import read_probabilities, write_teacher
+from sentiformer.self_training import LABELS_FILE, read_probabilities, write_teacher
 from sentiformer.timings import keep_seconds
 
 
@@ -70,6 +70,7 @@ def teach(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) ->
     with whole_folder(output) as folder:
         write_teacher(folder, by, given)
     if job:
+        keep_seconds("teach", output / LABELS_FILE, {"teacher": job.seconds})
         job.forget()
     say(f"unlabelled texts are labelled by {by} → {output}")
 

@@ -15,7 +15,7 @@ from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
 from sentiformer.files import corrupt, missing, read_json, write_json
 
-FILE = f"{UNLABELED}.npy"
+LABELS_FILE = f"{UNLABELED}.npy"
 
 
 def require_unlabeled(by: str, about: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def require_unlabeled(by: str, about: dict[str, Any]) -> None:
 
 def write_probabilities(folder: Path, probabilities: np.ndarray) -> None:
     """Write the (N, C) probabilities of the unlabelled texts' classes."""
-    np.save(folder / FILE, probabilities.astype(np.float32), allow_pickle=False)
+    np.save(folder / LABELS_FILE, probabilities.astype(np.float32), allow_pickle=False)
 
 
 def read_probabilities(folder: Path, shape: tuple[int, int], *, made_by: str) -> np.ndarray:
@@ -42,7 +42,7 @@ def read_probabilities(folder: Path, shape: tuple[int, int], *, made_by: str) ->
     Raises:
         UserError: the file is missing or corrupt, or of another number of texts or classes.
     """
-    path = folder / FILE
+    path = folder / LABELS_FILE
     try:
         probabilities: np.ndarray = np.load(path, allow_pickle=False)
     except FileNotFoundError:

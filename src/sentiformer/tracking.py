@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.config import project_root
 from sentiformer.console import UserError, say
 from sentiformer.files import read_json, sha256
+from sentiformer.self_training import LABELS_FILE
 from sentiformer.timings import kept_seconds
 from sentiformer.training import EpochEvent, StepEvent
 
@@ -223,7 +224,7 @@ def sync(data: Path) -> bool:
         run_id = _run_of(store, about, model_sha256)
         store.log_missing(run_id, _history(data / "model", "train") + _best(about))
         _log_pretraining(store, run_id, data)
-        store.log_missing(run_id, _seconds("train", model_sha256))
+        store.log_missing(run_id, _seconds("train", model_sha256) + _teacher_seconds(data))
         if _belongs(data):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
             _log_baselines(store, run_id, data / "evaluation")
@@ -336,6 +337,12 @@ def metric_names(labels: list[str]) -> list[str]:
 def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
     """What each model that a stage fitted took, where this machine knows it."""
     return _points(flatten(kept_seconds(stage, result_sha256), "/", "seconds"), 0)
+
+
+def _teacher_seconds(data: Path) -> list["Metric"]:
+    """What the Transformer that labelled the unlabelled texts took, if one did."""
+    labels = data / "teacher" / LABELS_FILE
+    return _seconds("teach", sha256(labels)) if labels.exists() else []
 
 
 def _log_baselines(store: Store, run_id: str, evaluation: Path) -> None:

@@ -198,16 +198,18 @@ class Training:
         part = batch.take(rows).to(self.device.device)
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
-        shown: list[Tensor] = []
+        shown = None
         losses = self.objective.losses(part, Share(rows, len(batch.rows)), batch)
         while True:
             torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
             with self.device.autocast():
                 loss = next(losses, None)
             if loss is None:
-                return shown[0]
+                break
             loss.backward()
-            shown.append(loss.detach())
+            shown = loss.detach() if shown is None else shown
+        assert shown is not None  # an objective has a loss
+        return shown
 
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()

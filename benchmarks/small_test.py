@@ -1,0 +1,94 @@
+"""What a change of parameters brings, judged cheaply and away from validation and test.
+
+    python benchmarks/small_test.py -S train.epochs=2 -S train.word_dropout=0.2
+
+Some of train's texts are learnt from, by chance, and all its others judged by; they take the place
+of validation and test for every stage that this runs: the teacher, if `teach.by` names one, then
+the training. The unlabelled texts are those at hand. It reads what stages tokenize, build_vocab
+and word_vectors left in `data/`, of which the last read the words of all these texts, but no label.
+A difference of less than twice the deviation that is printed is noise.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+from gpu import ROOT, set_up
+
+from sentiformer import runs
+from sentiformer.baselines import fit_baselines
+from sentiformer.config import Params, load_runtime
+from sentiformer.corpus import Block, Corpus, write_corpus
+from sentiformer.files import read_json, write_json
+from sentiformer.job import TrainingJob
+from sentiformer.word_vectors import fit_word_vectors
+
+
+def main() -> None:
+    """Print what the module's head says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--texts", type=int, default=10_000, help="to learn from")
+    parser.add_argument("-S", dest="changes", action="append", default=[], metavar="SECTION.KEY=V")
+    options = parser.parse_args()
+    params = set_up(options.changes)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DVC_ROOT"] = folder  # where times are kept
+        judge(params, prepare(params, options, Path(folder) / "data"))
+
+
+def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
+    """A folder like `data/`, in which the judged texts are validation and test."""
+    tokens, given = data / "tokens", options.data.resolve()
+    shutil.copytree(given / "tokens", tokens, copy_function=os.symlink)
+    for name in ("vocab", "pretrained"):
+        (data / name).symlink_to(given / name)
+    train = Corpus(given / "tokens" / "train.arrow")
+    order = np.random.default_rng(0).permutation(len(train))
+    about = read_json(tokens / "corpus.json", made_by="tokenize")
+    learnt, judged = np.split(order, [options.texts])
+    for split, rows in (("train", learnt), ("validation", judged), ("test", judged)):
+        write_rows(tokens / f"{split}.arrow", train, np.sort(rows))
+        about["splits"][split]["rows"] = len(rows)
+    (tokens / "corpus.json").unlink()
+    write_json(tokens / "corpus.json", about)
+    asked = params.word_vectors, params.model.d_model
+    if asked == (set_up([]).word_vectors, set_up([]).model.d_model):
+        (data / "word_vectors").symlink_to(given / "word_vectors")
+    else:
+        (data / "word_vectors").mkdir()
+        fit_word_vectors(*asked, data=data, folder=data / "word_vectors")
+    return data
+
+
+def write_rows(path: Path, corpus: Corpus, rows: np.ndarray) -> None:
+    """Write some texts of a corpus in place of the file, or the link, that is there."""
+    path.unlink()
+    texts = np.concatenate([corpus[row] for row in rows.tolist()])
+    write_corpus(path, [Block(texts, corpus.lengths[rows], corpus.labels[rows])])
+
+
+def judge(params: Params, data: Path) -> None:
+    """Fit the teacher, if there is one, then the model; every epoch prints how it does."""
+    runtime, checkpoints = load_runtime(), data / "checkpoints"
+    if params.teach.by != "nobody":
+        (data / "baseline").mkdir()
+        fit_baselines(params.baseline, params.teach, data / "tokens", data / "baseline", workers=2)
+    runs.teach(params, runtime, data=data, checkpoints=checkpoints)
+    job = TrainingJob(params, runtime, data=data, checkpoints=checkpoints)
+    for _ in job.run():
+        pass
+    right = job.training.best().valid_accuracy
+    texts = len(Corpus(data / "tokens" / "validation.arrow"))
+    deviation = sqrt(right * (1 - right) / texts)
+    print(f"{right:.2%}, deviation {deviation:.2%}, of {texts:,} texts; {job.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
