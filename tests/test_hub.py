@@ -155,11 +155,17 @@ def flipped(content: bytes) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
+def unreadable(content: bytes) -> bytes:
+    quarter = len(content) // 4
+    return content[:quarter] + bytes(2 * quarter) + content[3 * quarter :]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (flipped, "arrived damaged (its SHA-256 is another than the Hub states); it was removed"),
+        (unreadable, "arrived damaged (its SHA-256 is another than the Hub states); it was"),
         (lambda content: content[:-100], "cannot be loaded (Consistency check failed: file should"),
         (lambda content: CUT, "cannot be loaded (peer closed connection without sending complete"),
     ],

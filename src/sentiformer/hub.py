@@ -59,7 +59,7 @@ def load(name: str, revision: str) -> "DatasetDict":
     """All splits of a data set at a commit, from the Hub or the cache.
 
     Raises:
-        UserError: they cannot be had.
+        UserError: they cannot be had, or what came cannot be read, for a file is damaged.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if Path(name).exists():
@@ -73,6 +73,7 @@ def load(name: str, revision: str) -> "DatasetDict":
         cause = cause or error
         if is_disk_full(cause) or is_out_of_memory(cause):
             raise cause from None
+        _refuse_damaged(name, revision)
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise UserError(
             f"download.hub_dataset {name} at {revision[:12]} cannot be loaded ({reason}); check "
@@ -81,22 +82,31 @@ def load(name: str, revision: str) -> "DatasetDict":
 
 
 def _verify(loaded: "DatasetDict", name: str, revision: str) -> None:
-    """Raise where the data are of another commit or damaged; a damaged file leaves the cache."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
+    """Raise where the data are of another commit or damaged."""
     prepared = Path(next(iter(loaded.values())).cache_files[0]["filename"]).parent
     if prepared.name != revision:
         raise UserError(
             f"download.hub_revision is {revision}, the cache holds {prepared.name}, and the Hub is "
             "out of reach; go on when it is back, or set download.hub_revision to the latter"
         )
+    _refuse_damaged(name, revision, prepared)
+
+
+def _refuse_damaged(name: str, revision: str, prepared: Path | None = None) -> None:
+    """Raise where a file is not what the Hub names it by; it leaves the cache.
+
+    So does what was `prepared` from it, if it could be read.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
     repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
     for path in sorted((repository / "snapshots" / revision).rglob("*.*")):
         blob = path.resolve()
         if SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
             blob.unlink()
-            shutil.rmtree(prepared, ignore_errors=True)
+            if prepared:
+                shutil.rmtree(prepared, ignore_errors=True)
             raise UserError(
                 f"{path.name} of {name} arrived damaged (its SHA-256 is another than the Hub "
                 "states); it was removed from the cache, run it again"
