@@ -45,7 +45,7 @@ lint: $(TEST_STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## set up, then lint, types and all tests
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 ui: install ## browse the runs on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,12 @@ def pytest_configure() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name in [name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "DVC_"))]:
         del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests come first: no process is left alone with them in the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def made_up_reviews(count: int = 400, seed: int = 0) -> pd.DataFrame:

@@ -337,7 +337,7 @@ def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
 def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
     lock = project.lock
     for key in ("epochs", "patience"):  # long enough to be killed well before its end
-        project.set(f"train.{key}", 60)
+        project.set(f"train.{key}", 24)
     expected = project.run("dvc", "repro", "train") and project.lock
     for shell in ("/bin/sh", "/bin/bash"):  # DVC starts a stage through it; bash gives its place up
         project.env["SHELL"] = shell
