@@ -4,8 +4,8 @@
 
 Some of train's texts are learnt from, by chance, and all its others judged by; they take the place
 of validation and test for every stage that this runs: the teacher, if `teach.by` names one, then
-the training. The unlabelled texts are those at hand. It reads what stages tokenize, build_vocab
-and word_vectors left in `data/`, of which the last read the words of all these texts, but no label.
+the training. The unlabelled texts are those at hand. It reads what the stages from tokenize to
+pretrain left in `data/`; the last two have read the words of all these texts, but no label.
 A difference of less than twice the deviation that is printed is noise.
 """
 
@@ -58,8 +58,8 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
         about["splits"][split]["rows"] = len(rows)
     (tokens / "corpus.json").unlink()
     write_json(tokens / "corpus.json", about)
-    asked = params.word_vectors, params.model.d_model
-    if asked == (set_up([]).word_vectors, set_up([]).model.d_model):
+    unchanged, asked = set_up([]), (params.word_vectors, params.model.d_model)
+    if asked == (unchanged.word_vectors, unchanged.model.d_model):
         (data / "word_vectors").symlink_to(given / "word_vectors")
     else:
         (data / "word_vectors").mkdir()

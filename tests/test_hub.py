@@ -150,6 +150,9 @@ def test_the_same_rows_have_the_same_fingerprints_from_every_source(project):
     assert found[0] == found[1] == found[2]
 
 
+DAMAGED = "arrived damaged (its SHA-256 is another than the Hub states); it was removed"
+
+
 def flipped(content: bytes) -> bytes:
     at = len(content) // 3
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
@@ -164,8 +167,8 @@ def unreadable(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (flipped, "arrived damaged (its SHA-256 is another than the Hub states); it was removed"),
-        (unreadable, "arrived damaged (its SHA-256 is another than the Hub states); it was"),
+        (flipped, DAMAGED),
+        (unreadable, DAMAGED),
         (lambda content: content[:-100], "cannot be loaded (Consistency check failed: file should"),
         (lambda content: CUT, "cannot be loaded (peer closed connection without sending complete"),
     ],
