@@ -253,3 +253,24 @@ def test_answers_stream_while_the_input_goes_on_and_a_reader_may_leave(model):
         patience.cancel()
     assert errors == b""
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_prediction_starts_without_compiler_and_tracker_and_is_deterministic(model):
+    script = """
+import sys
+from sentiformer.cli import main
+main(["predict", "a great film"])
+import torch
+assert torch.are_deterministic_algorithms_enabled()
+assert not {"torch._dynamo", "mlflow"} & set(sys.modules), "each takes seconds"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=model.parents[1],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

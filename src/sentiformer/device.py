@@ -63,7 +63,10 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Every shape of batch has kernels of its own, which a CPU keeps: a thousand cost a gigabyte.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-    torch.use_deterministic_algorithms(True)
+    if runtime.compile:
+        torch.use_deterministic_algorithms(True)  # imports the compiler too, which takes seconds
+    else:
+        torch.set_deterministic_debug_mode("error")  # the same for all kernels that are there
     # Filling new memory would cost time, and nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if precision == "auto":
