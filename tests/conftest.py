@@ -123,6 +123,18 @@ def run_stages(params: Params, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with all its tables and nothing in them; making them takes seconds."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
     """What the stages write, made once; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("project") / "data"

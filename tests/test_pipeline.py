@@ -293,19 +293,19 @@ def test_every_key_reruns_exactly_the_stages_that_it_touches(built):
 import json, sys
 from pathlib import Path
 import yaml
+from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 path = Path("params.yaml")
 text = path.read_text()
+graph = Repo().index.graph
+params_of = [(s, dep) for s in graph for dep in s.deps if isinstance(dep, ParamsDependency)]
 rerun = {}
 for section, keys in yaml.safe_load(text).items():
     for key in keys:
         params = yaml.safe_load(text)
         params[section][key] = "changed"
         path.write_text(yaml.safe_dump(params))
-        repo = Repo()
-        graph = repo.index.graph
-        names = {stage.name: stage for stage in graph}
-        todo, found = [names[name] for name in repo.status()], set()
+        todo, found = [stage for stage, dep in params_of if dep.status()], set()
         while todo:
             stage = todo.pop()
             found.add(stage.name)
@@ -335,30 +335,36 @@ def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
 
 @pytest.mark.slow
 def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
-    lock = project.lock
-    for key in ("epochs", "patience"):  # long enough to be killed well before its end
+    for key in ("epochs", "patience"):  # long enough to be killed twice, well before its end
         project.set(f"train.{key}", 24)
+    lock = project.lock
     expected = project.run("dvc", "repro", "train") and project.lock
+    project.run("git", "checkout", "-q", "dvc.lock")
+    shutil.rmtree(project.folder / "data/model")
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
+    assert project.lock == lock
     for shell in ("/bin/sh", "/bin/bash"):  # DVC starts a stage through it; bash gives its place up
         project.env["SHELL"] = shell
-        project.run("git", "checkout", "-q", "dvc.lock")
-        shutil.rmtree(project.folder / "data/model")
-        shutil.rmtree(project.folder / ".dvc/cache/runs")
-        assert project.lock == lock
         kill_training(project)
         assert not (project.folder / "data/model").exists()
-        assert "resuming at step" in project.run("dvc", "repro", "train")
-        assert project.lock == expected
-        assert not list((project.folder / ".checkpoints").iterdir())
+    assert "resuming at step" in project.run("dvc", "repro", "train")
+    assert project.lock == expected
+    assert not list((project.folder / ".checkpoints").iterdir())
+
+
+def checkpoints(project):
+    """When each checkpoint was written."""
+    paths = (project.folder / ".checkpoints").glob("*.safetensors")
+    return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
 def kill_training(project):
     """Kill DVC once its training has left a checkpoint; the training ends with it."""
-    command = ("dvc", "repro", "train")
+    command, before = ("dvc", "repro", "train"), checkpoints(project)
     with subprocess.Popen(
         command, cwd=project.folder, env=project.env, start_new_session=True
     ) as running:
-        while not list((project.folder / ".checkpoints").glob("*.safetensors")):
+        while checkpoints(project) == before:
             assert running.poll() is None, "it ended before its first checkpoint"
             time.sleep(0.01)
         running.kill()
@@ -382,18 +388,20 @@ def test_restored_from_the_cache_tracking_finds_the_run_from_the_files_alone(pro
 
 @pytest.mark.slow
 def test_an_experiment_in_a_copy_logs_to_the_store_of_the_original(project):
-    project.run("dvc", "exp", "run", "--temp", "-n", "wider", "-S", "model.d_model=32")
-    assert "wider" in project.run("dvc", "exp", "show", "--csv")
+    project.run(
+        "dvc", "exp", "run", "--temp", "-n", "slower", "-S", "train.learning_rate=0.005", "train"
+    )
+    assert "slower" in project.run("dvc", "exp", "show", "--csv")
     script = (
         "import mlflow; from pathlib import Path;"
         "mlflow.set_tracking_uri(f'sqlite:///{Path.cwd()}/mlflow.db');"
         "runs = mlflow.search_runs(experiment_names=['sentiformer'],"
         "filter_string='tags.`dvc.stage` = \"train\"');"
-        "print(sorted(runs['params.model.d_model']), sorted(runs['tags.mlflow.runName']))"
+        "print(sorted(runs['params.train.learning_rate']), sorted(runs['tags.mlflow.runName']))"
     )
     found = project.run(sys.executable, "-W", "ignore", "-c", script)
-    assert "['16', '32']" in found
-    assert "'wider'" in found
+    assert "['0.005', '0.01']" in found
+    assert "'slower'" in found
 
 
 @pytest.mark.slow

@@ -147,29 +147,20 @@ def working_in(folder):
         yield patch
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with all its tables, because making them takes seconds."""
-    folder = tmp_path_factory.mktemp("template")
-    with working_in(folder):
-        mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def project(tmp_path, template):
+def project(tmp_path, empty_store):
     """A project with an empty store, in which models are registered without their files."""
-    shutil.copy(template, tmp_path / "mlflow.db")
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     with working_in(tmp_path) as patch:
         patch.setattr(tracking, "_register", register_quickly)
         yield tmp_path
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory, data, template):
+def tracked(tmp_path_factory, data, empty_store):
     """A project in git whose store holds `data`, and was brought to its state twice."""
     folder = tmp_path_factory.mktemp("tracked")
-    shutil.copy(template, folder / "mlflow.db")
+    shutil.copy(empty_store, folder / "mlflow.db")
     git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     with working_in(folder):
         subprocess.run([*git, "init", "--quiet"], check=True)
@@ -526,9 +517,9 @@ def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(
     assert str(store.client.get_registered_model(NAME).aliases[CHAMPION]) == "5"
 
 
-def test_the_address_of_the_environment_is_used(project, data, template, monkeypatch):
+def test_the_address_of_the_environment_is_used(project, data, empty_store, monkeypatch):
     (project / "elsewhere").mkdir()
-    address = f"sqlite:///{shutil.copy(template, project / 'elsewhere' / 'other.db')}"
+    address = f"sqlite:///{shutil.copy(empty_store, project / 'elsewhere' / 'other.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     before = (project / "mlflow.db").read_bytes()
     assert sync(data)
