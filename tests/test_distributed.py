@@ -124,10 +124,13 @@ def test_two_processes_train_to_the_loss_curve_of_one_and_the_first_alone_writes
 def test_two_processes_pretrain_to_the_loss_curve_of_one_and_the_first_alone_writes(
     start, data, tmp_path
 ):
-    trained_here(PretrainingJob, data, tmp_path / "one", **PRETRAIN)
+    one = trained_here(PretrainingJob, data, tmp_path / "one", **PRETRAIN)
     two, output = ended(*start("two-pretrain", TWO, stage="pretrain"), "pretrain")
     for row, expected in zip(curve(two), curve(tmp_path / "one"), strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
+    about = [one.about, json.loads((two / "config.json").read_text())]
+    assert [of["environment"]["processes"] for of in about] == [1, 2]
+    assert about[0]["training_key"] != about[1]["training_key"], "the bits differ"
     assert output.count("epoch 1 of 1: train loss") == 1
     assert output.count("language_model → data/pretrained") == 1
     assert output.count("tracked: MLflow run") == 1

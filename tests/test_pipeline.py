@@ -345,7 +345,8 @@ def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
     assert project.lock == lock
     for shell in ("/bin/sh", "/bin/bash"):  # DVC starts a stage through it; bash gives its place up
         project.env["SHELL"] = shell
-        kill_training(project)
+        again = bool(checkpoints(project))
+        assert ("resuming at step" in kill_training(project)) is again
         assert not (project.folder / "data/model").exists()
     assert "resuming at step" in project.run("dvc", "repro", "train")
     assert project.lock == expected
@@ -359,11 +360,23 @@ def checkpoints(project):
 
 
 def kill_training(project):
-    """Kill DVC once its training has left a checkpoint; the training ends with it."""
+    """Kill DVC once its training has left a checkpoint; the training ends with it.
+
+    Returns what they said.
+    """
     command, before = ("dvc", "repro", "train"), checkpoints(project)
-    with subprocess.Popen(
-        command, cwd=project.folder, env=project.env, start_new_session=True
-    ) as running:
+    said = project.folder / ".dvc" / "tmp" / "said"
+    with (
+        said.open("w") as file,
+        subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=project.env,
+            start_new_session=True,
+            stdout=file,
+            stderr=file,
+        ) as running,
+    ):
         while checkpoints(project) == before:
             assert running.poll() is None, "it ended before its first checkpoint"
             time.sleep(0.01)
@@ -372,6 +385,7 @@ def kill_training(project):
     while any(is_training_in(project.folder, process) for process in psutil.process_iter()):
         assert time.monotonic() < deadline, "the training outlived DVC"
         time.sleep(0.1)
+    return said.read_text()
 
 
 @pytest.mark.slow
