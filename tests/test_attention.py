@@ -42,7 +42,23 @@ def test_attention_equals_the_formula_by_torch_s_kernel_too(monkeypatch, longest
     torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
 
 
-def test_long_texts_and_no_others_go_through_torch_s_kernel(monkeypatch):
+def test_texts_taken_a_few_at_a_time_change_nothing(monkeypatch):
+    """Their gradients, either."""
+    layer = MultiHeadAttention(D_MODEL, HEADS)
+    hidden = torch.randn(BATCH, LENGTH, D_MODEL)
+    padding_mask = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
+    for mask in (padding_mask, None):
+        results = []
+        for texts in (BATCH, 2, 1):
+            monkeypatch.setattr(attention, "SCORES_AT_ONCE", texts * HEADS * LENGTH**2)
+            given = hidden.clone().requires_grad_()
+            attended = layer(given, mask)
+            attended.square().sum().backward()
+            results += [(attended, given.grad)]
+        torch.testing.assert_close(results[1:], [results[0]] * 2)
+
+
+def test_very_long_texts_and_no_others_go_through_torch_s_kernel(monkeypatch):
     lengths = []
 
     def fused(query, key, value, attn_mask):
