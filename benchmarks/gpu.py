@@ -64,7 +64,7 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
         params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
     )
     write_no_language_model(data / "pretrained")
-    write_teacher(data / "teacher", "nobody", [])
+    write_teacher(data / "teacher", {"by": "nobody"}, [])
     return data
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from gpu import ROOT, set_up
 
-from sentiformer import runs
 from sentiformer.baselines import fit_baselines
 from sentiformer.config import Params, load_runtime
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.files import read_json, write_json
 from sentiformer.job import TrainingJob
+from sentiformer.teaching import teach
 from sentiformer.word_vectors import fit_word_vectors
 
 
@@ -80,7 +80,7 @@ def judge(params: Params, data: Path) -> None:
     if params.teach.by != "nobody":
         (data / "baseline").mkdir()
         fit_baselines(params.baseline, params.teach, data / "tokens", data / "baseline", workers=2)
-    runs.teach(params, runtime, data=data, checkpoints=checkpoints)
+    teach(params, runtime, data=data)
     job = TrainingJob(params, runtime, data=data, checkpoints=checkpoints)
     for _ in job.run():
         pass

@@ -2,22 +2,15 @@
 
 from pathlib import Path
 
-from sentiformer import runs
-from sentiformer.config import load_params, load_runtime, project_root
+from sentiformer.config import load_params, load_runtime
 from sentiformer.console import stage
-from sentiformer.distributed import by_torchrun
+from sentiformer.teaching import teach
 
 
 @stage
-@by_torchrun
 def main() -> None:
-    """Label them, for which a Transformer may have to be trained; it goes on where it stopped."""
-    runs.teach(
-        load_params(),
-        load_runtime(),
-        data=Path("data"),
-        checkpoints=project_root() / ".checkpoints",
-    )
+    """Label them, for which vectors of texts may have to be fitted."""
+    teach(load_params(), load_runtime(), data=Path("data"))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def run_stages(params: Params, folder: Path) -> None:
     sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
     fit_baselines(params.baseline, params.teach, made["tokens"], made["baseline"], workers=1)
-    write_teacher(made["teacher"], "nobody", [])
+    write_teacher(made["teacher"], {"by": "nobody"}, [])
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]

@@ -10,7 +10,6 @@ import sys
 import time
 from itertools import chain
 
-import numpy as np
 import psutil
 import pytest
 import torch
@@ -18,9 +17,9 @@ import yaml
 from conftest import ROOT, RUNTIME, tiny_params
 
 from sentiformer.distributed import Group
-from sentiformer.job import PretrainingJob, TeachingJob
+from sentiformer.job import PretrainingJob
 
-OUTPUT = {"train": "model", "pretrain": "pretrained", "teach": "teacher"}
+OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"
 LONG = {"epochs": 12, "patience": 12}  # long enough to lose a process well before the end
 PRETRAIN = {"pretrain": {"dropout": 0.1}}
@@ -33,11 +32,11 @@ def start(tmp_path_factory, data, empty_store):
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     started = []
 
-    def start(name, torchrun="", stage="train", source=data, sections=PRETRAIN, **train):
+    def start(name, torchrun="", stage="train", sections=PRETRAIN, **train):
         folder = tmp_path / name
         if not folder.exists():
             for part in ("tokens", "vocab", "word_vectors", "pretrained", "teacher"):
-                shutil.copytree(source / part, folder / "data" / part)
+                shutil.copytree(data / part, folder / "data" / part)
         (folder / "params.yaml").write_text(
             yaml.safe_dump(tiny_params(**sections, train=train).model_dump())
         )
@@ -134,24 +133,6 @@ def test_two_processes_pretrain_to_the_loss_curve_of_one_and_the_first_alone_wri
     assert output.count("epoch 1 of 1: train loss") == 1
     assert output.count("language_model → data/pretrained") == 1
     assert output.count("tracked: MLflow run") == 1
-
-
-@pytest.mark.slow
-def test_two_processes_label_what_has_no_label_as_one_does(start, unlabeled_data, tmp_path):
-    by = {"teach": {"by": "transformer"}}
-    expected = trained_here(TeachingJob, unlabeled_data, tmp_path / "one", **by).label()
-    running = start("two-teachers", TWO, stage="teach", source=unlabeled_data, sections=by)
-    two, output = ended(*running, "teach")
-    assert np.load(two / "unlabeled.npy") == pytest.approx(expected, abs=1e-4)
-    assert output.count("unlabelled texts are labelled by transformer → data/teacher") == 1
-
-
-@pytest.mark.slow
-def test_of_two_processes_that_have_nothing_to_train_the_first_alone_writes(start):
-    nobody = {"teach": {"by": "nobody"}}
-    folder, output = ended(*start("nobody", TWO, stage="teach", sections=nobody), "teach")
-    assert (folder / "config.json").exists()
-    assert output.count("labelled by nobody") == 1
 
 
 @pytest.mark.slow

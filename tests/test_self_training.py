@@ -12,13 +12,12 @@ from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer import runs
 from sentiformer.batching import Batcher
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
-from sentiformer.files import sha256
-from sentiformer.job import TeachingJob, TrainingJob
+from sentiformer.files import read_json, sha256
+from sentiformer.job import TrainingJob
 from sentiformer.objectives import Classification
 from sentiformer.self_training import (
     TaughtTexts,
@@ -26,6 +25,7 @@ from sentiformer.self_training import (
     teacher_of,
     write_probabilities,
 )
+from sentiformer.teaching import teach as stage_teach
 from sentiformer.timings import kept_seconds
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
@@ -48,15 +48,22 @@ def teach(folder, by="nb_trigrams"):
     """Fit the baselines anew, and have the unlabelled texts labelled."""
     shutil.rmtree(folder / "baseline")
     fit_folder(folder, folder / "baseline", by=by)
-    runs.teach(params_of(by), RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+    label(folder, by)
+
+
+def label(folder, by):
+    """Have the unlabelled texts labelled."""
+    stage_teach(params_of(by), RUNTIME, data=folder)
 
 
 def params_of(by):
     return tiny_params(train={"epochs": 8}, teach={"by": by})
 
 
-def make_job(folder, kind=TrainingJob):
-    return kind(params_of("nobody"), RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+def make_job(folder):
+    return TrainingJob(
+        params_of("nobody"), RUNTIME, data=folder, checkpoints=folder / "checkpoints"
+    )
 
 
 def labels_of(folder):
@@ -108,46 +115,33 @@ def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(unlabeled_
     assert found.dtype == np.float32
 
 
-def test_a_transformer_that_teaches_is_the_one_that_nobody_taught(unlabeled_data):
-    alone = make_job(unlabeled_data)
-    list(alone.run())
-    alone.training.model.load_state_dict(alone.training.best_weights())
-    loss, accuracy = alone.training.judge(alone.batches("test"))
-    teach(unlabeled_data, "transformer")
+def test_vectors_of_texts_teach(unlabeled_data):
+    teach(unlabeled_data, "text_vectors")
     found = labels_of(unlabeled_data / "teacher")
     actual = Corpus(unlabeled_data / "tokens" / "test.arrow").labels
-    of_actual = found[np.arange(len(actual)), actual]
     assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-6)
-    assert (found.argmax(axis=1) == actual).mean() == pytest.approx(accuracy)
-    assert -np.log(of_actual).mean() == pytest.approx(loss, rel=1e-4)
-    assert not list((unlabeled_data / "checkpoints").iterdir()), "its checkpoint is gone"
+    assert (found.argmax(axis=1) == actual).mean() > 0.7
+    about = read_json(unlabeled_data / "teacher" / "config.json", made_by="teach")
+    assert about["environment"]["threads"] == RUNTIME.threads, "the bits may depend on it"
     labels = sha256(unlabeled_data / "teacher" / "unlabeled.npy")
     assert kept_seconds("teach", labels)["teacher"] > 0
 
 
 def test_both_teach_by_the_mean_of_their_probabilities(unlabeled_data):
     given = []
-    for by in ("nb_trigrams", "transformer", "both"):
+    for by in ("nb_trigrams", "text_vectors", "both"):
         teach(unlabeled_data, by)
         given.append(labels_of(unlabeled_data / "teacher"))
     assert given[2] == pytest.approx((given[0] + given[1]) / 2, abs=1e-6)
 
 
-def test_a_teacher_has_no_teacher(unlabeled_data):
-    teach(unlabeled_data)
-    assert make_job(unlabeled_data, TeachingJob).about["params"]["teach"] == {"by": "nobody"}
-
-
-def test_a_teacher_that_was_stopped_goes_on(unlabeled_data, capsys):
-    stopped = make_job(unlabeled_data, TeachingJob)
-    run = stopped.run()
-    for _ in range(12):
-        next(run)
-    teach(unlabeled_data, "transformer")
-    assert "resuming at step" in capsys.readouterr().out
-    resumed = labels_of(unlabeled_data / "teacher")
-    teach(unlabeled_data, "transformer")
-    assert (labels_of(unlabeled_data / "teacher") == resumed).all()
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_vectors_of_texts_are_learnt_without_the_splits_that_judge(unlabeled_data, split):
+    teach(unlabeled_data, "text_vectors")
+    expected = labels_of(unlabeled_data / "teacher")
+    (unlabeled_data / "tokens" / f"{split}.arrow").unlink()
+    label(unlabeled_data, "text_vectors")
+    assert (labels_of(unlabeled_data / "teacher") == expected).all()
 
 
 def test_the_classifier_learns_from_the_teacher(unlabeled_data):
@@ -170,7 +164,7 @@ def test_the_classifier_learns_from_the_teacher(unlabeled_data):
     assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
 
 
-@pytest.mark.parametrize("by", ["nb_trigrams", "transformer", "both"])
+@pytest.mark.parametrize("by", ["nb_trigrams", "text_vectors", "both"])
 def test_nothing_to_teach_is_one_line(data, tmp_path, by):
     with pytest.raises(UserError, match=rf"teach\.by is {by}, but no text .*; give download"):
         fit_folder(data, tmp_path / "folder", by=by)

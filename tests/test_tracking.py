@@ -465,7 +465,7 @@ def test_training_times_are_logged_where_this_machine_knows_them(project, data):
 def test_the_time_of_a_teacher_stands_beside_that_of_the_model(project, data):
     copy = shutil.copytree(data, project / "data")
     (copy / "teacher").mkdir(exist_ok=True)
-    write_teacher(copy / "teacher", "transformer", [np.full((3, 2), 0.5)])
+    write_teacher(copy / "teacher", {"by": "text_vectors"}, [np.full((3, 2), 0.5)])
     assert sync(copy)
     store = Store.connect()
     assert "seconds/teacher" not in only_run(store).data.metrics

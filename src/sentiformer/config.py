@@ -167,7 +167,7 @@ class TrainParams(FitParams):
 class TeachParams(Section):
     """Who labels the texts that have no label, for the classifier to learn from."""
 
-    by: Literal["nobody", "nb_trigrams", "transformer", "both"]
+    by: Literal["nobody", "nb_trigrams", "text_vectors", "both"]
 
 
 class EvaluateParams(Section):

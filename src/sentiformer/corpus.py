@@ -51,22 +51,16 @@ def write_corpus(path: Path, blocks: Iterable[Block]) -> tuple[int, int]:
 
 
 class Corpus:
-    """A split on disk, mapped into memory; `corpus[i]` is the int32 type ids of text i.
+    """Splits on disk, one after another, mapped into memory.
+
+    `corpus[i]` is the int32 type ids of text i.
 
     Raises:
-        UserError: the file is missing or corrupt.
+        UserError: a file is missing or corrupt.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            with pa.memory_map(str(path)) as source:
-                table = pa.ipc.open_file(source).read_all()
-            table.validate(full=True)
-            table = table.cast(SCHEMA)
-        except FileNotFoundError:
-            raise missing(path, "tokenize") from None
-        except (pa.ArrowException, ValueError, OSError) as error:
-            raise corrupt(path, "tokenize", error) from None
+    def __init__(self, *paths: Path) -> None:
+        table = pa.concat_tables(map(_read_split, paths))
         chunks = table["type_ids"].chunks
         self._values = [chunk.values.to_numpy() for chunk in chunks]
         self._offsets = [chunk.offsets.to_numpy() for chunk in chunks]
@@ -88,6 +82,18 @@ class Corpus:
         """Yield the type ids of all texts in order, some texts at a time."""
         for values, offsets in zip(self._values, self._offsets, strict=True):
             yield values[offsets[0] : offsets[-1]]
+
+
+def _read_split(path: Path) -> pa.Table:
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        table.validate(full=True)
+        return table.cast(SCHEMA)
+    except FileNotFoundError:
+        raise missing(path, "tokenize") from None
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise corrupt(path, "tokenize", error) from None
 
 
 def nonempty_corpus(path: Path) -> Corpus:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
-from sentiformer.console import Bar, progress, say
+from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
 from sentiformer.device import Device, prepare_device
 from sentiformer.distributed import Group
@@ -170,7 +170,7 @@ class TrainingJob(Job):
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
-        teacher = self._teacher(data)
+        teacher = teacher_of(data / "teacher")
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
         sections["teach"] = {"by": teacher}
         about = describe(data, self._device, pretraining_params(data) | sections)
@@ -195,10 +195,6 @@ class TrainingJob(Job):
             train=self._batcher(train),
             validation=self.batches("validation"),
         )
-
-    def _teacher(self, data: Path) -> str:
-        """Who labels the unlabelled texts."""
-        return teacher_of(data / "teacher")
 
     def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
         """The labelled texts, and the unlabelled ones as the teacher labels them."""
@@ -225,31 +221,6 @@ class TrainingJob(Job):
             seed=self._params.train.seed,
             word_dropout=self._params.train.word_dropout,
         )
-
-
-class TeachingJob(TrainingJob):
-    """The same training on the labelled texts alone, of a classifier that labels the others."""
-
-    def _teacher(self, data: Path) -> str:
-        return "nobody"
-
-    def label(self) -> np.ndarray:
-        """The (N, C) float32 probabilities of the unlabelled texts' classes, by the best epoch.
-
-        Raises:
-            UserError: their corpus is missing, corrupt or empty.
-        """
-        texts, model = self.batches(UNLABELED), self.training.model
-        model.load_state_dict(self.training.best_weights())
-        model.eval()
-        found = np.empty((len(texts.corpus), len(self.about["labels"])), dtype=np.float32)
-        with torch.inference_mode():
-            for batch in progress(texts.in_order_of_length(), total=len(texts), what="labelling"):
-                on_device = batch.to(self._device.device)
-                with self._device.autocast():
-                    logits = model(on_device.token_ids, on_device.padding_mask)
-                found[batch.rows] = logits.float().softmax(dim=1).cpu().numpy()
-        return found
 
 
 class PretrainingJob(Job):

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from sentiformer import tracking
-from sentiformer.config import UNLABELED, Params, Runtime
+from sentiformer.config import Params, Runtime
 from sentiformer.console import is_first, say
-from sentiformer.files import read_json, whole_folder
-from sentiformer.job import Job, PretrainingJob, TeachingJob, TrainingJob, write_no_language_model
-from sentiformer.self_training import LABELS_FILE, read_probabilities, write_teacher
+from sentiformer.files import whole_folder
+from sentiformer.job import Job, PretrainingJob, TrainingJob, write_no_language_model
 from sentiformer.timings import keep_seconds
 
 
@@ -42,37 +41,6 @@ def pretrain(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path)
     run(job, output)
     tracking.sync_pretraining(data)
     job.forget()
-
-
-def teach(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
-    """Have the unlabelled texts labelled, by whom `params.teach` names; write to `data/teacher`.
-
-    The baseline's labels are at hand; a Transformer is first fitted to the labelled texts, by the
-    parameters of `train`. Of both, the mean of their probabilities counts.
-
-    Raises:
-        UserError: an input is missing or corrupt, or the training diverges.
-    """
-    by, output = params.teach.by, data / "teacher"
-    job, given = None, []
-    if by in ("transformer", "both"):
-        job = TeachingJob(params, runtime, data=data, checkpoints=checkpoints)
-        job.follow()
-        for _ in job.run():
-            pass
-        given.append(job.label())
-    elif not is_first():
-        return
-    if by in ("nb_trigrams", "both"):
-        about = read_json(data / "tokens" / "corpus.json", made_by="tokenize")
-        shape = about["splits"][UNLABELED]["rows"], len(about["labels"])
-        given.append(read_probabilities(data / "baseline", shape, made_by="baseline"))
-    with whole_folder(output) as folder:
-        write_teacher(folder, by, given)
-    if job:
-        keep_seconds("teach", output / LABELS_FILE, {"teacher": job.seconds})
-        job.forget()
-    say(f"unlabelled texts are labelled by {by} → {output}")
 
 
 def run(job: Job, output: Path) -> None:

@@ -54,12 +54,12 @@ def read_probabilities(folder: Path, shape: tuple[int, int], *, made_by: str) ->
     return probabilities
 
 
-def write_teacher(folder: Path, by: str, given: Sequence[np.ndarray]) -> None:
+def write_teacher(folder: Path, about: dict[str, Any], given: Sequence[np.ndarray]) -> None:
     """Write who teaches to `config.json`, and the mean of the (N, C) probabilities that they give.
 
-    Nobody gives none.
+    `about` says it as `by`; nobody gives none.
     """
-    write_json(folder / "config.json", {"by": by})
+    write_json(folder / "config.json", about)
     if given:
         write_probabilities(folder, np.mean(given, axis=0))
 

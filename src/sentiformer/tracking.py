@@ -340,7 +340,7 @@ def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
 
 
 def _teacher_seconds(data: Path) -> list["Metric"]:
-    """What the Transformer that labelled the unlabelled texts took, if one did."""
+    """What the vectors of texts took by which the unlabelled ones were labelled, if they were."""
     labels = data / "teacher" / LABELS_FILE
     return _seconds("teach", sha256(labels)) if labels.exists() else []
 

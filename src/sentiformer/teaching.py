@@ -1,0 +1,42 @@
+"""Stage teach: whoever `teach.by` names says how likely each class of each unlabelled text is."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentiformer.config import UNLABELED, Params, Runtime
+from sentiformer.console import say
+from sentiformer.files import read_json, whole_folder
+from sentiformer.self_training import LABELS_FILE, read_probabilities, write_teacher
+from sentiformer.timings import keep_seconds
+
+
+def teach(params: Params, runtime: Runtime, *, data: Path) -> None:
+    """Have the unlabelled texts labelled, and write to `data/teacher`.
+
+    The baseline's labels are at hand; vectors of texts are fitted here. Of both, the mean of their
+    probabilities counts.
+
+    Raises:
+        UserError: an input is missing or corrupt, or the texts are too few for vectors.
+    """
+    by, output = params.teach.by, data / "teacher"
+    given: list[np.ndarray] = []
+    about: dict[str, Any] = {"by": by}
+    seconds = {}
+    if by in ("nb_trigrams", "both"):
+        corpus = read_json(data / "tokens" / "corpus.json", made_by="tokenize")
+        shape = corpus["splits"][UNLABELED]["rows"], len(corpus["labels"])
+        given.append(read_probabilities(data / "baseline", shape, made_by="baseline"))
+    if by in ("text_vectors", "both"):
+        from sentiformer.text_vectors import label_by_text_vectors
+
+        labels = label_by_text_vectors(data / "tokens", runtime)
+        given.append(labels.probabilities)
+        about["environment"], seconds["teacher"] = labels.environment, labels.seconds
+    with whole_folder(output) as folder:
+        write_teacher(folder, about, given)
+    if seconds:
+        keep_seconds("teach", output / LABELS_FILE, seconds)
+    say(f"unlabelled texts are labelled by {by} → {output}")

@@ -1,0 +1,207 @@
+"""Vectors of texts, learnt without a label, and what they say about the texts that have none.
+
+Every text and every n-gram has a point on a sphere, and an n-gram is the likelier to stand in a
+text the nearer their points are: where pairs of the two are drawn from the texts, and five times
+as often by chance, the sigmoid of a multiple of the cosine tells which pair is of which kind
+(Thongtan & Phienthrakul 2019, section 3). There gradient steps move one point after another. Here
+all texts move at once, then all n-grams, each by a step of Newton's method whose curvature is that
+of the other side's points together. It needs no learning rate, and few rounds.
+
+Shapes: M points that move, N of the other side, D dimensions, P pairs that stand together.
+"""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sentiformer.config import PRETRAINING_SPLITS, Runtime
+from sentiformer.console import UserError, progress
+from sentiformer.corpus import Corpus, nonempty_corpus
+from sentiformer.device import prepare_device
+from sentiformer.ngrams import NGrams
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+DIMENSIONS = 128
+MAX_N, MIN_COUNT = 3, 5  # of the n-grams
+SCALE = 6.0  # of a cosine as a logit
+BY_CHANCE = 5.0  # pairs drawn by chance, for each that stands together
+NGRAM_EXPONENT = 0.75  # of an n-gram's frequency, when it is drawn by chance
+NGRAMS_DRAWN, TEXTS_DRAWN = 2048, 512  # of those that stand for all, anew in each step
+ROUNDS = 15
+TEXT_STEPS = 2  # of a round; the n-grams, of which there are more, take one
+CURVATURE = 0.6  # mean slope of the sigmoids, as a share of their distance from the truth
+LEAST_TENSION = 0.1  # of the sphere, where nothing pulls a point outwards
+PAIRS_AT_ONCE = 2**20  # whose cosines are held in memory
+POINTS_AT_ONCE = 2**12  # whose products with all drawn points are held
+LOGISTIC_C = 0.01  # of the regression on standardized vectors
+SEED = 0
+
+
+class Labels(NamedTuple):
+    """What text vectors say: (N, C) probabilities, the seconds and the environment of the fit."""
+
+    probabilities: np.ndarray
+    seconds: float
+    environment: dict[str, str | int]
+
+
+def label_by_text_vectors(tokens: Path, runtime: Runtime) -> Labels:
+    """The probabilities of the unlabelled texts' classes, by logistic regression on their vectors.
+
+    The vectors are learnt from train and the unlabelled texts together; no other split is read.
+
+    Raises:
+        UserError: a split is missing, corrupt or empty, or no n-gram is frequent enough.
+    """
+    started = time.perf_counter()
+    device = prepare_device(runtime.model_copy(update={"device": "cpu"}))
+    paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS]
+    actual = nonempty_corpus(paths[0]).labels
+    vectors = text_vectors(count_ngrams(Corpus(*paths)))
+    found = _regress(vectors[: len(actual)], actual, vectors[len(actual) :])
+    return Labels(found, time.perf_counter() - started, device.environment)
+
+
+def count_ngrams(texts: Corpus) -> "csr_array":
+    """How often each frequent n-gram stands in each text: (texts, n-grams).
+
+    Raises:
+        UserError: none is frequent enough.
+    """
+    ngrams = NGrams.learn(texts, max_n=MAX_N, min_count=MIN_COUNT)
+    if not len(ngrams):
+        raise UserError(
+            f"no word stands {MIN_COUNT} times in train and the unlabelled texts; for vectors of "
+            "texts give more of them, or set teach.by to nb_trigrams or nobody"
+        )
+    return ngrams.count(texts)
+
+
+def text_vectors(counts: "csr_array", *, dimensions: int = DIMENSIONS) -> np.ndarray:
+    """The (texts, D) float32 vectors of length 1 of texts, by which n-grams stand in them."""
+    texts = Side.of(counts, 1.0, TEXTS_DRAWN)
+    ngrams = Side.of(counts.T.tocsr(), NGRAM_EXPONENT, NGRAMS_DRAWN)
+    generator = torch.Generator().manual_seed(SEED)
+    of_texts, of_ngrams = (
+        F.normalize(torch.randn(len(side), dimensions, generator=generator))
+        for side in (texts, ngrams)
+    )
+    for number in progress(range(ROUNDS), total=ROUNDS, what="vectors of texts, rounds"):
+        if number:
+            ngrams.move(of_ngrams, of_texts, texts.draw(generator))
+        for _ in range(TEXT_STEPS):
+            texts.move(of_texts, of_ngrams, ngrams.draw(generator))
+    return of_texts.numpy()
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sides, the texts or the n-grams: which of the other stand with each of it.
+
+    Attributes:
+        starts: (M + 1,) where the partners of each begin.
+        partners: (P,) numbers of the other side.
+        chances: (M,) of being drawn by chance.
+        drawn: how many of them stand for all, anew in each step.
+    """
+
+    starts: Tensor
+    partners: Tensor
+    chances: Tensor
+    drawn: int
+
+    @classmethod
+    def of(cls, counts: "csr_array", exponent: float, drawn: int) -> Self:
+        """The rows of (M, N) counts, which are drawn as frequency to the power of `exponent`."""
+        frequency = torch.from_numpy(np.diff(counts.indptr)).double() ** exponent
+        return cls(
+            torch.from_numpy(counts.indptr.astype(np.int64)),
+            torch.from_numpy(counts.indices.astype(np.int64)),
+            frequency / frequency.sum(),
+            drawn,
+        )
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self.chances)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Some of them by chance."""
+        places = torch.rand(self.drawn, generator=generator, dtype=torch.float64)
+        return torch.searchsorted(self.chances.cumsum(0), places).clamp_max(len(self) - 1)
+
+    def move(self, own: Tensor, other: Tensor, drawn: Tensor) -> None:
+        """Move all points, (M, D), one step towards the likeliest; the other side's, (N, D), rest.
+
+        At the best place the pull of all partners, less that of what is drawn by chance, points
+        outwards, so it is parallel to the point. The pull is taken to fall with the distance as
+        the sigmoids' slopes have it, along the axes in which the other side's points lie.
+        """
+        by_chance = other[drawn]
+        spread, axes = torch.linalg.eigh((other.T @ other / len(other)).double())
+        stiffness, axes = SCALE * CURVATURE * spread.float(), axes.float()
+        for rows in self._blocks():
+            points = own[rows]
+            pull = self._pull(rows, points, other, by_chance)  # (rows, D), in units of its weight
+            tension = torch.linalg.vecdot(points, pull)[:, None]
+            along = pull.addcmul_(tension, points, value=-1) @ axes  # the sphere
+            step = along.div_(tension.clamp_min(LEAST_TENSION) + stiffness)
+            own[rows] = F.normalize(points + step @ axes.T)
+
+    def _pull(self, rows: slice, points: Tensor, other: Tensor, by_chance: Tensor) -> Tensor:
+        """The mean of the other side's points, weighted by how wrong each pair's sigmoid is."""
+        starts = self.starts[rows.start : rows.stop + 1]
+        partners, starts = self.partners[starts[0] : starts[-1]], starts - starts[0]
+        cosines = _cosines(points, other, starts, partners)
+        missed = torch.sigmoid(math.log(BY_CHANCE) - SCALE * cosines)  # (P,)
+        bias = torch.full((len(by_chance),), -math.log(BY_CHANCE))
+        mistaken = torch.addmm(bias, points, by_chance.T, alpha=SCALE).sigmoid_()
+        mass = (BY_CHANCE * len(self.partners) / len(by_chance) * self.chances[rows]).float()
+        pull = F.embedding_bag(
+            partners, other, starts[:-1], mode="sum", per_sample_weights=missed
+        ).addcmul_(mass[:, None], mistaken @ by_chance, value=-1)
+        weight = torch.segment_reduce(missed, "sum", lengths=starts.diff())
+        weight.addcmul_(mass, mistaken.sum(dim=1))
+        return pull.div_(weight.clamp_min_(torch.finfo(torch.float32).tiny)[:, None])
+
+    def _blocks(self) -> Any:
+        """Slices of points with some `PAIRS_AT_ONCE` pairs, `POINTS_AT_ONCE` points at most."""
+        start = 0
+        while start < len(self):
+            full = int(torch.searchsorted(self.starts, self.starts[start] + PAIRS_AT_ONCE))
+            stop = min(max(full, start + 1), start + POINTS_AT_ONCE, len(self))
+            yield slice(start, stop)
+            start = stop
+
+
+def _cosines(points: Tensor, other: Tensor, starts: Tensor, partners: Tensor) -> Tensor:
+    """The (P,) products of each point with its partners."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        size = len(points), len(other)
+        pairs = torch.sparse_csr_tensor(
+            starts, partners, torch.zeros(len(partners)), size, check_invariants=False
+        )
+    return torch.sparse.sampled_addmm(pairs, points, other.T).values()
+
+
+def _regress(learnt: np.ndarray, labels: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """The (N, C) probabilities of the judged, by logistic regression on standardized vectors."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=LOGISTIC_C, max_iter=1000))
+    with threadpool_limits(1):  # the bits do not depend on the number of cores
+        return model.fit(learnt, labels).predict_proba(judged)

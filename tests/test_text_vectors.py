@@ -1,0 +1,167 @@
+"""Vectors of texts, against the likelihood that they are to make large, and as a teacher."""
+
+import math
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from conftest import RUNTIME
+from scipy.sparse import csr_array
+from test_ngrams import write_texts
+from torch.nn import functional as F
+
+from sentiformer import text_vectors
+from sentiformer.console import UserError
+from sentiformer.text_vectors import (
+    BY_CHANCE,
+    NGRAM_EXPONENT,
+    SCALE,
+    Side,
+    count_ngrams,
+    label_by_text_vectors,
+)
+
+TOPICS = 3
+
+
+def texts_of_topics(texts=90, words=20, length=12, seed=0):
+    """Texts of a topic each, (texts, n-grams): two words in three are its own."""
+    rng = np.random.default_rng(seed)
+    topics = np.arange(texts) % TOPICS
+    counts = np.zeros((texts, TOPICS * words), dtype=np.float32)
+    for text, topic in enumerate(topics):
+        own = rng.random(length) < 2 / 3
+        found = np.where(own, topic * words, 0) + rng.integers(
+            0, np.where(own, words, TOPICS * words)
+        )
+        np.add.at(counts[text], found, 1)
+    return csr_array(counts), topics
+
+
+def log_likelihood(own, other, counts, mass, chances):
+    """Of the pairs that stand together, and of those by chance, each written out."""
+    cosines = F.normalize(own) @ F.normalize(other).T
+    together = torch.from_numpy(counts.toarray() > 0)
+    logits = SCALE * cosines - math.log(BY_CHANCE)
+    by_chance = mass[:, None] * chances
+    return (F.logsigmoid(logits) * together + F.logsigmoid(-logits) * by_chance).sum()
+
+
+def points(count, seed=0, dimensions=8):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(count, dimensions, generator=generator))
+
+
+@pytest.fixture
+def sides():
+    """Counts, and what moves: texts, and n-grams."""
+    counts, _ = texts_of_topics()
+    return counts, Side.of(counts, 1.0, 50), Side.of(counts.T.tocsr(), NGRAM_EXPONENT, 200_000)
+
+
+def test_the_chance_of_an_ngram_is_its_smoothed_frequency(sides):
+    counts, texts, ngrams = sides
+    frequency = (counts.toarray() > 0).sum(axis=0) ** 0.75
+    assert ngrams.chances.numpy() == pytest.approx(frequency / frequency.sum())
+    lengths = (counts.toarray() > 0).sum(axis=1)
+    assert texts.chances.numpy() == pytest.approx(lengths / lengths.sum())
+
+
+def test_draws_follow_the_chances(sides):
+    ngrams = sides[2]
+    drawn = np.bincount(ngrams.draw(torch.Generator().manual_seed(1)), minlength=len(ngrams))
+    assert drawn / 200_000 == pytest.approx(ngrams.chances.numpy(), abs=0.003)
+
+
+@pytest.mark.parametrize("move", ["texts", "ngrams"])
+def test_a_move_ends_where_the_likelihood_is_largest(sides, move):
+    counts, texts, ngrams = sides
+    own, other = (texts, ngrams) if move == "texts" else (ngrams, texts)
+    matrix = counts if move == "texts" else counts.T.tocsr()
+    drawn = own_draws(other, 4000)
+    vectors, others = points(len(own)), points(len(other), seed=1)
+    mass = BY_CHANCE * matrix.nnz * own.chances.float()
+    chances = torch.bincount(drawn, minlength=len(other)) / len(drawn)
+
+    def value(of):
+        return log_likelihood(of, others, matrix, mass, chances)
+
+    found = [value(vectors).item()]
+    for _ in range(150):
+        own.move(vectors, others, drawn)
+        found.append(value(vectors).item())
+    assert all(after > before - 0.02 for before, after in pairwise(found)), "no step is too long"
+    left, first = (gradients(value, of) for of in (vectors, points(len(own))))
+    share = (left < 0.02 * first.mean()).float().mean()
+    assert share > 0.9, "nearly everywhere nothing is left to gain on the sphere"
+    assert vectors.norm(dim=1) == pytest.approx(torch.ones(len(own)), abs=1e-5)
+
+
+def gradients(value, of):
+    """The (M,) lengths of a value's gradients by each point."""
+    of = of.clone().requires_grad_()
+    (found,) = torch.autograd.grad(value(of), of)
+    return found.norm(dim=1)
+
+
+def own_draws(side, count):
+    """About as many of each as its chance says."""
+    return torch.repeat_interleave((side.chances * count).round().long())
+
+
+def test_blocks_change_nothing(sides, monkeypatch):
+    _, texts, ngrams = sides
+    drawn, others = own_draws(ngrams, 1000), points(len(ngrams))
+    whole, parts = points(len(texts), seed=1), points(len(texts), seed=1)
+    texts.move(whole, others, drawn)
+    monkeypatch.setattr(text_vectors, "PAIRS_AT_ONCE", 40)
+    monkeypatch.setattr(text_vectors, "POINTS_AT_ONCE", 3)
+    texts.move(parts, others, drawn)
+    assert parts.numpy() == pytest.approx(whole.numpy(), abs=1e-5)
+
+
+def test_texts_of_a_topic_come_to_lie_together():
+    counts, topics = texts_of_topics()
+    vectors = text_vectors.text_vectors(counts, dimensions=8)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(vectors)), abs=1e-5)
+    cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    assert (topics[cosines.argmax(axis=1)] == topics).mean() > 0.9
+    assert (text_vectors.text_vectors(counts, dimensions=8) == vectors).all(), "the same bits"
+
+
+def test_a_text_without_an_ngram_has_a_vector_too():
+    counts, _ = texts_of_topics()
+    counts = csr_array(np.vstack([counts.toarray(), np.zeros(counts.shape[1])]))
+    vectors = text_vectors.text_vectors(counts, dimensions=8)
+    assert np.isfinite(vectors).all()
+
+
+def test_only_frequent_ngrams_count(tmp_path):
+    texts = write_texts(tmp_path / "texts.arrow", [[1, 2, 3]] * 5 + [[4, 5]] * 4)
+    assert count_ngrams(texts).shape == (9, 6)
+    with pytest.raises(UserError, match=r"no word stands 5 times .*set teach\.by to nb_trigrams"):
+        count_ngrams(write_texts(tmp_path / "few.arrow", [[1, 2]] * 4))
+
+
+def test_any_number_of_classes_is_told(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def write(name, labels):
+        texts = [rng.integers(20 * label, 20 * label + 20, 12).tolist() for label in labels]
+        write_texts(tmp_path / f"{name}.arrow", texts, labels)
+
+    actual = np.arange(40) % TOPICS
+    write("train", np.arange(60) % TOPICS)
+    write("unlabeled", actual)
+    found = label_by_text_vectors(tmp_path, RUNTIME).probabilities
+    assert found.shape == (40, TOPICS)
+    assert found.sum(axis=1) == pytest.approx(np.ones(40))
+    assert (found.argmax(axis=1) == actual).mean() > 0.95
+
+
+def test_nobody_who_teaches_by_vectors_needs_no_torch():
+    code = "import sys, pipeline.teach; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
