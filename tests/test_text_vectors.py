@@ -132,11 +132,12 @@ def test_texts_of_a_topic_come_to_lie_together():
     assert (text_vectors.text_vectors(counts, dimensions=8) == vectors).all(), "the same bits"
 
 
-def test_a_text_without_an_ngram_has_a_vector_too():
+def test_texts_without_an_ngram_have_a_vector_too(monkeypatch):
+    monkeypatch.setattr(text_vectors, "POINTS_AT_ONCE", 10)  # a block of nothing else
     counts, _ = texts_of_topics()
-    counts = csr_array(np.vstack([counts.toarray(), np.zeros(counts.shape[1])]))
+    counts = csr_array(np.vstack([counts.toarray(), np.zeros((25, counts.shape[1]))]))
     vectors = text_vectors.text_vectors(counts, dimensions=8)
-    assert np.isfinite(vectors).all()
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(115), abs=1e-5)
 
 
 def test_only_frequent_ngrams_count(tmp_path):

@@ -13,9 +13,10 @@ Shapes: M points that move, N of the other side, D dimensions, P pairs that stan
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -174,7 +175,7 @@ class Side:
         weight.addcmul_(mass, mistaken.sum(dim=1))
         return pull.div_(weight.clamp_min_(torch.finfo(torch.float32).tiny)[:, None])
 
-    def _blocks(self) -> Any:
+    def _blocks(self) -> Iterator[slice]:
         """Slices of points with some `PAIRS_AT_ONCE` pairs, `POINTS_AT_ONCE` points at most."""
         start = 0
         while start < len(self):
