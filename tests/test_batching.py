@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from sentiformer.batching import Batcher, pad, shuffled_buckets, sorted_buckets, truncate
+from sentiformer.batching import (
+    Batcher,
+    made_ahead,
+    pad,
+    shuffled_buckets,
+    sorted_buckets,
+    truncate,
+)
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.vocab import PAD, UNKNOWN
 
@@ -89,6 +96,26 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
     assert ids()[5:] == ids(skip=5)
     assert ids() != ids(seed=2)
     assert ids() != ids(epoch=2)
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3, 26])
+def test_batches_made_ahead_are_the_same_in_the_same_order(corpus, batches):
+    made = [list(batcher(corpus).epoch(1, skip=26 - batches)) for _ in range(2)]
+    ahead = list(made_ahead(iter(made[1])))
+    assert len(ahead) == batches
+    for one, other in zip(made[0], ahead, strict=True):
+        assert torch.equal(one.token_ids, other.token_ids)
+
+
+def test_what_goes_wrong_ahead_is_raised_where_it_would_have_been():
+    def two_of_them():
+        yield "a batch"
+        raise MemoryError
+
+    batches = made_ahead(two_of_them())
+    assert next(batches) == "a batch"
+    with pytest.raises(MemoryError):
+        next(batches)
 
 
 def test_word_dropout_replaces_its_share_by_the_unknown_word(corpus):

@@ -17,12 +17,25 @@ from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.dropout import Share
 from sentiformer.job import PretrainingJob, TrainingJob
-from sentiformer.language_model import SHOWN, MaskedLanguageModel, MaskedWords, Windows
+from sentiformer.language_model import (
+    SHOWN,
+    MaskedLanguageModel,
+    MaskedWords,
+    Windows,
+    hidden_places,
+)
 from sentiformer.runs import pretrain
 from sentiformer.vocab import UNKNOWN, count_words
 
 SIZE = ModelParams(
-    d_model=8, num_heads=2, num_layers=1, d_ff=16, dropout=0.0, max_len=8, truncation="head"
+    d_model=8,
+    num_heads=2,
+    num_layers=1,
+    d_ff=16,
+    dropout=0.0,
+    max_len=8,
+    truncation="head",
+    norm="post",
 )
 WORDS = 40
 PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
@@ -122,7 +135,8 @@ def make_objective(neighbour_weight):
 def full_loss(objective, batch):
     """The sum over the hidden words, by all words but the specials."""
     hidden = batch.labels != SHOWN
-    features, _ = objective.model(batch.token_ids, batch.padding_mask, hidden)
+    places = hidden_places(batch.labels)
+    features, _ = objective.model(batch.token_ids, batch.padding_mask, places)
     logits = objective.model.logits(objective.model.hidden, features)
     logits[:, :2] = -math.inf
     return torch.nn.functional.cross_entropy(logits, batch.labels[hidden], reduction="sum").item()
@@ -155,7 +169,7 @@ def test_the_loss_of_neighbours_is_a_weighted_mean_over_their_words(corpora):
     torch.manual_seed(1)
     hidden_alone = loss_of(objective, batch)
     model, total = objective.model, 0.0
-    _, texts = model(batch.token_ids, batch.padding_mask, batch.labels != SHOWN)
+    _, texts = model(batch.token_ids, batch.padding_mask, hidden_places(batch.labels))
     found = model.logits(model.elsewhere, texts).log_softmax(dim=1)
     counts = np.array([0, 0, *range(1, WORDS - 1)])
     frequencies = counts / counts.sum()

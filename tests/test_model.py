@@ -9,6 +9,7 @@ from torch import nn
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share
 from sentiformer.model import (
+    Encoder,
     EncoderLayer,
     PairEmbedding,
     TransformerClassifier,
@@ -27,6 +28,7 @@ PARAMS = ModelParams(
     dropout=0.5,
     max_len=11,
     truncation="head",
+    norm="post",
 )
 
 
@@ -71,10 +73,16 @@ def test_the_encoder_adds_the_vectors_of_pairs_to_those_of_words():
     assert not torch.allclose(model(pair, None), other(pair, None))
 
 
-def test_layer_equals_that_of_torch_with_the_same_weights(padding_mask):
-    ours = EncoderLayer(PARAMS).eval()
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_layer_equals_that_of_torch_with_the_same_weights(padding_mask, norm):
+    ours = EncoderLayer(PARAMS.model_copy(update={"norm": norm})).eval()
     theirs = nn.TransformerEncoderLayer(
-        PARAMS.d_model, HEADS, PARAMS.d_ff, activation="relu", batch_first=True, norm_first=False
+        PARAMS.d_model,
+        HEADS,
+        PARAMS.d_ff,
+        activation="relu",
+        batch_first=True,
+        norm_first=norm == "pre",
     )
     pairs = {
         "self_attn.in_proj_weight": ours.attention.query_key_value.weight,
@@ -97,6 +105,13 @@ def test_layer_equals_that_of_torch_with_the_same_weights(padding_mask):
     expected = theirs.eval()(hidden, src_key_padding_mask=padding_mask)
     tokens = ~padding_mask
     torch.testing.assert_close(ours(hidden, padding_mask)[tokens], expected[tokens])
+
+
+def test_what_layers_without_a_norm_behind_them_give_is_normed_at_the_end():
+    encoder = Encoder(PARAMS.model_copy(update={"norm": "pre"}), WORDS).eval()
+    hidden = encoder(torch.randint(2, WORDS, (BATCH, LENGTH)), None)
+    torch.testing.assert_close(hidden.mean(dim=2), torch.zeros(BATCH, LENGTH), atol=1e-5, rtol=0)
+    torch.testing.assert_close(hidden.var(dim=2, correction=0), torch.ones(BATCH, LENGTH))
 
 
 def test_positions_are_those_of_the_formula():

@@ -12,7 +12,14 @@ from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification
 
 SIZE = ModelParams(
-    d_model=8, num_heads=2, num_layers=1, d_ff=16, dropout=0.0, max_len=8, truncation="head"
+    d_model=8,
+    num_heads=2,
+    num_layers=1,
+    d_ff=16,
+    dropout=0.0,
+    max_len=8,
+    truncation="head",
+    norm="post",
 )
 NORM = 1e-2
 LENGTHS = torch.tensor([5, 2, 3])

@@ -23,7 +23,14 @@ from sentiformer.training import (
 )
 
 MODEL = ModelParams(
-    d_model=16, num_heads=2, num_layers=1, d_ff=32, dropout=0.1, max_len=16, truncation="head"
+    d_model=16,
+    num_heads=2,
+    num_layers=1,
+    d_ff=32,
+    dropout=0.1,
+    max_len=16,
+    truncation="head",
+    norm="post",
 )
 TRAIN = TrainParams(
     seed=1,
@@ -272,7 +279,7 @@ def test_weighted_loss_is_the_weighted_mean_however_it_is_shared_out(corpora):
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
 def test_bf16_learns_as_well(corpora, optimizer):
     training = make_training(corpora, precision="bf16", optimizer=optimizer)
     list(training.run())

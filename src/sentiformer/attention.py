@@ -20,15 +20,15 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(Q K^T / sqrt(K)) V, each (B, H, T, K); padding is never attended to (section 3.2.1).
 
-    On a CPU a few texts at a time, so that their scores do not leave the cache. On a GPU, and for
-    very long texts, torch's fused kernel computes the same in less memory.
+    On a CPU a few texts at a time, so that their scores do not leave the cache. On a GPU, for very
+    long texts, and where layers are compiled, torch's fused kernel computes the same.
     """
     bias = None
     if padding_mask is not None:
         bias = query.new_zeros(padding_mask.shape).masked_fill(padding_mask, -math.inf)
         bias = bias[:, None, None, :]
     heads, length = query.shape[1:3]
-    if not query.is_cpu or length > LONGEST_WRITTEN_OUT:
+    if not query.is_cpu or torch.compiler.is_compiling() or length > LONGEST_WRITTEN_OUT:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     few = max(1, SCORES_AT_ONCE // (heads * length**2))  # texts
     biases = repeat(None) if bias is None else bias.split(few)
@@ -56,6 +56,6 @@ class MultiHeadAttention(nn.Module):
         """Attend from every token to every token of its text; (B, T, D) to (B, T, D)."""
         batch, length, d_model = hidden.shape
         split = self.query_key_value(hidden).view(batch, length, 3, self.num_heads, -1)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, K)
+        query, key, value = (of.transpose(1, 2) for of in split.unbind(2))  # each (B, H, T, K)
         heads = scaled_dot_product_attention(query, key, value, padding_mask)
         return self.output(heads.transpose(1, 2).reshape(batch, length, d_model))

@@ -5,7 +5,9 @@ epoch alone, so a resumed training finds its place by counting.
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -18,6 +20,7 @@ from sentiformer.config import Truncation
 from sentiformer.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together
+MADE_AHEAD = 4  # batches that wait while a GPU computes
 LENGTH_MULTIPLE = 8  # of batches; attention kernels want it, and fewer shapes cost less memory
 
 
@@ -132,6 +135,15 @@ def sorted_buckets(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
 def split_rows(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Cut row numbers into batches, the last of which may be smaller."""
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def made_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, made in a thread of their own while a GPU computes."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, batches, None) for _ in range(MADE_AHEAD))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, batches, None))
+            yield batch
 
 
 class Batches(ABC):

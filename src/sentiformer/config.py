@@ -111,6 +111,7 @@ class ModelParams(Section):
     num_heads: int = Size
     num_layers: int = Size
     d_ff: int = Size
+    norm: Literal["post", "pre"]
     dropout: float = Field(ge=0, lt=1)
     max_len: int = Size
     truncation: Truncation
@@ -136,7 +137,7 @@ class FitParams(Section):
     seed: int = Field(ge=0, lt=2**31)
     epochs: int = Size
     batch_size: int = Size
-    optimizer: Literal["adam", "adamw"]
+    optimizer: Literal["adam", "adamw", "muon"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     schedule: Literal["constant", "linear", "cosine"]

@@ -44,16 +44,17 @@ class MaskedLanguageModel(nn.Module):
         self,
         token_ids: Tensor,
         padding_mask: Tensor | None,
-        hidden: Tensor,
+        places: Tensor,
         share: Share | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Features of the hidden words, (M, D), and of what else is in the texts, (B, D).
 
-        `token_ids` and `hidden`, whether a word is hidden, are (B, T), and so is the padding.
+        `token_ids` and the padding are (B, T), `places` are those of the hidden words among all
+        B * T, (M,).
         """
         vectors = self.encoder(token_ids, padding_mask, share)
         text = mean_of_tokens(vectors, padding_mask)
-        return self.hidden(vectors[hidden]), self.elsewhere(text)
+        return self.hidden(vectors.flatten(0, 1)[places]), self.elsewhere(text)
 
     def logits(self, head: "WordHead", features: Tensor, words: Tensor | None = None) -> Tensor:
         """A head's (M, D) to (M, V), or to (M, W) of these W words alone."""
@@ -112,9 +113,10 @@ class MaskedWords:
         """The mean over hidden words, and over windows, of the whole batch; one."""
         negatives = torch.multinomial(self._chances, NEGATIVES, replacement=True)
         negatives = negatives.to(part.labels.device)
-        hidden = part.labels != SHOWN
-        features, texts = self.model(part.token_ids, part.padding_mask, hidden, share)
-        losses = self._sampled(features, part.labels[hidden], negatives)
+        # found on the CPU, which would have to wait for a GPU's answer
+        places = hidden_places(whole.labels[share.rows]).to(part.labels.device)
+        features, texts = self.model(part.token_ids, part.padding_mask, places, share)
+        losses = self._sampled(features, part.labels.flatten()[places], negatives)
         loss = losses.sum() / max(1, int((whole.labels != SHOWN).sum()))
         if self.neighbour_weight:
             assert part.neighbours is not None
@@ -141,10 +143,15 @@ class MaskedWords:
 
     def judge(self, batch: Batch) -> Tensor:
         """Of hidden words, by all words."""
-        hidden = batch.labels != SHOWN
-        features, _ = self.model(batch.token_ids, batch.padding_mask, hidden)
+        places = hidden_places(batch.labels)
+        features, _ = self.model(batch.token_ids, batch.padding_mask, places)
         logits = self.model.logits(self.model.hidden, features).float()
-        return judged(logits, batch.labels[hidden])
+        return judged(logits, batch.labels.flatten()[places])
+
+
+def hidden_places(labels: Tensor) -> Tensor:
+    """(M,) places of the hidden words among those of (B, T) labels, row by row."""
+    return (labels.flatten() != SHOWN).nonzero().flatten()
 
 
 class Windows(Batches):
@@ -180,7 +187,9 @@ class Windows(Batches):
         chosen = torch.from_numpy(rng.random(token_ids.shape) < self._params.masked_fraction)
         hidden = chosen & (token_ids >= len(SPECIAL_TOKENS))
         labels = token_ids.where(hidden, SHOWN)
-        neighbours, _ = pad(list(map(self._neighbour, windows)), self._params.window)
+        neighbours = None
+        if self._params.neighbour_weight:
+            neighbours, _ = pad(list(map(self._neighbour, windows)), self._params.window)
         token_ids = token_ids.masked_fill(hidden, UNKNOWN)
         return Batch(token_ids, padding_mask, labels, windows, neighbours)
 

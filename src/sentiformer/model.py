@@ -42,7 +42,10 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention, then feed-forward; each with a residual, then a layer norm (section 3.1)."""
+    """Attention, then feed-forward; each with a residual, then a layer norm (section 3.1).
+
+    Or the layer norm before each, the residuals without one (Xiong et al. 2020).
+    """
 
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
@@ -50,12 +53,18 @@ class EncoderLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(params.d_model)
         self.feed_forward = FeedForward(params.d_model, params.d_ff)
         self.feed_forward_norm = nn.LayerNorm(params.d_model)
+        self.norm_first = params.norm == "pre"
         self.dropout = Dropout(params.dropout)
 
     def forward(
         self, hidden: Tensor, padding_mask: Tensor | None, share: Share | None = None
     ) -> Tensor:
         """(B, T, D) to (B, T, D)."""
+        if self.norm_first:
+            attended = self.attention(self.attention_norm(hidden), padding_mask)
+            hidden = hidden + self.dropout(attended, share)
+            fed = self.feed_forward(self.feed_forward_norm(hidden))
+            return hidden + self.dropout(fed, share)
         attended = self.attention(hidden, padding_mask)
         hidden = self.attention_norm(hidden + self.dropout(attended, share))
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden), share))
@@ -106,6 +115,7 @@ class Encoder(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
         self.dropout = Dropout(params.dropout)
         self.layers = nn.ModuleList(EncoderLayer(params) for _ in range(params.num_layers))
+        self.norm = nn.LayerNorm(params.d_model) if params.norm == "pre" else nn.Identity()
 
     def forward(
         self,
@@ -127,7 +137,7 @@ class Encoder(nn.Module):
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
             hidden = layer(hidden, padding_mask, share)
-        return hidden
+        return self.norm(hidden)
 
 
 class TransformerClassifier(nn.Module):

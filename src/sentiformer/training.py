@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sentiformer.batching import Batch, Batches
+from sentiformer.batching import Batch, Batches, made_ahead
 from sentiformer.config import FitParams
 from sentiformer.console import UserError, is_out_of_memory, say
 from sentiformer.device import Device
 from sentiformer.distributed import Group
 from sentiformer.dropout import Share
+from sentiformer.model import EncoderLayer
+from sentiformer.muon import Muon
 from sentiformer.objectives import Objective
 
 LOG_STEPS = 10  # steps between two StepEvents
@@ -85,7 +87,7 @@ class Training:
         train, validation: the batches.
         device: where, and in what precision.
         group: the processes that train together.
-        compile: whether to compile the model by `torch.compile`.
+        compile: whether to compile the layers by `torch.compile`.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Training:
         compile: bool = False,
     ) -> None:
         self.model = objective.model.to(device.device)
-        if compile:
-            self.model.compile(dynamic=True)
+        if compile:  # one layer, of which all others are copies
+            for module in self.model.modules():
+                if isinstance(module, EncoderLayer):
+                    module.compile(dynamic=True)
         self.objective, self.params = objective, params
         self.name, self.patience = name, patience
         self.device, self.group = device, group
@@ -151,7 +155,8 @@ class Training:
         """Train the rest of an epoch, of which some steps are done."""
         losses: list[Tensor] = []
         tokens = 0
-        for batch in self.train.epoch(epoch, skip=done):
+        batches = self.train.epoch(epoch, skip=done)
+        for batch in batches if self.device.device.type == "cpu" else made_ahead(batches):
             loss, norm = self._step(batch)
             losses.append(loss)
             tokens += batch.tokens
@@ -284,14 +289,19 @@ class Training:
 
 
 def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimizer:
-    """Adam or AdamW, fused; biases and layer norms do not decay."""
-    decaying = [p for p in model.parameters() if p.dim() > 1]
-    other = [p for p in model.parameters() if p.dim() <= 1]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.optimizer]
+    """Adam, AdamW or Muon; biases and layer norms do not decay."""
+    matrices = []
+    if params.optimizer == "muon":
+        matrices = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() > 1]
+    moved = set(matrices)
+    others = [weight for weight in model.parameters() if weight not in moved]
     groups = [
-        {"params": decaying, "weight_decay": params.weight_decay},
-        {"params": other, "weight_decay": 0.0},
+        {"params": [w for w in others if w.dim() > 1], "weight_decay": params.weight_decay},
+        {"params": [w for w in others if w.dim() <= 1], "weight_decay": 0.0},
     ]
+    if matrices:
+        return Muon(groups, matrices, weight_decay=params.weight_decay, lr=params.learning_rate)
+    kind = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=params.learning_rate, fused=True)
 
 
