@@ -12,7 +12,7 @@ from conftest import RUNTIME, tiny_params
 from safetensors.torch import load_file, save_file
 
 from sentiformer import language_model
-from sentiformer.config import PRETRAINING_SPLITS, ModelParams
+from sentiformer.config import PRETRAINING_SPLITS
 from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.dropout import Share
@@ -27,16 +27,9 @@ from sentiformer.language_model import (
 from sentiformer.runs import pretrain
 from sentiformer.vocab import UNKNOWN, count_words
 
-SIZE = ModelParams(
-    d_model=8,
-    num_heads=2,
-    num_layers=1,
-    d_ff=16,
-    dropout=0.0,
-    max_len=8,
-    truncation="head",
-    norm="post",
-)
+SIZE = tiny_params(
+    model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8, "truncation": "head"}
+).model
 WORDS = 40
 PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
 

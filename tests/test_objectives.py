@@ -3,24 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_params
 from torch.nn import functional as F
 
 from sentiformer.batching import Batch
-from sentiformer.config import ModelParams
 from sentiformer.dropout import Share
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification
 
-SIZE = ModelParams(
-    d_model=8,
-    num_heads=2,
-    num_layers=1,
-    d_ff=16,
-    dropout=0.0,
-    max_len=8,
-    truncation="head",
-    norm="post",
-)
+SIZE = tiny_params(
+    model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8, "truncation": "head"}
+).model
 NORM = 1e-2
 LENGTHS = torch.tensor([5, 2, 3])
 

@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_params
 
 from sentiformer.batching import Batcher
-from sentiformer.config import ModelParams, Runtime, TrainParams
+from sentiformer.config import Runtime, TrainParams
 from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.device import prepare_device
@@ -22,16 +23,7 @@ from sentiformer.training import (
     learning_rate,
 )
 
-MODEL = ModelParams(
-    d_model=16,
-    num_heads=2,
-    num_layers=1,
-    d_ff=32,
-    dropout=0.1,
-    max_len=16,
-    truncation="head",
-    norm="post",
-)
+MODEL = tiny_params(model={"max_len": 16, "truncation": "head"}).model
 TRAIN = TrainParams(
     seed=1,
     epochs=3,

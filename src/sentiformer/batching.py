@@ -61,7 +61,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; to a GPU it is copied while the GPU computes."""
-        copy = partial(_copy, device=device)
+        copy = partial(copied, device=device)
         return Batch(
             copy(self.token_ids),
             _optional(copy, self.padding_mask),
@@ -75,7 +75,8 @@ def _optional(function: Callable[[Tensor], Tensor], tensor: Tensor | None) -> Te
     return None if tensor is None else function(tensor)
 
 
-def _copy(tensor: Tensor, device: torch.device) -> Tensor:
+def copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; no GPU is waited for."""
     if device.type == "cuda":  # only pinned memory is copied without waiting
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentiformer.batching import Batch, Batches, pad
+from sentiformer.batching import Batch, Batches, copied, pad
 from sentiformer.config import SPECIAL_TOKENS, ModelParams, PretrainParams
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
@@ -112,9 +112,9 @@ class MaskedWords:
     def losses(self, part: Batch, share: Share, whole: Batch) -> Iterator[Tensor]:
         """The mean over hidden words, and over windows, of the whole batch; one."""
         negatives = torch.multinomial(self._chances, NEGATIVES, replacement=True)
-        negatives = negatives.to(part.labels.device)
+        negatives = copied(negatives, part.labels.device)
         # found on the CPU, which would have to wait for a GPU's answer
-        places = hidden_places(whole.labels[share.rows]).to(part.labels.device)
+        places = copied(hidden_places(whole.labels[share.rows]), part.labels.device)
         features, texts = self.model(part.token_ids, part.padding_mask, places, share)
         losses = self._sampled(features, part.labels.flatten()[places], negatives)
         loss = losses.sum() / max(1, int((whole.labels != SHOWN).sum()))

@@ -54,7 +54,8 @@ class Muon(torch.optim.AdamW):
         """Move matrices of one shape."""
         gradients: Any = [weight.grad for weight in weights]
         for weight in weights:
-            self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
         momenta = [self.state[weight]["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
