@@ -36,5 +36,5 @@ def test_a_training_that_ended_leaves_nothing_not_even_of_a_kill(job, tmp_path):
     (path,) = tmp_path.iterdir()
     path.with_suffix(".partial-1").touch()  # killed in the middle of a checkpoint
     (tmp_path / "another.safetensors").touch()
-    finished.forget()
+    finished.checkpoint.delete()
     assert [path.name for path in tmp_path.iterdir()] == ["another.safetensors"]

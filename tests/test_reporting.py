@@ -466,9 +466,32 @@ def test_the_language_model_is_told_of_where_there_is_one(data, tmp_path, html):
     best = json.loads((data / "pretrained" / "metrics.json").read_text())
     assert f"Perplexity {best['perplexity']:.1f}" in html
     copy = shutil.copytree(data, tmp_path / "data")
-    about = json.loads((copy / "model" / "config.json").read_text())
+    path = copy / "model" / "config.json"
+    about = json.loads(path.read_text())
+    assert about["params"]["pretrain"]["neighbour_weight"]
+    assert "words of the next piece beside it" in html
+    about["params"]["pretrain"]["neighbour_weight"] = 0
+    path.write_text(json.dumps(about))
+    alone = report(copy, tmp_path / "alone")
+    assert "told from some." in alone
+    assert "next piece" not in alone
     about["params"]["pretrain"]["epochs"] = 0
-    (copy / "model" / "config.json").write_text(json.dumps(about))
+    path.write_text(json.dumps(about))
     shutil.rmtree(copy / "pretrained")
     assert "Perplexity" not in report(copy, tmp_path / "report")
     assert not (tmp_path / "report" / "figures" / "pretraining.svg").exists()
+
+
+@pytest.mark.parametrize("students", [0, 2])
+def test_the_page_says_who_taught(data, tmp_path, students):
+    copy = shutil.copytree(data, tmp_path / "data")
+    path = copy / "model" / "config.json"
+    about = json.loads(path.read_text())
+    about["params"]["teach"]["by"] = "nb_trigrams"
+    about["params"]["train"]["students"] = students
+    path.write_text(json.dumps(about))
+    page = " ".join(Page(report(copy, tmp_path / "report")).text.split())
+    ending = (
+        ", averaged with the labels of 2 Transformers that it taught before." if students else "."
+    )
+    assert f"learnt from as the NB-weighted trigram model labels them{ending} " in page

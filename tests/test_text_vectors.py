@@ -163,6 +163,13 @@ def test_any_number_of_classes_is_told(tmp_path):
     assert (found.argmax(axis=1) == actual).mean() > 0.95
 
 
+def test_no_unlabelled_text_is_one_line(tmp_path):
+    write_texts(tmp_path / "train.arrow", [[1, 2]] * 6, [0, 1] * 3)
+    write_texts(tmp_path / "unlabeled.arrow", [], [])
+    with pytest.raises(UserError, match=r"unlabeled\.arrow holds no text"):
+        label_by_text_vectors(tmp_path, RUNTIME)
+
+
 def test_nobody_who_teaches_by_vectors_needs_no_torch():
     code = "import sys, pipeline.teach; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

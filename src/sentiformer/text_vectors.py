@@ -67,9 +67,9 @@ def label_by_text_vectors(tokens: Path, runtime: Runtime) -> Labels:
     started = time.perf_counter()
     device = prepare_device(runtime.model_copy(update={"device": "cpu"}))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS]
-    actual = nonempty_corpus(paths[0]).labels
+    train, _ = map(nonempty_corpus, paths)
     vectors = text_vectors(count_ngrams(Corpus(*paths)))
-    found = _regress(vectors[: len(actual)], actual, vectors[len(actual) :])
+    found = _regress(vectors[: len(train)], train.labels, vectors[len(train) :])
     return Labels(found, time.perf_counter() - started, device.environment)
 
 
