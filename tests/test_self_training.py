@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from sentiformer import runs
 from sentiformer.batching import Batcher
-from sentiformer.config import Params
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
@@ -221,12 +220,6 @@ def test_students_that_have_learnt_only_label_again(unlabeled_data, train, monke
         train(stop)
     monkeypatch.setattr(Training, "_step", stop)
     assert (taught_labels(train()[0], unlabeled_data) == expected).all()
-
-
-def test_students_have_a_teacher():
-    with pytest.raises(ValueError, match=r"students is 1, but teach\.by is 'nobody'; name a"):
-        params_of("nobody", students=1)
-    assert isinstance(params_of("both", students=1), Params)
 
 
 @pytest.mark.parametrize("by", ["nb_trigrams", "text_vectors", "both"])
