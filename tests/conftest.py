@@ -116,7 +116,7 @@ def run_stages(params: Params, folder: Path) -> None:
         job = kind(params, RUNTIME, data=folder, checkpoints=checkpoints)
         list(job.run())
         job.write(made[output])
-        job.checkpoint.delete()
+        job.forget()
     inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
     write_report(params, data=folder, folder=made["report"])

@@ -28,7 +28,6 @@ NO_SIZES = {
     "word_vectors.window",
     "word_vectors.pairs",
     "pretrain.epochs",
-    "train.students",
 }  # they may be 0
 
 
@@ -191,12 +190,6 @@ def test_a_source_that_cannot_be_read_is_refused(message, changes, problem):
     values = yaml.safe_load(COMMITTED)
     values["download"] |= changes
     assert problem in message(yaml.safe_dump(values))
-
-
-def test_students_have_a_teacher(message):
-    text = message(changed("train", "students", 2))
-    assert "train.students is 2, but teach.by is 'nobody'; name a teacher, or set" in text
-    assert tiny_params(teach={"by": "both"}, train={"students": 2}).train.students == 2
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,14 @@ import sys
 import time
 from itertools import chain
 
-import numpy as np
 import psutil
 import pytest
 import torch
 import yaml
 from conftest import ROOT, RUNTIME, tiny_params
 
-from sentiformer.corpus import Corpus
 from sentiformer.distributed import Group
 from sentiformer.job import PretrainingJob
-from sentiformer.self_training import write_teacher
 
 OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"
@@ -35,11 +32,11 @@ def start(tmp_path_factory, data, empty_store):
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     started = []
 
-    def start(name, torchrun="", stage="train", sections=PRETRAIN, source=data, **train):
+    def start(name, torchrun="", stage="train", sections=PRETRAIN, **train):
         folder = tmp_path / name
         if not folder.exists():
             for part in ("tokens", "vocab", "word_vectors", "pretrained", "teacher"):
-                shutil.copytree(source / part, folder / "data" / part)
+                shutil.copytree(data / part, folder / "data" / part)
         (folder / "params.yaml").write_text(
             yaml.safe_dump(tiny_params(**sections, train=train).model_dump())
         )
@@ -136,26 +133,6 @@ def test_two_processes_pretrain_to_the_loss_curve_of_one_and_the_first_alone_wri
     assert output.count("epoch 1 of 1: train loss") == 1
     assert output.count("language_model → data/pretrained") == 1
     assert output.count("tracked: MLflow run") == 1
-
-
-@pytest.mark.slow
-def test_two_processes_have_students_as_one_has(start, unlabeled_data):
-    rows = len(Corpus(unlabeled_data / "tokens" / "unlabeled.arrow"))
-    write_teacher(unlabeled_data / "teacher", {"by": "both"}, [np.full((rows, 2), 0.5)])
-    sections = {**PRETRAIN, "teach": {"by": "both"}}
-    curves = []
-    for name, torchrun in (("one-taught", ""), ("two-taught", TWO)):
-        begun = start(
-            name, torchrun, sections=sections, source=unlabeled_data, students=2, epochs=1
-        )
-        model, output = ended(*begun)
-        curves.append(curve(model))
-        assert output.count("epoch 1 of 1: train loss") == 3
-        assert output.count("student 2 of 2") == 1
-        assert output.count("transformer → data/model") == 1
-        assert not list(begun[0].glob(".checkpoints/*"))
-    for row, expected in zip(*curves, strict=True):
-        assert row == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -34,7 +34,9 @@ def test_a_training_that_ended_leaves_nothing_not_even_of_a_kill(job, tmp_path):
     finished = job()
     list(finished.run())
     (path,) = tmp_path.iterdir()
-    path.with_suffix(".partial-1").touch()  # killed in the middle of a checkpoint
+    partial = path.with_suffix(".partial-1")  # killed in the middle of a checkpoint
+    partial.mkdir()
+    (partial / ".tmp1").touch()
     (tmp_path / "another.safetensors").touch()
-    finished.checkpoint.delete()
+    finished.forget()
     assert [path.name for path in tmp_path.iterdir()] == ["another.safetensors"]

@@ -79,7 +79,6 @@ RERUN = {  # the stages that a change of each key reruns
     "train.warmup_fraction": FROM["train"],
     "train.clip_norm": FROM["train"],
     "train.word_dropout": FROM["train"],
-    "train.students": FROM["train"],
     "train.adversarial_norm": FROM["train"],
     "train.class_weights": FROM["train"],
     "train.patience": FROM["train"],

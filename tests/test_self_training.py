@@ -12,7 +12,6 @@ from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer import runs
 from sentiformer.batching import Batcher
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
@@ -28,7 +27,6 @@ from sentiformer.self_training import (
 )
 from sentiformer.teaching import teach as stage_teach
 from sentiformer.timings import kept_seconds
-from sentiformer.training import Training
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
 
@@ -58,8 +56,8 @@ def label(folder, by):
     stage_teach(params_of(by), RUNTIME, data=folder)
 
 
-def params_of(by, **train):
-    return tiny_params(train={"epochs": 8, **train}, teach={"by": by})
+def params_of(by):
+    return tiny_params(train={"epochs": 8}, teach={"by": by})
 
 
 def make_job(folder):
@@ -164,62 +162,6 @@ def test_the_classifier_learns_from_the_teacher(unlabeled_data):
     assert len(keys) == 3
     list(other.run())
     assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
-
-
-@pytest.fixture
-def train(unlabeled_data, monkeypatch):
-    """Runs stage train with two students as far as its own job, which it returns."""
-    teach(unlabeled_data)
-    monkeypatch.setattr(runs.tracking, "sync", lambda data: True)
-
-    def train(run=lambda job, output, before: None):
-        jobs = []
-
-        def started(job, output, before):
-            jobs.append((job, before))
-            run(job, output, before)
-
-        monkeypatch.setattr(runs, "run", started)
-        checkpoints = unlabeled_data / "checkpoints"
-        params = params_of("nb_trigrams", students=2)
-        runs.train(params, RUNTIME, data=unlabeled_data, checkpoints=checkpoints)
-        return jobs[0]
-
-    return train
-
-
-def taught_labels(job, data):
-    return job.training.train.corpus.labels[len(Corpus(data / "tokens" / "train.arrow")) :]
-
-
-def test_students_teach_beside_their_teacher(unlabeled_data, train, tmp_path):
-    job, seconds = train()
-    alone, params = [], params_of("nb_trigrams", students=2)
-    for number in range(2):
-        student = TrainingJob(
-            runs.student_params(params, number), RUNTIME, data=unlabeled_data, checkpoints=tmp_path
-        )
-        alone.append(student.label())
-        assert len(student.training.epochs) == 1
-    assert np.abs(alone[0] - alone[1]).max() > 0.01, "each has a seed of its own"
-    actual = Corpus(unlabeled_data / "tokens" / "test.arrow").labels
-    assert (alone[0].argmax(axis=1) == actual).mean() > 0.6
-    expected = (labels_of(unlabeled_data / "teacher") + np.mean(alone, axis=0)) / 2
-    assert taught_labels(job, unlabeled_data) == pytest.approx(expected, abs=1e-6)
-    assert seconds["students"] > 0
-    assert not list((unlabeled_data / "checkpoints").iterdir())
-
-
-def test_students_that_have_learnt_only_label_again(unlabeled_data, train, monkeypatch):
-    expected = taught_labels(train()[0], unlabeled_data)
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(stop)
-    monkeypatch.setattr(Training, "_step", stop)
-    assert (taught_labels(train()[0], unlabeled_data) == expected).all()
 
 
 @pytest.mark.parametrize("by", ["nb_trigrams", "text_vectors", "both"])

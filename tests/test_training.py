@@ -35,7 +35,6 @@ TRAIN = TrainParams(
     warmup_fraction=0.1,
     clip_norm=1.0,
     word_dropout=0.1,
-    students=0,
     adversarial_norm=0.0,
     patience=3,
     class_weights=None,

@@ -7,6 +7,7 @@ parameters, data, code or hardware is never picked up.
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,16 @@ class Checkpoint:
 
     def save(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one, whole."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(f".partial-{os.getpid()}")
+        partial.mkdir(parents=True, exist_ok=True)  # safetensors writes to a file of its own first
         try:
-            save_file(tensors, partial, metadata={"state": json.dumps(state)})
-            with partial.open("rb") as file:
+            written = partial / self.path.name
+            save_file(tensors, written, metadata={"state": json.dumps(state)})
+            with written.open("rb") as file:
                 os.fsync(file.fileno())
-            partial.replace(self.path)
+            written.replace(self.path)
         finally:
-            partial.unlink(missing_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the checkpoint; None where there is none, or where it cannot be read."""
@@ -61,5 +63,6 @@ class Checkpoint:
 
     def delete(self) -> None:
         """Forget the training, which has ended, and what kills left half-written."""
-        for path in self.path.parent.glob(f"{self.path.stem}.*"):
-            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        for partial in self.path.parent.glob(f"{self.path.stem}.partial-*"):
+            shutil.rmtree(partial, ignore_errors=True)

@@ -160,7 +160,6 @@ class TrainParams(FitParams):
     """How the classifier is fitted."""
 
     word_dropout: float = Field(ge=0, lt=1)
-    students: int = Field(ge=0, lt=2**31)
     adversarial_norm: float = Field(ge=0)
     class_weights: Literal["balanced"] | None
     patience: int = Size
@@ -199,15 +198,6 @@ class Params(Section):
     train: TrainParams
     evaluate: EvaluateParams
     report: ReportParams
-
-    @model_validator(mode="after")
-    def _students_have_a_teacher(self) -> Self:
-        if self.train.students and self.teach.by == "nobody":
-            raise ValueError(
-                f"train.students is {self.train.students}, but teach.by is 'nobody'; name a "
-                "teacher, or set train.students to 0"
-            )
-        return self
 
 
 def _own_cores() -> int:

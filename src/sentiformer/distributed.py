@@ -32,8 +32,6 @@ class Group:
         size: how many there are.
     """
 
-    _joined = 0  # how often this process has, as often as the others
-
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         self.rank, self.size = rank, size
         self._device = device
@@ -44,10 +42,8 @@ class Group:
         if not distributed.is_torchelastic_launched():
             return cls(0, 1, device)
         store, rank, size = next(rendezvous("env://"))
-        # torchrun keeps one store over all restarts, and a process may train several times: the
-        # addresses of before still stand there.
-        prefix = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}, {Group._joined}"
-        Group._joined += 1
+        # torchrun keeps one store over all restarts: addresses of dead processes still stand there.
+        prefix = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}"
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=PrefixStore(prefix, store),

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
-from sentiformer.console import Bar, progress, say
+from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
 from sentiformer.device import Device, prepare_device
 from sentiformer.distributed import Group
@@ -53,7 +53,6 @@ class Job:
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
-        checkpoint: of it, to be deleted when its outputs are written.
         seconds: what the training took so far, stops not counted.
 
     Raises:
@@ -97,7 +96,7 @@ class Job:
         self.about = {"training_key": training_key(self._files, about), **about}
         # Any number of processes may go on where another number of them stopped.
         alone = {**about, "environment": {**about["environment"], "processes": None}}
-        self.checkpoint = Checkpoint(self._checkpoints, training_key(self._files, alone))
+        self._checkpoint = Checkpoint(self._checkpoints, training_key(self._files, alone))
         self.training = Training(
             objective,
             self._fit,
@@ -114,7 +113,7 @@ class Job:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
         training = self.training
         self._begun = time.monotonic()
-        saved = self._group.from_leader(self.checkpoint.load() if self._group.leads else None)
+        saved = self._group.from_leader(self._checkpoint.load() if self._group.leads else None)
         if saved is not None:
             training.restore(*saved)
             self._begun -= saved[1]["seconds"]
@@ -141,7 +140,7 @@ class Job:
     def _save(self) -> None:
         self.seconds = time.monotonic() - self._begun
         tensors, state = self.training.save()
-        self.checkpoint.save(tensors, {**state, "seconds": self.seconds})
+        self._checkpoint.save(tensors, {**state, "seconds": self.seconds})
 
     def follow(self) -> None:
         """Train in a process that does not lead, and end it; in the one that leads do nothing."""
@@ -159,26 +158,17 @@ class Job:
         _write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, self.training.steps))
         _write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, self.training.epochs))
 
+    def forget(self) -> None:
+        """Delete the checkpoint; the training has ended and its outputs are written."""
+        self._checkpoint.delete()
+
 
 class TrainingJob(Job):
-    """The training of a classifier, from word vectors or a language model if there is one.
-
-    Args:
-        students: (N, C) probabilities of the unlabelled texts' classes by each of those that the
-            same teacher taught before; the mean of them counts as much as the teacher's.
-    """
+    """The training of a classifier, from word vectors or a language model if there is one."""
 
     name, kind = "train", "transformer"
 
-    def __init__(
-        self,
-        params: Params,
-        runtime: Runtime,
-        *,
-        data: Path,
-        checkpoints: Path,
-        students: Sequence[np.ndarray] = (),
-    ) -> None:
+    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
         teacher = teacher_of(data / "teacher")
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
@@ -194,7 +184,7 @@ class TrainingJob(Job):
         self._files += load_pretrained(model.encoder, data)
         train: Texts = (labeled := self._corpus("train"))
         if teacher != "nobody":
-            train = self._taught(labeled, data / "teacher", len(about["labels"]), students)
+            train = self._taught(labeled, data / "teacher", len(about["labels"]))
         weights = None
         if params.train.class_weights == "balanced":
             weights = balanced(labeled.labels).to(self._device.device)
@@ -206,40 +196,12 @@ class TrainingJob(Job):
             validation=self.batches("validation"),
         )
 
-    def _taught(
-        self, labeled: Corpus, teacher: Path, classes: int, students: Sequence[np.ndarray]
-    ) -> TaughtTexts:
-        """The labelled texts, and the unlabelled ones as teacher and students label them."""
+    def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
+        """The labelled texts, and the unlabelled ones as the teacher labels them."""
         unlabeled = self._corpus(UNLABELED)
         self._files.append(teacher / LABELS_FILE)
         shape = len(unlabeled), classes
-        labels = read_probabilities(teacher, shape, made_by="teach")
-        if students:
-            labels = (labels + np.mean(students, axis=0)) / 2
-        return TaughtTexts(labeled, unlabeled, labels)
-
-    def label(self) -> np.ndarray:
-        """Train to the end, in each process alike; return what it then makes of unlabelled texts.
-
-        Returns:
-            Their (N, C) float32 probabilities of the classes.
-        """
-        for _ in self.run():
-            pass
-        started = time.monotonic()
-        model, batches = self.training.model, self.batches(UNLABELED)
-        model.load_state_dict(self.training.best_weights())
-        model.eval()
-        found = np.empty((len(batches.corpus), len(self.about["labels"])), dtype=np.float32)
-        shown = progress(batches.in_order_of_length(), total=len(batches), what="label, batches")
-        with torch.inference_mode():
-            for batch in shown:
-                on_device = batch.to(self._device.device)
-                with self._device.autocast():
-                    logits = model(on_device.token_ids, on_device.padding_mask)
-                found[batch.rows] = logits.float().softmax(dim=1).cpu().numpy()
-        self.seconds += time.monotonic() - started
-        return found
+        return TaughtTexts(labeled, unlabeled, read_probabilities(teacher, shape, made_by="teach"))
 
     def batches(self, split: str) -> Batcher:
         """The batches of a split, with its own labels.
