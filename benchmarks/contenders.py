@@ -19,7 +19,8 @@ from sentiformer.batching import Batch, Batcher, pad
 from sentiformer.config import ModelParams, Params
 from sentiformer.device import Device
 from sentiformer.distributed import Group
-from sentiformer.model import TransformerClassifier, mean_of_tokens, sinusoidal_positions
+from sentiformer.embedding import sinusoidal_positions
+from sentiformer.model import TransformerClassifier, mean_of_tokens
 from sentiformer.objectives import Classification
 from sentiformer.training import Training, make_optimizer
 from sentiformer.vocab import PAD

@@ -194,7 +194,12 @@ def test_a_source_that_cannot_be_read_is_refused(message, changes, problem):
 
 @pytest.mark.parametrize(
     ("section", "key"),
-    [("model", "dropout"), ("train", "word_dropout"), ("train", "warmup_fraction")],
+    [
+        ("model", "dropout"),
+        ("model", "token_dropout"),
+        ("train", "word_dropout"),
+        ("train", "warmup_fraction"),
+    ],
 )
 def test_a_probability_may_be_zero_but_not_one(message, section, key):
     assert parse(SECTIONS[section], yaml.safe_load(changed(section, key, 0))[section], where="")

@@ -7,14 +7,13 @@ import torch
 from torch import nn
 
 from sentiformer.config import ModelParams
-from sentiformer.dropout import Dropout, Share
+from sentiformer.dropout import Dropout, Share, TokenDropout
+from sentiformer.embedding import PairEmbedding, sinusoidal_positions
 from sentiformer.model import (
     Encoder,
     EncoderLayer,
-    PairEmbedding,
     TransformerClassifier,
     mean_of_tokens,
-    sinusoidal_positions,
 )
 from sentiformer.vocab import PAD
 
@@ -26,6 +25,7 @@ PARAMS = ModelParams(
     num_layers=2,
     d_ff=23,
     dropout=0.5,
+    token_dropout=0.0,
     max_len=11,
     truncation="head",
     norm="post",
@@ -52,11 +52,11 @@ def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
     layer = PairEmbedding(3, WORDS, 4)
     layer.keys.copy_(torch.tensor([2 * WORDS + 3, 3 * WORDS + 2, 3 * WORDS + 3]))
     vectors = layer.embedding.weight.detach()
-    found = layer(torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]]))
+    found = layer(layer.numbers(torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]])))
     assert torch.equal(found[0], vectors[[0, 2, 1, 3, 0]])
     assert not found[1].any()
     assert not vectors[0].any()
-    assert layer(torch.tensor([[5]])).shape == (1, 1, 4)
+    assert layer.numbers(torch.tensor([[5]])).shape == (1, 1)
 
 
 def test_the_encoder_adds_the_vectors_of_pairs_to_those_of_words():
@@ -191,6 +191,70 @@ def test_dropout_of_a_share_is_that_of_the_whole_batch():
     for rows in (slice(0, 5, 2), slice(1, 5, 2), slice(3, 5, 1)):
         torch.manual_seed(7)
         assert torch.equal(drop(hidden[rows], Share(rows, 5)), whole[rows])
+
+
+def test_token_dropout_keeps_a_share_of_each_text_and_no_padding():
+    drop, lengths = TokenDropout(0.6), torch.tensor([100, 50, 7, 1])
+    padding = torch.arange(100) >= lengths[:, None]
+    kept, is_padding = drop(torch.zeros(4, 100), padding)
+    assert is_padding.shape == kept.shape == (4, 40)
+    assert (~is_padding).sum(dim=1).tolist() == [40, 20, 3, 1]
+    for row, length in enumerate(lengths.tolist()):
+        places = kept[row][~is_padding[row]].tolist()
+        assert len(set(places)) == len(places)
+        assert max(places) < length
+    everything, none = drop(torch.zeros(200, 100), None)
+    assert none is None
+    often = torch.bincount(everything.flatten(), minlength=100)
+    assert often.sum() == 200 * 40
+    assert often.min() > 40
+    assert drop.eval()(torch.zeros(4, 100), padding) == (None, padding)
+
+
+def test_token_dropout_of_a_share_is_that_of_the_whole_batch():
+    drop, token_ids = TokenDropout(0.5), torch.zeros(5, 24)
+    padding = torch.arange(24) >= torch.tensor([24, 3, 9, 1, 20])[:, None]
+    torch.manual_seed(7)
+    whole = drop(token_ids, padding)
+    for rows in (slice(0, 5, 2), slice(1, 5, 2)):
+        torch.manual_seed(7)
+        part = drop(token_ids[rows], padding[rows], Share(rows, 5))
+        assert torch.equal(part[0], whole[0][rows])
+        assert torch.equal(part[1], whole[1][rows])
+
+
+def test_tokens_that_are_kept_keep_their_positions_and_pairs_and_others_do_not_count():
+    model = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=200).eval()
+    token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
+    pairs = model.encoder.pairs
+    pairs.keys.copy_(torch.arange(200) + 2 * WORDS)  # those that begin with few words
+    assert pairs.numbers(token_ids).any()
+    shift = torch.randn(BATCH, LENGTH, PARAMS.d_model)
+    everything = torch.stack([torch.randperm(LENGTH) for _ in range(BATCH)])
+    whole = model.encoder(token_ids, None, shift=shift)
+    shuffled = model.encoder(token_ids, None, shift=shift, kept=everything)
+    torch.testing.assert_close(shuffled, whole.take_along_dim(everything.unsqueeze(-1), dim=1))
+    some, changed = everything[:, :4], token_ids.clone()
+    for row, places in enumerate(everything[:, 4:].tolist()):
+        for place in places:
+            if place + 1 not in some[row]:  # it is in no pair of a token that is kept
+                changed[row, place] = 2 + (token_ids[row, place] - 1) % (WORDS - 2)
+    assert not torch.equal(changed, token_ids)
+    torch.testing.assert_close(
+        model.encoder(token_ids, None, kept=some), model.encoder(changed, None, kept=some)
+    )
+
+
+def test_a_classifier_drops_tokens_while_it_trains_alone():
+    size = PARAMS.model_copy(update={"dropout": 0.0, "token_dropout": 0.5, "max_len": 48})
+    model = TransformerClassifier(size, vocab_size=WORDS, num_classes=CLASSES)
+    token_ids = torch.randint(2, WORDS, (BATCH, 48))
+    padding = torch.arange(48) >= torch.tensor([48, 20, 1])[:, None]
+    first, second = model(token_ids, padding), model(token_ids, padding)
+    assert not torch.isclose(first[:2], second[:2]).any()
+    torch.testing.assert_close(first[2], second[2])  # its only token is kept
+    model.eval()
+    torch.testing.assert_close(model(token_ids, padding)[0], model(token_ids[:1], None)[0])
 
 
 def test_no_padding_is_the_same_as_a_mask_that_hides_nothing(model):

@@ -113,6 +113,7 @@ class ModelParams(Section):
     d_ff: int = Size
     norm: Literal["post", "pre"]
     dropout: float = Field(ge=0, lt=1)
+    token_dropout: float = Field(ge=0, lt=1)
     max_len: int = Size
     truncation: Truncation
 

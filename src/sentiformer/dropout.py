@@ -1,9 +1,12 @@
-"""Dropout whose numbers cost little, and are the same however a batch is shared out."""
+"""Dropout, of numbers and of whole tokens, that is the same however a batch is shared out."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from sentiformer.batching import LENGTH_MULTIPLE
 
 
 class Share(NamedTuple):
@@ -35,3 +38,34 @@ class Dropout(nn.Module):
         draws = draws.view(torch.uint8)[:numbers].view(texts, *hidden.shape[1:])[rows]
         kept = draws >= self.dropped_bytes
         return hidden * (kept.to(hidden.dtype) * (256 / (256 - self.dropped_bytes)))
+
+
+class TokenDropout(nn.Module):
+    """Leaves some of each text's tokens out while training, which then takes less time.
+
+    Chance decides; those that are kept keep their positions, and each text the same share of its
+    tokens, rounded up so that the longest has a multiple of `LENGTH_MULTIPLE`.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.kept = 1 - share
+
+    def forward(
+        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Which of (B, T) places are kept, (B, T'), and which of those are padding.
+
+        None for the places stands for all of them, None for the padding for no padding.
+        """
+        if not self.training or self.kept == 1:
+            return None, padding_mask
+        rows, texts = share or Share(slice(None), len(token_ids))
+        length, device = token_ids.shape[1], token_ids.device
+        width = min(length, math.ceil(length * self.kept / LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+        draws = torch.rand(texts, length, device=device)[rows]
+        if padding_mask is None:
+            return draws.argsort(dim=1, stable=True)[:, :width], None
+        kept = draws.masked_fill(padding_mask, 1.0).argsort(dim=1, stable=True)[:, :width]
+        lengths = ((~padding_mask).sum(dim=1, keepdim=True) * width + length - 1) // length
+        return kept, torch.arange(width, device=device) >= lengths

@@ -16,16 +16,9 @@ from torch.nn import functional as F
 
 from sentiformer.attention import MultiHeadAttention
 from sentiformer.config import ModelParams
-from sentiformer.dropout import Dropout, Share
+from sentiformer.dropout import Dropout, Share, TokenDropout
+from sentiformer.embedding import PairEmbedding, sinusoidal_positions
 from sentiformer.vocab import PAD
-
-
-def sinusoidal_positions(length: int, d_model: int) -> Tensor:
-    """The (T, D) table of positions: sines in even columns, cosines in odd (section 3.5)."""
-    position = torch.arange(length, dtype=torch.float64).unsqueeze(1)
-    frequency = torch.exp(torch.arange(0, d_model, 2).double() * (-math.log(10_000.0) / d_model))
-    angles = position * frequency  # (T, D / 2)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
 class FeedForward(nn.Module):
@@ -70,31 +63,6 @@ class EncoderLayer(nn.Module):
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden), share))
 
 
-class PairEmbedding(nn.Module):
-    """A vector for each known pair of consecutive words, as fastText has (Joulin et al. 2017).
-
-    Args:
-        pairs: how many are known, N.
-        vocab_size: words, V.
-        d_model: D.
-    """
-
-    keys: Tensor  # (N,) rising: a pair's first word times V, plus its second
-
-    def __init__(self, pairs: int, vocab_size: int, d_model: int) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.register_buffer("keys", torch.arange(pairs))
-        self.embedding = nn.Embedding(1 + pairs, d_model, padding_idx=PAD)  # 0: an unknown pair
-
-    def forward(self, token_ids: Tensor) -> Tensor:
-        """(B, T) to (B, T, D): the pair that ends at each token; 0 where it is unknown."""
-        found = token_ids[:, :-1] * self.vocab_size + token_ids[:, 1:]
-        places = torch.searchsorted(self.keys, found).clamp_max(len(self.keys) - 1)
-        numbers = (places + 1).where(self.keys[places] == found, 0)
-        return self.embedding(F.pad(numbers, (1, 0)))
-
-
 class Encoder(nn.Module):
     """Token ids to a vector a token: embedding, positions, layers.
 
@@ -123,17 +91,25 @@ class Encoder(nn.Module):
         padding_mask: Tensor | None,
         share: Share | None = None,
         shift: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> Tensor:
-        """(B, T) token ids and (B, T) padding to (B, T, D); every text has a token.
+        """(B, T) token ids and padding to (B, T, D); every text has a token.
 
-        A shift, (B, T, D), is added to the vectors of the words.
+        A shift, (B, T, D), is added to the vectors of the words. Where not all places are kept,
+        but some, (B, T'), padding and result are of those.
         """
+        pairs = None if self.pairs is None else self.pairs.numbers(token_ids)
+        positions = self.positions[: token_ids.shape[1]]
+        if kept is not None:
+            token_ids, positions = token_ids.gather(1, kept), positions[kept]
+            pairs = None if pairs is None else pairs.gather(1, kept)
+            shift = None if shift is None else shift.take_along_dim(kept.unsqueeze(-1), dim=1)
         hidden = self.embedding(token_ids)
         if self.pairs is not None:
-            hidden = hidden + self.pairs(token_ids)
+            hidden = hidden + self.pairs(pairs)
         if shift is not None:
             hidden = hidden + shift
-        hidden = hidden * self.scale + self.positions[: token_ids.shape[1]]
+        hidden = hidden * self.scale + positions
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
             hidden = layer(hidden, padding_mask, share)
@@ -155,6 +131,7 @@ class TransformerClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(params, vocab_size, pairs)
+        self.token_dropout = TokenDropout(params.token_dropout)
         self.classifier = nn.Linear(params.d_model, num_classes)
         init_weights(self)
 
@@ -166,7 +143,8 @@ class TransformerClassifier(nn.Module):
         shift: Tensor | None = None,
     ) -> Tensor:
         """(B, T) token ids and (B, T) padding to (B, C) logits; shift as of the encoder."""
-        hidden = self.encoder(token_ids, padding_mask, share, shift)
+        kept, padding_mask = self.token_dropout(token_ids, padding_mask, share)
+        hidden = self.encoder(token_ids, padding_mask, share, shift, kept)
         return self.classifier(mean_of_tokens(hidden, padding_mask))
 
 

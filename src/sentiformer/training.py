@@ -40,7 +40,7 @@ class StepEvent:
         loss: cross-entropy in nats a text, or a hidden word.
         learning_rate: that of the last step.
         gradient_norm: before clipping, of the last step.
-        tokens: tokens seen since the last event, padding not counted.
+        tokens: of the texts since the last event, dropped ones with them, padding not counted.
     """
 
     step: int
