@@ -56,7 +56,7 @@ def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
     assert torch.equal(found[0], vectors[[0, 2, 1, 3, 0]])
     assert not found[1].any()
     assert not vectors[0].any()
-    assert layer.numbers(torch.tensor([[5]])).shape == (1, 1)
+    assert layer(layer.numbers(torch.tensor([[5]]))).shape == (1, 1, 4)
 
 
 def test_the_encoder_adds_the_vectors_of_pairs_to_those_of_words():
