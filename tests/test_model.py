@@ -52,11 +52,11 @@ def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
     layer = PairEmbedding(3, WORDS, 4)
     layer.keys.copy_(torch.tensor([2 * WORDS + 3, 3 * WORDS + 2, 3 * WORDS + 3]))
     vectors = layer.embedding.weight.detach()
-    found = layer(layer.numbers(torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]])))
+    found = layer(torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]]))
     assert torch.equal(found[0], vectors[[0, 2, 1, 3, 0]])
     assert not found[1].any()
     assert not vectors[0].any()
-    assert layer(layer.numbers(torch.tensor([[5]]))).shape == (1, 1, 4)
+    assert layer(torch.tensor([[5]])).shape == (1, 1, 4)
 
 
 def test_the_encoder_adds_the_vectors_of_pairs_to_those_of_words():
@@ -228,7 +228,7 @@ def test_tokens_that_are_kept_keep_their_positions_and_pairs_and_others_do_not_c
     token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
     pairs = model.encoder.pairs
     pairs.keys.copy_(torch.arange(200) + 2 * WORDS)  # those that begin with few words
-    assert pairs.numbers(token_ids).any()
+    assert pairs(token_ids).any()
     shift = torch.randn(BATCH, LENGTH, PARAMS.d_model)
     everything = torch.stack([torch.randperm(LENGTH) for _ in range(BATCH)])
     whole = model.encoder(token_ids, None, shift=shift)

@@ -21,6 +21,7 @@ from sentiformer.text_vectors import (
     SCALE,
     Side,
     count_ngrams,
+    kernel_regression,
     label_by_text_vectors,
 )
 
@@ -161,6 +162,14 @@ def test_any_number_of_classes_is_told(tmp_path):
     assert found.shape == (40, TOPICS)
     assert found.sum(axis=1) == pytest.approx(np.ones(40))
     assert (found.argmax(axis=1) == actual).mean() > 0.95
+
+
+def test_the_regression_tells_what_no_plane_divides():
+    vectors = np.random.default_rng(0).standard_normal((1500, 2)) * [1, 100]
+    far = (np.linalg.norm(vectors / [1, 100], axis=1) > 1.2).astype(int)
+    found = kernel_regression(vectors[:1000], far[:1000], vectors[1000:])
+    assert found.sum(axis=1) == pytest.approx(np.ones(500))
+    assert (found.argmax(axis=1) == far[1000:]).mean() > 0.95
 
 
 def test_no_unlabelled_text_is_one_line(tmp_path):

@@ -47,9 +47,9 @@ class TokenDropout(nn.Module):
     tokens, rounded up so that the longest has a multiple of `LENGTH_MULTIPLE`.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, probability: float) -> None:
         super().__init__()
-        self.kept = 1 - share
+        self.kept_fraction = 1 - probability
 
     def forward(
         self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
@@ -58,11 +58,12 @@ class TokenDropout(nn.Module):
 
         None for the places stands for all of them, None for the padding for no padding.
         """
-        if not self.training or self.kept == 1:
+        if not self.training or self.kept_fraction == 1:
             return None, padding_mask
         rows, texts = share or Share(slice(None), len(token_ids))
         length, device = token_ids.shape[1], token_ids.device
-        width = min(length, math.ceil(length * self.kept / LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+        multiples = math.ceil(length * self.kept_fraction / LENGTH_MULTIPLE)
+        width = min(length, multiples * LENGTH_MULTIPLE)
         draws = torch.rand(texts, length, device=device)[rows]
         if padding_mask is None:
             return draws.argsort(dim=1, stable=True)[:, :width], None

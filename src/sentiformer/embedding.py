@@ -37,13 +37,12 @@ class PairEmbedding(nn.Module):
         self.register_buffer("keys", torch.arange(pairs))
         self.embedding = nn.Embedding(1 + pairs, d_model, padding_idx=PAD)  # 0: an unknown pair
 
-    def numbers(self, token_ids: Tensor) -> Tensor:
-        """(B, T) to (B, T): which pair ends at each token; 0 where it is unknown."""
+    def forward(self, token_ids: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(B, T) to (B, T, D), at each token for the pair that it ends; 0 for an unknown one.
+
+        Where not all places are kept, but some, (B, T'), the result is of those.
+        """
         found = token_ids[:, :-1] * self.vocab_size + token_ids[:, 1:]
         places = torch.searchsorted(self.keys, found).clamp_max(len(self.keys) - 1)
-        numbers = (places + 1).where(self.keys[places] == found, 0)
-        return F.pad(numbers, (1, 0))
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        """(B, T) numbers to (B, T, D); 0 for an unknown pair."""
-        return self.embedding(numbers)
+        numbers = F.pad((places + 1).where(self.keys[places] == found, 0), (1, 0))
+        return self.embedding(numbers if kept is None else numbers.gather(1, kept))

@@ -98,15 +98,13 @@ class Encoder(nn.Module):
         A shift, (B, T, D), is added to the vectors of the words. Where not all places are kept,
         but some, (B, T'), padding and result are of those.
         """
-        pairs = None if self.pairs is None else self.pairs.numbers(token_ids)
-        positions = self.positions[: token_ids.shape[1]]
+        words, positions = token_ids, self.positions[: token_ids.shape[1]]
         if kept is not None:
-            token_ids, positions = token_ids.gather(1, kept), positions[kept]
-            pairs = None if pairs is None else pairs.gather(1, kept)
+            words, positions = token_ids.gather(1, kept), positions[kept]
             shift = None if shift is None else shift.take_along_dim(kept.unsqueeze(-1), dim=1)
-        hidden = self.embedding(token_ids)
-        if self.pairs is not None:
-            hidden = hidden + self.pairs(pairs)
+        hidden = self.embedding(words)
+        if self.pairs is not None:  # whose first word need not be kept
+            hidden = hidden + self.pairs(token_ids, kept)
         if shift is not None:
             hidden = hidden + shift
         hidden = hidden * self.scale + positions

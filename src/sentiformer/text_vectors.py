@@ -44,7 +44,8 @@ CURVATURE = 0.6  # mean slope of the sigmoids, as a share of their distance from
 LEAST_TENSION = 0.1  # of the sphere, where nothing pulls a point outwards
 PAIRS_AT_ONCE = 2**20  # whose cosines are held in memory
 POINTS_AT_ONCE = 2**12  # whose products with all drawn points are held
-LOGISTIC_C = 0.01  # of the regression on standardized vectors
+LANDMARKS = 1000  # texts that stand for all in the kernel
+LOGISTIC_C = 10.0  # of the regression
 SEED = 0
 
 
@@ -57,7 +58,7 @@ class Labels(NamedTuple):
 
 
 def label_by_text_vectors(tokens: Path, runtime: Runtime) -> Labels:
-    """The probabilities of the unlabelled texts' classes, by logistic regression on their vectors.
+    """The probabilities of the unlabelled texts' classes, by kernel regression on their vectors.
 
     The vectors are learnt from train and the unlabelled texts together; no other split is read.
 
@@ -69,7 +70,7 @@ def label_by_text_vectors(tokens: Path, runtime: Runtime) -> Labels:
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS]
     train, _ = map(nonempty_corpus, paths)
     vectors = text_vectors(count_ngrams(Corpus(*paths)))
-    found = _regress(vectors[: len(train)], train.labels, vectors[len(train) :])
+    found = kernel_regression(vectors[: len(train)], train.labels, vectors[len(train) :])
     return Labels(found, time.perf_counter() - started, device.environment)
 
 
@@ -196,13 +197,20 @@ def _cosines(points: Tensor, other: Tensor, starts: Tensor, partners: Tensor) ->
     return torch.sparse.sampled_addmm(pairs, points, other.T).values()
 
 
-def _regress(learnt: np.ndarray, labels: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """The (N, C) probabilities of the judged, by logistic regression on standardized vectors."""
+def kernel_regression(learnt: np.ndarray, labels: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """The (N, C) probabilities of the classes of the judged (N, D), by those that are learnt from.
+
+    A logistic regression of standardized vectors with a Gaussian kernel, for which some of those
+    learnt from stand (Williams & Seeger 2001).
+    """
+    from sklearn.kernel_approximation import Nystroem
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=LOGISTIC_C, max_iter=1000))
+    texts, dimensions = learnt.shape
+    kernel = Nystroem(gamma=1 / dimensions, n_components=min(LANDMARKS, texts), random_state=SEED)
+    model = make_pipeline(StandardScaler(), kernel, LogisticRegression(C=LOGISTIC_C, max_iter=1000))
     with threadpool_limits(1):  # the bits do not depend on the number of cores
         return model.fit(learnt, labels).predict_proba(judged)
