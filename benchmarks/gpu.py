@@ -105,9 +105,9 @@ def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
     """FLOPs of forward and backward on texts of these lengths (Kaplan et al. 2020, table 1).
 
     Six a weight and token, embeddings and norms left out; and twelve a layer, width and pair of
-    tokens for the products of attention.
+    tokens for the products of attention. Tokens that a step leaves out cost nothing.
     """
-    lengths = np.minimum(lengths, model.max_len).astype(float)
+    lengths = np.minimum(lengths, model.max_len) * (1 - model.token_dropout)
     weights = model.num_layers * (4 * model.d_model**2 + 2 * model.d_model * model.d_ff)
     pairs = model.num_layers * model.d_model * (lengths**2).sum()
     return 6 * weights * lengths.sum() + 12 * pairs

@@ -1,6 +1,6 @@
 """What a change of parameters brings, judged cheaply and away from validation and test.
 
-    python benchmarks/small_test.py -S train.epochs=2 -S train.word_dropout=0.2
+    python benchmarks/small_test.py -S train.epochs=4 -S train.word_dropout=0.3
 
 Some of train's texts are learnt from, by chance, and all its others judged by; they take the place
 of validation and test for every stage that this runs: the teacher, if `teach.by` names one, then

@@ -39,8 +39,9 @@ class Round:
 
 
 def set_up(size: str) -> Params:
-    """The project's parameters with a size of the table."""
+    """The project's parameters with a size of the table; nobody leaves a token out."""
     values = load_params(ROOT / "params.yaml").model_dump()
+    values["model"]["token_dropout"] = 0.0
     for key, value in SIZES[size].items():
         values["train" if key == "batch_size" else "model"][key] = value
     return Params.model_validate(values)
