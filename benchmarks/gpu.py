@@ -2,10 +2,10 @@
 
     python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
 
-First, in turns in one process: what deterministic kernels and `torch.compile` cost or gain, over a
-few steps. Then the whole training, of which every figure is of real tokens: padding counts for
-nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs; neither dvc
-nor mlflow, spacy or datasets. On a machine without a GPU it runs on the processor.
+First, in turns in one process: what recorded steps, deterministic kernels and `torch.compile` cost
+or gain, over a few steps. Then the whole training, of which every figure is of real tokens: padding
+counts for nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs;
+neither dvc nor mlflow, spacy or datasets. On a machine without a GPU it runs on the processor.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from sentiformer.training import EpochEvent, Training  # noqa: E402
 from sentiformer.word_vectors import fit_word_vectors  # noqa: E402
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
-WARM_UP = 20  # steps before the clock starts
 
 
 def main() -> None:
@@ -114,38 +113,43 @@ def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
 
 
 def compare(params: Params, options: argparse.Namespace, peak: float | None) -> None:
-    """Speed of some steps with and without deterministic kernels and `torch.compile`."""
+    """Speed of some steps in each of the ways to compute them."""
     rates = {}
-    for label, deterministic, compiled in (
-        ("deterministic", True, False),
-        ("not deterministic", False, False),
-        ("deterministic, compiled", True, True),
-        ("deterministic, again", True, False),
+    for label, deterministic, recorded, compiled in (
+        ("as it trains", True, True, False),
+        ("not recorded", True, False, False),
+        ("not recorded, not deterministic", False, False, False),
+        ("compiled", True, True, True),
+        ("compiled, not recorded", True, False, True),
+        ("as it trains, again", True, True, False),
     ):
         training = make_job(params, options, compile=compiled).training
+        training.recorder = training.recorder if recorded else None
         torch.use_deterministic_algorithms(deterministic)
+        start = time.perf_counter()
         seconds, tokens, flops = steps(training, options.steps, params.model)
         rates[label] = tokens / seconds
         print(
             f"{label}: {tokens / seconds:,.0f} tokens/s{utilisation(flops, seconds, peak)}, "
-            f"{rates[label] / rates['deterministic']:.2f} of the first{training.device.memory()}"
+            f"{rates[label] / rates['as it trains']:.2f} of the first, "
+            f"{time.perf_counter() - start - seconds:.0f} s of warm-up{training.device.memory()}"
         )
     torch.use_deterministic_algorithms(True)
 
 
 def steps(training: Training, count: int, model: ModelParams) -> tuple[float, int, float]:
-    """Seconds, real tokens and FLOPs of some steps after a warm-up."""
-    batches = training.train.epoch(1)
-    tokens, flops = 0, 0.0
-    for number, batch in enumerate(islice(batches, WARM_UP + count)):
-        if number == WARM_UP:
-            wait()
-            start, tokens, flops = time.perf_counter(), 0, 0.0
+    """Seconds, real tokens and FLOPs of some steps, after the same steps twice as a warm-up."""
+    batches = list(islice(training.train.epoch(1), count))
+    for batch in batches * 2:
         training._step(batch)
-        tokens += batch.tokens
-        flops += model_flops(training.train.corpus.lengths[batch.rows], model)
     wait()
-    return time.perf_counter() - start, tokens, flops
+    start = time.perf_counter()
+    for batch in batches:
+        training._step(batch)
+    wait()
+    seconds = time.perf_counter() - start
+    lengths = training.train.corpus.lengths[np.concatenate([batch.rows for batch in batches])]
+    return seconds, sum(batch.tokens for batch in batches), model_flops(lengths, model)
 
 
 def train(params: Params, job: TrainingJob, peak: float | None) -> None:

@@ -42,6 +42,31 @@ def test_attention_equals_the_formula_by_torch_s_kernel_too(monkeypatch, longest
     torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
 
 
+def varlen_attn(query, key, value, bounds, bounds_of_keys, longest, longest_key):
+    """What torch's flash attention computes on a GPU: each (tokens, heads, size)."""
+    assert bounds is bounds_of_keys
+    assert bounds.dtype == torch.int32
+    parts = [of.tensor_split(bounds[1:-1].tolist()) for of in (query, key, value)]
+    attended = []
+    for q, k, v in zip(*parts, strict=True):
+        assert len(q) <= longest == longest_key
+        scores = torch.einsum("qhs,khs->hqk", q, k) / math.sqrt(HEAD_SIZE)
+        attended.append(torch.einsum("hqk,khs->qhs", scores.softmax(dim=-1), v))
+    return torch.cat(attended)
+
+
+def test_attention_by_sequences_equals_the_formula(monkeypatch):
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
+    monkeypatch.setattr(
+        attention, "scaled_dot_product_attention", lambda *args: attention._flash_attention(*args)
+    )
+    padding_mask = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
+    layer = MultiHeadAttention(D_MODEL, HEADS)
+    hidden = torch.randn(BATCH, LENGTH, D_MODEL)
+    expected = written_attention(layer, hidden, padding_mask)[~padding_mask]
+    torch.testing.assert_close(layer(hidden, padding_mask)[~padding_mask], expected)
+
+
 def test_texts_taken_a_few_at_a_time_change_nothing(monkeypatch):
     """Their gradients, either."""
     layer = MultiHeadAttention(D_MODEL, HEADS)

@@ -22,7 +22,6 @@ from sentiformer.language_model import (
     MaskedLanguageModel,
     MaskedWords,
     Windows,
-    hidden_places,
 )
 from sentiformer.runs import pretrain
 from sentiformer.vocab import UNKNOWN, count_words
@@ -55,7 +54,9 @@ def windows(corpora, **changes):
 
 def shown(batch):
     """The words of each window as they were before any was hidden."""
-    words = batch.token_ids.where(batch.labels == SHOWN, batch.labels)
+    given = batch.token_ids.gather(1, batch.places)
+    words = given.where(batch.labels == SHOWN, batch.labels)
+    words = batch.token_ids.scatter(1, batch.places, words)
     padding = torch.zeros_like(words, dtype=torch.bool)
     padding = padding if batch.padding_mask is None else batch.padding_mask
     return [row[~mask].tolist() for row, mask in zip(words, padding, strict=True)]
@@ -76,11 +77,14 @@ def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpora):
 
 def test_hidden_words_are_given_as_unknown_and_asked_for(corpora):
     batches = [batch for epoch in range(50) for batch in windows(corpora).epoch(epoch)]
-    hidden = sum(int((batch.labels != SHOWN).sum()) for batch in batches)
-    assert hidden / sum(batch.tokens for batch in batches) == pytest.approx(0.3, abs=0.03)
     for batch in batches:
-        assert (batch.token_ids[batch.labels != SHOWN] == UNKNOWN).all()
-        assert (batch.token_ids[batch.labels == SHOWN] != UNKNOWN).all()
+        given = batch.token_ids.gather(1, batch.places)
+        assert torch.equal(given == UNKNOWN, batch.labels != SHOWN)
+        lengths = [len(words) for words in shown(batch)]
+        hidden = [math.ceil(length * 0.3) for length in lengths]
+        assert (batch.token_ids == UNKNOWN).sum(dim=1).tolist() == hidden, "no other is unknown"
+    places = {place for batch in batches for place in batch.places.flatten().tolist()}
+    assert places == set(range(8))
 
 
 def test_unknown_words_and_padding_are_never_asked_for(corpora):
@@ -128,9 +132,8 @@ def make_objective(neighbour_weight):
 def full_loss(objective, batch):
     """The sum over the hidden words, by all words but the specials."""
     hidden = batch.labels != SHOWN
-    places = hidden_places(batch.labels)
-    features, _ = objective.model(batch.token_ids, batch.padding_mask, places)
-    logits = objective.model.logits(objective.model.hidden, features)
+    features, _ = objective.model(batch.token_ids, batch.padding_mask, batch.places)
+    logits = objective.model.logits(objective.model.hidden, features[hidden])
     logits[:, :2] = -math.inf
     return torch.nn.functional.cross_entropy(logits, batch.labels[hidden], reduction="sum").item()
 
@@ -162,7 +165,7 @@ def test_the_loss_of_neighbours_is_a_weighted_mean_over_their_words(corpora):
     torch.manual_seed(1)
     hidden_alone = loss_of(objective, batch)
     model, total = objective.model, 0.0
-    _, texts = model(batch.token_ids, batch.padding_mask, hidden_places(batch.labels))
+    _, texts = model(batch.token_ids, batch.padding_mask, batch.places)
     found = model.logits(model.elsewhere, texts).log_softmax(dim=1)
     counts = np.array([0, 0, *range(1, WORDS - 1)])
     frequencies = counts / counts.sum()

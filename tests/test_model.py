@@ -166,6 +166,12 @@ def test_every_weight_gets_a_gradient_but_that_of_padding(model, padding_mask):
     assert model.encoder.embedding.weight.grad[PAD].abs().sum() == 0
 
 
+@pytest.fixture(params=[False, True], ids=["as it is", "compiled"])
+def _compiling(request, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: request.param)
+
+
+@pytest.mark.usefixtures("_compiling")
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_dropout_drops_its_share_and_keeps_the_mean(probability):
     drop, ones = Dropout(probability), torch.ones(1001, 997)
@@ -175,6 +181,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(probability):
     assert drop.eval()(ones) is ones
 
 
+@pytest.mark.usefixtures("_compiling")
 def test_dropout_repeats_with_its_seed_and_varies_without():
     drop, ones = Dropout(0.5), torch.ones(999)
     torch.manual_seed(7)
@@ -184,6 +191,7 @@ def test_dropout_repeats_with_its_seed_and_varies_without():
     assert not torch.equal(first, second)
 
 
+@pytest.mark.usefixtures("_compiling")
 def test_dropout_of_a_share_is_that_of_the_whole_batch():
     drop, hidden = Dropout(0.5), torch.randn(5, 7, 3)
     torch.manual_seed(7)

@@ -249,6 +249,7 @@ def test_floors_import_only_downward():
             "objectives",
             "language_model",
             "pretrained",
+            "recorder",
             "word_vectors",
             "text_vectors",
             "cooccurrence",

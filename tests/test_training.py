@@ -1,5 +1,6 @@
 """The loop: it learns, repeats to the bit, resumes to the bit, and stops when it should."""
 
+import math
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from sentiformer.training import (
     Training,
     cut,
     learning_rate,
+    set_learning_rate,
 )
 
 MODEL = tiny_params(model={"max_len": 16, "truncation": "head"}).model
@@ -229,6 +231,63 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
     again = make_training(corpora)
     again.restore(*training.save())
     assert again.parts == 4, "a resumed training does not try in vain again"
+
+
+class Repeating:
+    """A recorder that computes each batch but the first as a GPU would, if it has the memory."""
+
+    def __init__(self, training, steps=math.inf):
+        self.training, self.seen, self.steps = training, 0, steps
+
+    def replay(self, batch):
+        self.seen += 1
+        if self.seen > self.steps:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return None if self.seen == 1 else self.training._compute(batch)
+
+
+@pytest.mark.parametrize("class_weights", [None, "balanced"])
+def test_recorded_steps_have_the_bits_of_others(corpora, class_weights):
+    trainings = [make_training(corpora, epochs=1, class_weights=class_weights) for _ in range(2)]
+    trainings[0].recorder = Repeating(trainings[0])
+    events = [list(training.run()) for training in trainings]
+    assert trainings[0].recorder.seen == len(trainings[0].train)
+    assert events[0] == events[1]
+    assert all(map(torch.equal, *(training.model.parameters() for training in trainings)))
+
+
+def test_recordings_go_before_a_batch_is_computed_in_parts(corpora, monkeypatch, capsys):
+    trainings = [make_training(corpora, epochs=1) for _ in range(3)]
+    trainings[0].recorder = Repeating(trainings[0], steps=5)
+    forward, recorder = TransformerClassifier.forward, Repeating(trainings[1], steps=0)
+    trainings[1].recorder = recorder
+
+    def limited(model, *rest):
+        if trainings[1].recorder is not None and model is trainings[1].model:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(model, *rest)
+
+    monkeypatch.setattr(recorder, "replay", lambda batch: None)
+    monkeypatch.setattr(TransformerClassifier, "forward", limited)
+    events = [list(training.run()) for training in trainings]
+    assert [training.recorder for training in trainings] == [None] * 3
+    assert [training.parts for training in trainings] == [1] * 3
+    assert events[0] == events[1] == events[2]
+    assert "does not fit" not in capsys.readouterr().out
+
+
+def test_only_what_a_shape_decides_is_recorded(corpora):
+    assert make_training(corpora).objective.recordable
+    assert not make_training(corpora, adversarial_norm=0.1).objective.recordable
+
+
+def test_a_learning_rate_on_a_device_is_set_in_place():
+    weight = torch.nn.Parameter(torch.ones(2))
+    for rate in (0.5, torch.tensor(0.5)):
+        optimizer = torch.optim.AdamW([{"params": [weight]}], lr=rate, fused=True)
+        set_learning_rate(optimizer, 0.25)
+        assert float(optimizer.param_groups[0]["lr"]) == 0.25
+    assert rate.item() == 0.25
 
 
 def test_a_text_that_does_not_fit_alone_is_an_error(corpora, monkeypatch):

@@ -20,9 +20,12 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(Q K^T / sqrt(K)) V, each (B, H, T, K); padding is never attended to (section 3.2.1).
 
-    On a CPU a few texts at a time, so that their scores do not leave the cache. On a GPU, for very
-    long texts, and where layers are compiled, torch's fused kernel computes the same.
+    On a CPU a few texts at a time, so that their scores do not leave the cache. For very long
+    texts, and where layers are compiled, torch's fused kernel computes the same; on a GPU in bf16
+    flash attention (Dao 2023).
     """
+    if padding_mask is not None and query.is_cuda and query.dtype == torch.bfloat16:
+        return _flash_attention(query, key, value, padding_mask)
     bias = None
     if padding_mask is not None:
         bias = query.new_zeros(padding_mask.shape).masked_fill(padding_mask, -math.inf)
@@ -41,6 +44,20 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> T
     if bias is not None:
         scores = scores + bias
     return scores.softmax(dim=-1) @ value
+
+
+def _flash_attention(query: Tensor, key: Tensor, value: Tensor, padding_mask: Tensor) -> Tensor:
+    """Attention within sequences of unlike length: each text is one, and its padding another."""
+    from torch.nn.attention.varlen import varlen_attn  # imports the compiler
+
+    batch, heads, length, width = query.shape
+    edges = torch.arange(batch + 1, device=query.device) * length
+    ends = edges[:-1] + (~padding_mask).sum(dim=1)
+    bounds = torch.cat([torch.stack([edges[:-1], ends], dim=1).flatten(), edges[-1:]]).int()
+    query, key, value = (of.transpose(1, 2).flatten(0, 1) for of in (query, key, value))
+    attended = varlen_attn(query, key, value, bounds, bounds, length, length)
+    assert isinstance(attended, Tensor)
+    return attended.view(batch, length, heads, width).transpose(1, 2)
 
 
 class MultiHeadAttention(nn.Module):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,8 +31,10 @@ class Batch(NamedTuple):
         token_ids: (B, T) int64.
         padding_mask: (B, T) bool, True where there is padding; None where there is none, for
             which attention is faster.
-        labels: (B,) int64 of texts, (B, C) float32 of a class each, or (B, T) int64 of words.
+        labels: (B,) int64 of texts, (B, C) float32 of a class each, or (B, M) int64 of the words
+            that are hidden in them.
         rows: which texts of the corpus they are.
+        places: (B, M) where in the texts the hidden words stand; None where none is hidden.
         neighbours: (B, T') words that stand elsewhere in the same text, padded; None where no
             objective asks for them.
     """
@@ -41,6 +43,7 @@ class Batch(NamedTuple):
     padding_mask: Tensor | None
     labels: Tensor
     rows: np.ndarray
+    places: Tensor | None = None
     neighbours: Tensor | None = None
 
     @property
@@ -49,35 +52,32 @@ class Batch(NamedTuple):
         padding = 0 if self.padding_mask is None else int(self.padding_mask.sum())
         return self.token_ids.numel() - padding
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of it but the rows."""
+        return [of for of in self if isinstance(of, Tensor)]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...] | None, ...]:
+        """Of all that it holds; None of what it lacks."""
+        return tuple(None if of is None else tuple(of.shape) for of in self)
+
     def take(self, rows: slice) -> "Batch":
         """Some of its texts, padded as they are."""
-        return Batch(
-            self.token_ids[rows],
-            _optional(itemgetter(rows), self.padding_mask),
-            self.labels[rows],
-            self.rows[rows],
-            _optional(itemgetter(rows), self.neighbours),
-        )
+        return self._each(itemgetter(rows))._replace(rows=self.rows[rows])
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; to a GPU it is copied while the GPU computes."""
-        copy = partial(copied, device=device)
-        return Batch(
-            copy(self.token_ids),
-            _optional(copy, self.padding_mask),
-            copy(self.labels),
-            self.rows,
-            _optional(copy, self.neighbours),
-        )
+        return self._each(partial(copied, device=device))
 
-
-def _optional(function: Callable[[Tensor], Tensor], tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else function(tensor)
+    def _each(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        made: Any = {n: function(of) for n, of in self._asdict().items() if isinstance(of, Tensor)}
+        return self._replace(**made)
 
 
 def copied(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device; no GPU is waited for."""
-    if device.type == "cuda":  # only pinned memory is copied without waiting
+    """A tensor on a device; no GPU is waited for."""
+    if tensor.is_cpu and device.type == "cuda":  # only pinned memory is copied without waiting
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 

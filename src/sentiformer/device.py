@@ -57,6 +57,7 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
     if runtime.device != "cpu" and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun's number
         torch.cuda.set_device(device)
+        torch.cuda.set_stream(torch.cuda.Stream())  # on the default one nothing can be recorded
     else:
         device = torch.device("cpu")
     torch.set_num_threads(runtime.threads)

@@ -32,10 +32,16 @@ class Dropout(nn.Module):
         if not self.training or not self.dropped_bytes:
             return hidden
         rows, texts = share or Share(slice(None), len(hidden))
+        if torch.compiler.is_compiling():  # which draws where it drops
+            draws = torch.rand(texts, *hidden.shape[1:], device=hidden.device)[rows]
+            return self._dropped(hidden, draws * 256)
         numbers = texts * hidden[0].numel()
         draws = torch.empty(-(-numbers // 8), dtype=torch.int64, device=hidden.device)
         draws.random_(-(2**63), None)  # all 64 bits
         draws = draws.view(torch.uint8)[:numbers].view(texts, *hidden.shape[1:])[rows]
+        return self._dropped(hidden, draws)
+
+    def _dropped(self, hidden: Tensor, draws: Tensor) -> Tensor:
         kept = draws >= self.dropped_bytes
         return hidden * (kept.to(hidden.dtype) * (256 / (256 - self.dropped_bytes)))
 

@@ -1,7 +1,7 @@
 """Masked-language modelling (Devlin et al. 2019, section 3.1), and the words elsewhere in a text.
 
 A hidden word is given to the model as an unknown one, so that no other special is needed. Shapes:
-B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden ones.
+B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden in a window at most.
 """
 
 import math
@@ -23,7 +23,7 @@ from sentiformer.vocab import UNKNOWN
 NEGATIVES = 1024  # words that a hidden word is told from while training
 FREQUENCY_POWER = 0.75  # a negative is drawn in proportion to its frequency to this power
 RARE = 1e-4  # a word of this frequency or less counts fully among those of a neighbouring window
-SHOWN = -1  # in place of a label: the word is not hidden
+SHOWN = -1  # in place of a label: no word is hidden
 
 
 class MaskedLanguageModel(nn.Module):
@@ -47,17 +47,18 @@ class MaskedLanguageModel(nn.Module):
         places: Tensor,
         share: Share | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Features of the hidden words, (M, D), and of what else is in the texts, (B, D).
+        """Features of the hidden words, (B, M, D), and of what else is in the texts, (B, D).
 
-        `token_ids` and the padding are (B, T), `places` are those of the hidden words among all
-        B * T, (M,).
+        `token_ids` and the padding are (B, T), `places` (B, M) are those of the hidden words.
         """
         vectors = self.encoder(token_ids, padding_mask, share)
         text = mean_of_tokens(vectors, padding_mask)
-        return self.hidden(vectors.flatten(0, 1)[places]), self.elsewhere(text)
+        begins = torch.arange(0, token_ids.numel(), token_ids.shape[1], device=places.device)
+        hidden = vectors.flatten(0, 1)[begins[:, None] + places]
+        return self.hidden(hidden), self.elsewhere(text)
 
     def logits(self, head: "WordHead", features: Tensor, words: Tensor | None = None) -> Tensor:
-        """A head's (M, D) to (M, V), or to (M, W) of these W words alone."""
+        """A head's (..., D) to (..., V), or to (..., W) of these W words alone."""
         vectors = self.encoder.embedding.weight
         if words is None:
             return F.linear(features, vectors, head.bias)
@@ -74,7 +75,7 @@ class WordHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(M, D) to (M, D)."""
+        """(..., D) to (..., D)."""
         return self.norm(F.gelu(self.transform(vectors)))
 
 
@@ -93,6 +94,8 @@ class MaskedWords:
         neighbour_weight: of the second loss; 0 leaves it out.
     """
 
+    recordable = True
+
     def __init__(
         self, model: MaskedLanguageModel, counts: np.ndarray, neighbour_weight: float
     ) -> None:
@@ -101,8 +104,9 @@ class MaskedWords:
         self.guessing = math.log(len(counts)) * (1 + neighbour_weight)
         frequencies = torch.from_numpy(counts / counts.sum())
         chances = frequencies**FREQUENCY_POWER
-        self._chances = chances / chances.sum()  # on the CPU: no GPU draws from it repeatably
-        self._log_expected = (self._chances * NEGATIVES).log().float().to(device)
+        chances = chances / chances.sum()
+        self._cumulative = chances.cumsum(dim=0).to(device)
+        self._log_expected = (chances * NEGATIVES).log().float().to(device)
         kept = (RARE / frequencies.clamp_min(1e-12)).sqrt().clamp_max(1) * (frequencies > 0)
         self._kept = kept.float().to(device)
         first = (kept * frequencies).clamp_min(1e-9).log()
@@ -111,28 +115,32 @@ class MaskedWords:
 
     def losses(self, part: Batch, share: Share, whole: Batch) -> Iterator[Tensor]:
         """The mean over hidden words, and over windows, of the whole batch; one."""
-        negatives = torch.multinomial(self._chances, NEGATIVES, replacement=True)
-        negatives = copied(negatives, part.labels.device)
-        # found on the CPU, which would have to wait for a GPU's answer
-        places = copied(hidden_places(whole.labels[share.rows]), part.labels.device)
-        features, texts = self.model(part.token_ids, part.padding_mask, places, share)
-        losses = self._sampled(features, part.labels.flatten()[places], negatives)
-        loss = losses.sum() / max(1, int((whole.labels != SHOWN).sum()))
+        assert part.places is not None
+        features, texts = self.model(part.token_ids, part.padding_mask, part.places, share)
+        hidden = (whole.labels != SHOWN).sum().clamp_min(1)
+        losses = self._sampled(features, part.labels.clamp_min(0), self._negatives())
+        loss = losses.where(part.labels != SHOWN, 0).sum() / copied(hidden, losses.device)
         if self.neighbour_weight:
             assert part.neighbours is not None
             elsewhere = self._elsewhere(texts, part.neighbours).sum() / len(whole.rows)
             loss = loss + self.neighbour_weight * elsewhere
         yield loss
 
+    def _negatives(self) -> Tensor:
+        """(NEGATIVES,) words."""
+        chances = self._cumulative
+        draws = torch.rand(NEGATIVES, dtype=chances.dtype, device=chances.device)
+        return torch.searchsorted(chances, draws).clamp_max(len(chances) - 1)
+
     def _sampled(self, features: Tensor, words: Tensor, negatives: Tensor) -> Tensor:
-        """(M,) losses of hidden words."""
+        """(B, M) losses of hidden words."""
         head, vectors = self.model.hidden, self.model.encoder.embedding.weight
-        right = (features * vectors[words]).sum(dim=1) + head.bias[words]
+        right = (features * vectors[words]).sum(dim=-1) + head.bias[words]
         others = self.model.logits(head, features, negatives).float()
         others = others - self._log_expected[negatives]
-        others = others.masked_fill(negatives == words[:, None], -math.inf)
-        logits = torch.cat([right[:, None], others], dim=1)  # (M, 1 + NEGATIVES)
-        return logits.logsumexp(dim=1) - right
+        others = others.masked_fill(negatives == words.unsqueeze(-1), -math.inf)
+        logits = torch.cat([right.unsqueeze(-1), others], dim=-1)  # (B, M, 1 + NEGATIVES)
+        return logits.logsumexp(dim=-1) - right
 
     def _elsewhere(self, texts: Tensor, neighbours: Tensor) -> Tensor:
         """(B,) losses of the words of neighbouring windows; 0 where there are none."""
@@ -143,22 +151,19 @@ class MaskedWords:
 
     def judge(self, batch: Batch) -> Tensor:
         """Of hidden words, by all words."""
-        places = hidden_places(batch.labels)
-        features, _ = self.model(batch.token_ids, batch.padding_mask, places)
-        logits = self.model.logits(self.model.hidden, features).float()
-        return judged(logits, batch.labels.flatten()[places])
-
-
-def hidden_places(labels: Tensor) -> Tensor:
-    """(M,) places of the hidden words among those of (B, T) labels, row by row."""
-    return (labels.flatten() != SHOWN).nonzero().flatten()
+        assert batch.places is not None
+        features, _ = self.model(batch.token_ids, batch.padding_mask, batch.places)
+        hidden = batch.labels != SHOWN
+        logits = self.model.logits(self.model.hidden, features[hidden]).float()
+        return judged(logits, batch.labels[hidden])
 
 
 class Windows(Batches):
     """The batches of texts that are cut into windows, in which some words are hidden.
 
     Every token of every text is in one window of an epoch. The windows of a text are of one size,
-    give or take a token; which words are hidden varies by epoch.
+    give or take a token. Of the known words of each the same share is hidden, rounded up; which
+    ones varies by epoch.
 
     Args:
         corpora: the texts as type ids.
@@ -184,14 +189,19 @@ class Windows(Batches):
     def _batch(self, windows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         rng = np.random.default_rng(key)
         token_ids, padding_mask = pad(list(map(self._window, windows)), self._params.window)
-        chosen = torch.from_numpy(rng.random(token_ids.shape) < self._params.masked_fraction)
-        hidden = chosen & (token_ids >= len(SPECIAL_TOKENS))
-        labels = token_ids.where(hidden, SHOWN)
+        known = token_ids >= len(SPECIAL_TOKENS)
+        draws = torch.from_numpy(rng.random(token_ids.shape)).masked_fill(~known, 1.0)
+        share = self._params.masked_fraction
+        places = draws.argsort(dim=1)[:, : math.ceil(token_ids.shape[1] * share)]
+        counts = (known.sum(dim=1, keepdim=True) * share).ceil()
+        hidden = torch.arange(places.shape[1]) < counts
+        words = token_ids.gather(1, places)
+        token_ids = token_ids.scatter(1, places, words.masked_fill(hidden, UNKNOWN))
         neighbours = None
         if self._params.neighbour_weight:
             neighbours, _ = pad(list(map(self._neighbour, windows)), self._params.window)
-        token_ids = token_ids.masked_fill(hidden, UNKNOWN)
-        return Batch(token_ids, padding_mask, labels, windows, neighbours)
+        labels = words.masked_fill(~hidden, SHOWN)
+        return Batch(token_ids, padding_mask, labels, windows, places, neighbours)
 
     def _neighbour(self, window: int) -> np.ndarray:
         """The window after it, or that before the last; of a text of one window, nothing."""

@@ -23,7 +23,7 @@ class Muon(torch.optim.AdamW):
         groups: of the other weights, for AdamW.
         matrices: of two dimensions.
         weight_decay: of the matrices.
-        lr: learning rate.
+        lr: learning rate; a tensor on a GPU, where steps are recorded.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class Muon(torch.optim.AdamW):
         matrices: Iterable[Tensor],
         *,
         weight_decay: float,
-        lr: float,
+        lr: float | Tensor,
     ) -> None:
-        super().__init__(groups, lr=lr, fused=True)
+        super().__init__(groups, lr=lr, fused=True, capturable=isinstance(lr, Tensor))
         self.add_param_group({"params": list(matrices), "weight_decay": weight_decay})
 
     def step(self) -> None:  # type: ignore[override]
@@ -50,7 +50,7 @@ class Muon(torch.optim.AdamW):
             self._move(weights, matrices["lr"], matrices["weight_decay"])
 
     @torch.no_grad()
-    def _move(self, weights: list[Tensor], rate: float, decay: float) -> None:
+    def _move(self, weights: list[Tensor], rate: float | Tensor, decay: float) -> None:
         """Move matrices of one shape."""
         gradients: Any = [weight.grad for weight in weights]
         for weight in weights:
@@ -59,10 +59,10 @@ class Muon(torch.optim.AdamW):
         momenta = [self.state[weight]["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
-        steps = orthogonalized(torch.stack(ahead)).unbind()
         size = ADAM_RMS * max(weights[0].shape) ** 0.5
+        steps = orthogonalized(torch.stack(ahead)) * (-rate * size)
         torch._foreach_mul_(weights, 1 - rate * decay)
-        torch._foreach_add_(weights, list(steps), alpha=-rate * size)
+        torch._foreach_add_(weights, list(steps.unbind()))
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -19,9 +19,12 @@ class Objective(Protocol):
 
     Attributes:
         guessing: the loss of a model that knows nothing, in nats.
+        recordable: whether a batch's shape and the numbers on the device decide all that is
+            computed there, in one pass, so that a GPU can repeat it from a recording.
     """
 
     guessing: float
+    recordable: bool
 
     @property
     def model(self) -> nn.Module:
@@ -58,6 +61,7 @@ class Classification:
     ) -> None:
         self.model, self.weights, self.adversarial_norm = model, weights, adversarial_norm
         self.guessing = math.log(model.classifier.out_features)
+        self.recordable = not adversarial_norm
 
     def losses(self, part: Batch, share: Share, whole: Batch) -> Iterator[Tensor]:
         """The mean over the texts of the whole batch, or their weighted mean; then the shifted."""

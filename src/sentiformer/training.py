@@ -24,6 +24,7 @@ from sentiformer.dropout import Share
 from sentiformer.model import EncoderLayer
 from sentiformer.muon import Muon
 from sentiformer.objectives import Objective
+from sentiformer.recorder import Recorder
 
 LOG_STEPS = 10  # steps between two StepEvents
 DIVERGED = 3.0  # a loss this many times that of guessing is no accident
@@ -114,6 +115,9 @@ class Training:
         self.train, self.validation = train, validation
         self.parts = 1  # of this process's share of a batch
         self.optimizer = make_optimizer(self.model, params)
+        self.recorder: Recorder | None = None
+        if device.device.type == "cuda" and group.size == 1 and objective.recordable:
+            self.recorder = Recorder(self._compute, device.device)
         self.step = 0
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
@@ -172,15 +176,41 @@ class Training:
             This process's share of the loss, and the gradient norm; both still on the device.
         """
         self.model.train()
-        rate = learning_rate(self.params, self.step, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._gradients(batch)
+        set_learning_rate(self.optimizer, learning_rate(self.params, self.step, self.total_steps))
+        results = self._replayed(batch)
+        if results is None:
+            results = self._gradients(batch), self._move()
+        self.step += 1
+        return results
+
+    def _replayed(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """The step as a GPU repeats it from a recording; None where it has none."""
+        if self.recorder is None or self.parts > 1:
+            return None
+        self._seed()
+        try:
+            return self.recorder.replay(batch)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._stop_recording()
+            return None
+
+    def _compute(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a GPU does in a step on a batch that is there, the seed apart."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.device.autocast():
+            share = Share(self.group.share(len(batch.rows)), len(batch.rows))
+            (loss,) = self.objective.losses(batch, share, batch)
+        loss.backward()
+        return loss.detach(), self._move()
+
+    def _move(self) -> Tensor:
+        """Move the weights by their gradients; returns the norm of these."""
         self.group.sum_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
         self.optimizer.step()
-        self.step += 1
-        return loss, norm
+        return norm
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Gradients of this process's share of a batch, in more parts when memory is short."""
@@ -191,12 +221,23 @@ class Training:
                 losses = [self._backward(batch, rows) for rows in cut(own, self.parts)]
                 return torch.stack(losses).sum()
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[own]):
+                if not is_out_of_memory(error):
+                    raise
+                if self.recorder is not None:
+                    self._stop_recording()
+                    continue
+                if self.parts >= len(range(len(batch.rows))[own]):
                     raise
             self.parts *= 2
             self.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()  # does nothing on a CPU
             say(f"a batch does not fit into memory; from here on in {self.parts} parts")
+
+    def _stop_recording(self) -> None:
+        """Give the memory of recordings back."""
+        self.optimizer.zero_grad(set_to_none=True)  # whose last ones lie there
+        self.recorder = None
+        torch.cuda.empty_cache()
 
     def _backward(self, batch: Batch, rows: slice) -> Tensor:
         """Add the gradients of some texts of a batch; returns their share of the batch's loss."""
@@ -206,7 +247,7 @@ class Training:
         shown = None
         losses = self.objective.losses(part, Share(rows, len(batch.rows)), batch)
         while True:
-            torch.manual_seed(self.params.seed * 1_000_003 + self.step)  # dropout of this step
+            self._seed()
             with self.device.autocast():
                 loss = next(losses, None)
             if loss is None:
@@ -216,9 +257,13 @@ class Training:
         assert shown is not None  # an objective has a loss
         return shown
 
+    def _seed(self) -> None:
+        """Seed this step's dropout."""
+        torch.manual_seed(self.params.seed * 1_000_003 + self.step)
+
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = float(self.optimizer.param_groups[0]["lr"])
         if not loss <= DIVERGED * self.objective.guessing:
             raise UserError(
                 f"the loss is {loss:.3g} at step {self.step}: training diverged; lower "
@@ -289,7 +334,7 @@ class Training:
 
 
 def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimizer:
-    """Adam, AdamW or Muon; biases and layer norms do not decay."""
+    """Adam, AdamW or Muon, of a model on its device; biases and layer norms do not decay."""
     matrices = []
     if params.optimizer == "muon":
         matrices = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() > 1]
@@ -299,10 +344,22 @@ def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Opt
         {"params": [w for w in others if w.dim() > 1], "weight_decay": params.weight_decay},
         {"params": [w for w in others if w.dim() <= 1], "weight_decay": 0.0},
     ]
+    rate: float | Tensor = params.learning_rate
+    if on_gpu := others[0].is_cuda:  # where a recorded step reads it
+        rate = torch.tensor(rate, device=others[0].device)
     if matrices:
-        return Muon(groups, matrices, weight_decay=params.weight_decay, lr=params.learning_rate)
+        return Muon(groups, matrices, weight_decay=params.weight_decay, lr=rate)
     kind = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=params.learning_rate, fused=True)
+    return kind(groups, lr=rate, fused=True, capturable=on_gpu)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Take this rate from here on."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def learning_rate(params: FitParams, step: int, total: int) -> float:
