@@ -22,7 +22,7 @@ from sentiformer.distributed import Group
 from sentiformer.embedding import sinusoidal_positions
 from sentiformer.model import TransformerClassifier, mean_of_tokens
 from sentiformer.objectives import Classification
-from sentiformer.training import Training, make_optimizer
+from sentiformer.training import Training, clip_gradients, make_optimizer
 from sentiformer.vocab import PAD
 
 
@@ -143,7 +143,7 @@ def torch_encoder(task: Task, batches: Iterator[Batch]) -> None:
         with task.device.autocast():
             logits = model(on_device.token_ids, on_device.padding_mask)
         F.cross_entropy(logits.float(), on_device.labels).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
+        clip_gradients(model.parameters(), train.clip_norm)
         optimizer.step()
 
 

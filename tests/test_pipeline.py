@@ -246,6 +246,7 @@ def test_floors_import_only_downward():
             "dropout",
             "embedding",
             "muon",
+            "lazy_adam",
             "objectives",
             "language_model",
             "pretrained",

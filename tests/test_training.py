@@ -330,7 +330,21 @@ def test_weighted_loss_is_the_weighted_mean_however_it_is_shared_out(corpora):
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
+def test_sparse_gradients_train_as_dense_ones_do(corpora):
+    """Clipped, too; in parts, and against an adversary, they add up."""
+    changes = {"optimizer": "lazy_adamw", "clip_norm": 0.5, "adversarial_norm": 0.1, "epochs": 1}
+    trainings = [make_training(corpora, **changes) for _ in range(2)]
+    trainings[0].parts = 2
+    for module in trainings[1].model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.sparse = False
+    events = [[asdict(event) for event in training.run()] for training in trainings]
+    for event, expected in zip(*events, strict=True):
+        assert event == pytest.approx(expected, abs=1e-5)
+    assert any(event.get("gradient_norm", 0) > 0.5 for event in events[0])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lazy_adamw", "muon"])
 def test_bf16_learns_as_well(corpora, optimizer):
     training = make_training(corpora, precision="bf16", optimizer=optimizer)
     list(training.run())

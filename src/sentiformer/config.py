@@ -138,7 +138,7 @@ class FitParams(Section):
     seed: int = Field(ge=0, lt=2**31)
     epochs: int = Size
     batch_size: int = Size
-    optimizer: Literal["adam", "adamw", "muon"]
+    optimizer: Literal["adam", "adamw", "lazy_adamw", "muon"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     schedule: Literal["constant", "linear", "cosine"]

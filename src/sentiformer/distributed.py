@@ -83,7 +83,7 @@ class Group:
         if self.size == 1:
             return
         weights = list(weights)
-        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad.to_dense() for w in weights]
         total = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = total.split([weight.numel() for weight in weights])
         for weight, part in zip(weights, parts, strict=True):

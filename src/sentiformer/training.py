@@ -7,7 +7,7 @@ within each over parts whose gradients add up, as many as its memory asks for.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -21,6 +21,7 @@ from sentiformer.console import UserError, is_out_of_memory, say
 from sentiformer.device import Device
 from sentiformer.distributed import Group
 from sentiformer.dropout import Share
+from sentiformer.lazy_adam import LazyAdamW
 from sentiformer.model import EncoderLayer
 from sentiformer.muon import Muon
 from sentiformer.objectives import Objective
@@ -208,7 +209,7 @@ class Training:
     def _move(self) -> Tensor:
         """Move the weights by their gradients; returns the norm of these."""
         self.group.sum_gradients(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
+        norm = clip_gradients(self.model.parameters(), self.params.clip_norm)
         self.optimizer.step()
         return norm
 
@@ -333,12 +334,30 @@ class Training:
         self.epochs = [EpochEvent(**event) for event in state["epochs"]]
 
 
+def clip_gradients(weights: Iterable[Tensor], longest: float) -> Tensor:
+    """Shorten all gradients together to a norm, if theirs is longer; returns what it was."""
+    gradients = []
+    for weight in weights:
+        if weight.grad is not None:
+            if weight.grad.is_sparse:
+                weight.grad = weight.grad.coalesce()  # each row once
+            gradients.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (longest / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
 def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimizer:
     """Adam, AdamW or Muon, of a model on its device; biases and layer norms do not decay."""
-    matrices = []
+    apart: list[Tensor] = []  # what AdamW does not move
     if params.optimizer == "muon":
-        matrices = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() > 1]
-    moved = set(matrices)
+        apart = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() > 1]
+    if params.optimizer == "lazy_adamw":
+        tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+        apart = [table.weight for table in tables]
+        for table in tables:
+            table.sparse = not table.weight.is_cuda
+    moved = set(apart)
     others = [weight for weight in model.parameters() if weight not in moved]
     groups = [
         {"params": [w for w in others if w.dim() > 1], "weight_decay": params.weight_decay},
@@ -347,8 +366,10 @@ def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Opt
     rate: float | Tensor = params.learning_rate
     if on_gpu := others[0].is_cuda:  # where a recorded step reads it
         rate = torch.tensor(rate, device=others[0].device)
-    if matrices:
-        return Muon(groups, matrices, weight_decay=params.weight_decay, lr=rate)
+    if params.optimizer == "muon":
+        return Muon(groups, apart, weight_decay=params.weight_decay, lr=rate)
+    if params.optimizer == "lazy_adamw":
+        return LazyAdamW(groups, apart, lr=rate)
     kind = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=rate, fused=True, capturable=on_gpu)
 
