@@ -22,7 +22,8 @@ from sentiformer.distributed import Group
 from sentiformer.embedding import sinusoidal_positions
 from sentiformer.model import TransformerClassifier, mean_of_tokens
 from sentiformer.objectives import Classification
-from sentiformer.training import Training, clip_gradients, make_optimizer
+from sentiformer.optimizers import clip_gradients, make_optimizer
+from sentiformer.training import Training
 from sentiformer.vocab import PAD
 
 

@@ -16,14 +16,7 @@ from sentiformer.device import prepare_device
 from sentiformer.distributed import Group
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, balanced
-from sentiformer.training import (
-    EpochEvent,
-    StepEvent,
-    Training,
-    cut,
-    learning_rate,
-    set_learning_rate,
-)
+from sentiformer.training import EpochEvent, StepEvent, Training, cut
 
 MODEL = tiny_params(model={"max_len": 16, "truncation": "head"}).model
 TRAIN = TrainParams(
@@ -191,19 +184,6 @@ def test_gradients_are_clipped_before_the_step(corpora):
     assert clipped.item() == pytest.approx(1e-3, rel=1e-2)
 
 
-def test_warm_up_rises_and_schedules_fall():
-    for schedule, halfway in (("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)):
-        params = TRAIN.model_copy(
-            update={"schedule": schedule, "warmup_fraction": 0.2, "learning_rate": 1.0}
-        )
-        rates = [learning_rate(params, step, 100) for step in range(100)]
-        assert rates[0] == pytest.approx(0.05)
-        assert rates[:20] == sorted(rates[:20])
-        assert rates[19] == rates[20] == 1.0
-        assert rates[60] == pytest.approx(halfway)
-        assert rates[20:] == sorted(rates[20:], reverse=True)
-
-
 def test_biases_and_norms_do_not_decay(corpora):
     training = make_training(corpora, weight_decay=0.5)
     decay = {id(p): g["weight_decay"] for g in training.optimizer.param_groups for p in g["params"]}
@@ -279,15 +259,6 @@ def test_recordings_go_before_a_batch_is_computed_in_parts(corpora, monkeypatch,
 def test_only_what_a_shape_decides_is_recorded(corpora):
     assert make_training(corpora).objective.recordable
     assert not make_training(corpora, adversarial_norm=0.1).objective.recordable
-
-
-def test_a_learning_rate_on_a_device_is_set_in_place():
-    weight = torch.nn.Parameter(torch.ones(2))
-    for rate in (0.5, torch.tensor(0.5)):
-        optimizer = torch.optim.AdamW([{"params": [weight]}], lr=rate, fused=True)
-        set_learning_rate(optimizer, 0.25)
-        assert float(optimizer.param_groups[0]["lr"]) == 0.25
-    assert rate.item() == 0.25
 
 
 def test_a_text_that_does_not_fit_alone_is_an_error(corpora, monkeypatch):

@@ -7,7 +7,7 @@ within each over parts whose gradients add up, as many as its memory asks for.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -21,10 +21,14 @@ from sentiformer.console import UserError, is_out_of_memory, say
 from sentiformer.device import Device
 from sentiformer.distributed import Group
 from sentiformer.dropout import Share
-from sentiformer.lazy_adam import LazyAdamW
 from sentiformer.model import EncoderLayer
-from sentiformer.muon import Muon
 from sentiformer.objectives import Objective
+from sentiformer.optimizers import (
+    clip_gradients,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
 from sentiformer.recorder import Recorder
 
 LOG_STEPS = 10  # steps between two StepEvents
@@ -332,69 +336,6 @@ class Training:
         self.step, self.parts = state["step"], state["parts"]
         self.steps = [StepEvent(**event) for event in state["steps"]]
         self.epochs = [EpochEvent(**event) for event in state["epochs"]]
-
-
-def clip_gradients(weights: Iterable[Tensor], longest: float) -> Tensor:
-    """Shorten all gradients together to a norm, if theirs is longer; returns what it was."""
-    gradients = []
-    for weight in weights:
-        if weight.grad is not None:
-            if weight.grad.is_sparse:
-                weight.grad = weight.grad.coalesce()  # each row once
-            gradients.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
-    norm = torch.nn.utils.get_total_norm(gradients)
-    torch._foreach_mul_(gradients, (longest / (norm + 1e-6)).clamp(max=1.0))
-    return norm
-
-
-def make_optimizer(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimizer:
-    """Adam, AdamW or Muon, of a model on its device; biases and layer norms do not decay."""
-    apart: list[Tensor] = []  # what AdamW does not move
-    if params.optimizer == "muon":
-        apart = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() > 1]
-    if params.optimizer == "lazy_adamw":
-        tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
-        apart = [table.weight for table in tables]
-        for table in tables:
-            table.sparse = not table.weight.is_cuda
-    moved = set(apart)
-    others = [weight for weight in model.parameters() if weight not in moved]
-    groups = [
-        {"params": [w for w in others if w.dim() > 1], "weight_decay": params.weight_decay},
-        {"params": [w for w in others if w.dim() <= 1], "weight_decay": 0.0},
-    ]
-    rate: float | Tensor = params.learning_rate
-    if on_gpu := others[0].is_cuda:  # where a recorded step reads it
-        rate = torch.tensor(rate, device=others[0].device)
-    if params.optimizer == "muon":
-        return Muon(groups, apart, weight_decay=params.weight_decay, lr=rate)
-    if params.optimizer == "lazy_adamw":
-        return LazyAdamW(groups, apart, lr=rate)
-    kind = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=rate, fused=True, capturable=on_gpu)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Take this rate from here on."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
-def learning_rate(params: FitParams, step: int, total: int) -> float:
-    """The learning rate of a step, counted from 0: linear warm-up, then the schedule."""
-    warmup = round(params.warmup_fraction * total)
-    if step < warmup:
-        return params.learning_rate * (step + 1) / warmup
-    left = 1 - (step - warmup) / max(1, total - warmup)  # 1 after warm-up, towards 0 at the end
-    shape = {
-        "constant": 1.0,
-        "linear": left,
-        "cosine": 0.5 * (1 - math.cos(math.pi * left)),
-    }[params.schedule]
-    return params.learning_rate * shape
 
 
 def cut(rows: slice, parts: int) -> list[slice]:
