@@ -233,12 +233,14 @@ class Contender:
         train: trains on batches.
         precision: as in `params.yaml`.
         bucketed: whether the texts of a batch are of like length.
+        token_dropout: share of a text's tokens that a step leaves out.
         pad: stacks the texts of a batch.
     """
 
     train: Callable[[Task, Iterator[Batch]], None]
     precision: str
     bucketed: bool = True
+    token_dropout: float = 0.0
     pad: Callable[[Sequence[np.ndarray], int], tuple[Tensor, Tensor | None]] = pad
 
 
@@ -250,4 +252,5 @@ CONTENDERS = {
     "torch encoder, bf16": Contender(torch_encoder, "bf16"),
     "transformers Trainer": Contender(trainer, "auto"),
     "ours": Contender(ours, "auto"),
+    "ours, half left out": Contender(ours, "auto", token_dropout=0.5),
 }

@@ -4,9 +4,10 @@
 
 Each contender trains in a process of its own, on the same texts; they take turns, a round of steps
 each, and the median over the rounds counts. The batches of a round are spread evenly over all
-lengths. Tokens are real ones, padding counts for nothing; a step includes making its batch. Memory
-is the process's highest (of a GPU: what torch had allocated), after a batch of the longest texts.
-FLOPs are those that the real tokens need, held against the fastest matrix product measured here.
+lengths. Tokens are real ones, padding counts for nothing; those that the last contender leaves out
+of a step, as the default does, count as read. A step includes making its batch. Memory is the
+process's highest (of a GPU: what torch had allocated), after a batch of the longest texts. FLOPs
+are those that the tokens of a step need, held against the fastest matrix product measured here.
 """
 
 import argparse

@@ -38,10 +38,10 @@ class Round:
     flops: float
 
 
-def set_up(size: str) -> Params:
-    """The project's parameters with a size of the table; nobody leaves a token out."""
+def set_up(size: str, token_dropout: float = 0.0) -> Params:
+    """The project's parameters with a size of the table, and a share of tokens left out."""
     values = load_params(ROOT / "params.yaml").model_dump()
-    values["model"]["token_dropout"] = 0.0
+    values["model"]["token_dropout"] = token_dropout
     for key, value in SIZES[size].items():
         values["train" if key == "batch_size" else "model"][key] = value
     return Params.model_validate(values)
@@ -58,7 +58,7 @@ def prepare(
     options: argparse.Namespace, size: str, contender: Contender, connection: Connection | None
 ) -> tuple[Task, Iterator[Batch]]:
     """A contender's task and its batches, which wait for turns where there is a connection."""
-    params, runtime = set_up(size), load_runtime()
+    params, runtime = set_up(size, contender.token_dropout), load_runtime()
     device = prepare_device(runtime, contender.precision)
     torch.use_deterministic_algorithms(False)  # ours alone pays for that
     corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
