@@ -32,6 +32,7 @@ TINY = {
         "learning_rate": 0.01,
         "word_dropout": 0.1,
         "adversarial_norm": 0.0,
+        "soup": 1,
         "precision": "fp32",
     },
     "build_vocab": {"max_size": 60},

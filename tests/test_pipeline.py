@@ -83,6 +83,7 @@ RERUN = {  # the stages that a change of each key reruns
     "train.adversarial_norm": FROM["train"],
     "train.class_weights": FROM["train"],
     "train.patience": FROM["train"],
+    "train.soup": FROM["train"],
     "train.precision": FROM["train"],
     "evaluate.calibration_bins": FROM["evaluate"],
     "evaluate.length_bins": FROM["evaluate"],

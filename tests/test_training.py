@@ -32,6 +32,7 @@ TRAIN = TrainParams(
     word_dropout=0.1,
     adversarial_norm=0.0,
     patience=3,
+    soup=1,
     class_weights=None,
     precision="fp32",
 )
@@ -72,6 +73,7 @@ def make_training(corpora, **changes):
         **batchers,
         device=device,
         group=Group(0, 1, device.device),
+        soup=params.soup,
     )
 
 
@@ -115,19 +117,23 @@ def test_it_learns_against_an_adversary_whose_loss_is_not_shown(corpora, finishe
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5, 8])
 def test_resumed_at_any_event_it_ends_in_the_same_bits(corpora, finished, stop_after):
-    first = make_training(corpora)
-    run = first.run()
+    assert_ends_alike(finished[0], lambda: make_training(corpora), stop_after)
+
+
+def assert_ends_alike(finished, make, stop_after):
+    """A training stopped after some events, and one that goes on from there, end as `finished`."""
+    run = (first := make()).run()
     for _ in range(stop_after):
         next(run)
     tensors, state = first.save()
     saved = {name: tensor.clone() for name, tensor in tensors.items()}
-    second = make_training(corpora)
+    second = make()
     second.restore(saved, state)
     torch.manual_seed(999)  # what the process drew before does not matter
     list(second.run())
-    assert same(weights_of(second), weights_of(finished[0]))
-    assert second.steps == finished[0].steps
-    assert second.epochs == finished[0].epochs
+    assert same(weights_of(second), weights_of(finished))
+    assert second.steps == finished.steps
+    assert second.epochs == finished.epochs
 
 
 def test_restoring_a_finished_training_trains_no_more(corpora, finished):
@@ -160,6 +166,45 @@ def test_it_stops_when_validation_no_longer_improves(corpora):
     training = make_training(corpora, epochs=50, patience=1, learning_rate=1e-30)
     epochs = [event for event in training.run() if isinstance(event, EpochEvent)]
     assert len(epochs) == 2, "the first is the best, the second is no better"
+
+
+@pytest.fixture(scope="module")
+def soup(corpora):
+    """A soup of three trainings, its events, and the weights with which each training ended."""
+    training, ends = make_training(corpora, soup=3, epochs=2, patience=1), []
+    average = training._average
+    training._average = lambda: (ends.append(training._weights()), average())
+    return training, list(training.run()), ends
+
+
+def test_a_soup_is_the_mean_of_trainings_with_the_same_first_weights(corpora, soup):
+    training, events, ends = soup
+    alone = make_training(corpora, epochs=2)
+    assert events[:8] == list(alone.run())
+    assert same(alone._weights(), ends[0])
+    assert not any(same(ends[0], end) for end in ends[1:]), "other orders, other dropout"
+    for name, weight in training.model.state_dict().items():
+        mean = torch.stack([end[name] for end in ends]).double().mean(dim=0)
+        torch.testing.assert_close(weight.double(), mean, atol=1e-6, rtol=0)
+    assert training.best().valid_accuracy > 0.9
+
+
+@pytest.mark.parametrize("stop_after", [7, 8, 9, 16, 21])  # of eight events a training
+def test_a_soup_resumed_ends_in_the_same_bits(corpora, soup, stop_after):
+    assert_ends_alike(soup[0], lambda: make_training(corpora, soup=3, epochs=2), stop_after)
+
+
+def test_each_training_of_a_soup_begins_with_the_first_learning_rate_and_no_moment(soup):
+    training, _, _ = soup
+    rates = [event.learning_rate for event in training.steps]
+    each = len(rates) // 3
+    assert len(training.epochs) == 6, "patience stops none"
+    assert rates == rates[:each] * 3
+    training._begin()
+    assert same(training._weights(), training._first)
+    moments = [m for of in training.optimizer.state.values() for m in of.values()]
+    assert moments
+    assert not any(moment.any() for moment in moments)
 
 
 def test_divergence_stops_with_one_line(corpora):

@@ -164,6 +164,7 @@ class TrainParams(FitParams):
     adversarial_norm: float = Field(ge=0)
     class_weights: Literal["balanced"] | None
     patience: int = Size
+    soup: int = Size
 
 
 class TeachParams(Section):

@@ -89,6 +89,7 @@ class Job:
         patience: int,
         train: Batches,
         validation: Batches,
+        soup: int = 1,
     ) -> None:
         """Set the training up, and name it by all that decides its bits."""
         self._files += loaded_code()
@@ -107,6 +108,7 @@ class Job:
             device=self._device,
             group=self._group,
             compile=self._runtime.compile,
+            soup=soup,
         )
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
@@ -194,6 +196,7 @@ class TrainingJob(Job):
             patience=params.train.patience,
             train=self._batcher(train),
             validation=self.batches("validation"),
+            soup=params.train.soup,
         )
 
     def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
@@ -314,7 +317,7 @@ def _resuming(training: Training, before: int) -> str:
 
 
 def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training) -> None:
-    epochs = training.params.epochs
+    epochs = training.total_epochs
     if isinstance(event, StepEvent):
         bar.advance(event.steps, f"epoch {event.epoch} of {epochs}, loss {event.loss:.3f}")
     else:

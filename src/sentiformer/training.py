@@ -7,6 +7,7 @@ within each over parts whose gradients add up, as many as its memory asks for.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -62,8 +63,10 @@ class StepEvent:
 class EpochEvent:
     """An epoch's end.
 
+    Where a training ends that is averaged with others, validation judges the mean so far.
+
     Attributes:
-        epoch: which one, from 1.
+        epoch: which one, from 1, over all trainings.
         step: steps done so far.
         train_loss: mean cross-entropy in nats over the epoch, dropout on.
         valid_loss: the same on validation, dropout off.
@@ -89,11 +92,13 @@ class Training:
         objective: the model with its first weights, and what to fit them to.
         params: how to fit them.
         name: of the section of `params.yaml` that `params` is.
-        patience: epochs without a new best on validation before it stops.
+        patience: epochs without a new best on validation before it stops; of a soup, all are done.
         train, validation: the batches.
         device: where, and in what precision.
         group: the processes that train together.
         compile: whether to compile the layers by `torch.compile`.
+        soup: trainings from the same first weights, one after another, each with its own order of
+            texts and dropout, whose weights are averaged (Wortsman et al. 2022).
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class Training:
         device: Device,
         group: Group,
         compile: bool = False,
+        soup: int = 1,
     ) -> None:
         self.model = objective.model.to(device.device)
         if compile:  # one layer, of which all others are copies
@@ -115,7 +121,7 @@ class Training:
                 if isinstance(module, EncoderLayer):
                     module.compile(dynamic=True)
         self.objective, self.params = objective, params
-        self.name, self.patience = name, patience
+        self.name, self.patience, self.soup = name, patience, soup
         self.device, self.group = device, group
         self.train, self.validation = train, validation
         self.parts = 1  # of this process's share of a batch
@@ -127,10 +133,22 @@ class Training:
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
         self._best: dict[str, Tensor] = {}
+        self._first = self._weights() if soup > 1 else {}
+        self._mean: dict[str, Tensor] = {}  # of the trainings that are done
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all trainings, if it is not stopped early."""
+        return self.soup * self.params.epochs
 
     @property
     def total_steps(self) -> int:
         """Steps, if it is not stopped early."""
+        return self.total_epochs * len(self.train)
+
+    @property
+    def _steps_each(self) -> int:
+        """Steps of one training of a soup."""
         return self.params.epochs * len(self.train)
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
@@ -148,9 +166,11 @@ class Training:
 
     def is_over(self) -> bool:
         """Whether all epochs are done, or validation has not improved for too long."""
-        if len(self.epochs) == self.params.epochs:
+        if len(self.epochs) == self.total_epochs:
             return True
-        return bool(self.epochs) and len(self.epochs) - self.best().epoch >= self.patience
+        if self.soup > 1 or not self.epochs:
+            return False
+        return len(self.epochs) - self.best().epoch >= self.patience
 
     def best(self) -> EpochEvent:
         """The epoch with the highest validation accuracy; of equal ones, the lowest loss."""
@@ -162,6 +182,8 @@ class Training:
 
     def _epoch(self, epoch: int, done: int) -> Iterator[StepEvent | EpochEvent]:
         """Train the rest of an epoch, of which some steps are done."""
+        if self._first and self.step % self._steps_each == 0:
+            self._begin()
         losses: list[Tensor] = []
         tokens = 0
         batches = self.train.epoch(epoch, skip=done)
@@ -181,7 +203,8 @@ class Training:
             This process's share of the loss, and the gradient norm; both still on the device.
         """
         self.model.train()
-        set_learning_rate(self.optimizer, learning_rate(self.params, self.step, self.total_steps))
+        rate = learning_rate(self.params, self.step % self._steps_each, self._steps_each)
+        set_learning_rate(self.optimizer, rate)
         results = self._replayed(batch)
         if results is None:
             results = self._gradients(batch), self._move()
@@ -282,13 +305,36 @@ class Training:
     def _validate(self, epoch: int) -> EpochEvent:
         rows = [event for event in self.steps if event.epoch == epoch]
         train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
+        if self._first and self.step % self._steps_each == 0:
+            self._average()
         valid_loss, accuracy = self.judge(self.validation)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
         if self.best() is event:
-            weights = self.model.state_dict()
-            self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            self._best = self._weights()
         return event
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of the model's weights, by name."""
+        weights = self.model.state_dict()
+        return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+    def _begin(self) -> None:
+        """Begin a training of a soup: with the first weights, and without moments."""
+        self.model.load_state_dict(self._first)
+        for moments in self.optimizer.state.values():
+            for moment in moments.values():
+                moment.zero_()  # in place, as a recorded step reads it
+
+    def _average(self) -> None:
+        """Take the mean of the weights of all trainings done, of which one has just ended."""
+        number, weights = self.step // self._steps_each, self._weights()
+        if number > 1:
+            for name, mean in self._mean.items():
+                if mean.is_floating_point():
+                    weights[name].lerp_(mean, 1 - 1 / number)
+        self._mean = weights
+        self.model.load_state_dict(weights)
 
     @torch.inference_mode()
     def judge(self, texts: Batches) -> tuple[float, float]:
@@ -308,6 +354,7 @@ class Training:
         tensors = {
             **{f"model/{name}": tensor for name, tensor in self.model.state_dict().items()},
             **{f"best/{name}": tensor for name, tensor in self._best.items()},
+            **{f"mean/{name}": tensor for name, tensor in self._mean.items()},
             **{f"optimizer/{i}/{name}": t for i, of in moments.items() for name, t in of.items()},
         }
         state = {
@@ -321,12 +368,15 @@ class Training:
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go back to a saved state."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in tensors.items():
             part, rest = name.split("/", 1)
             parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
-        self._best = {name: t.to(self.device.device) for name, t in parts["best"].items()}
+        self._best, self._mean = (
+            {name: tensor.to(self.device.device) for name, tensor in parts[part].items()}
+            for part in ("best", "mean")
+        )
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             number, moment = name.split("/")
