@@ -186,6 +186,7 @@ def test_a_soup_is_the_mean_of_trainings_with_the_same_first_weights(corpora, so
     for name, weight in training.model.state_dict().items():
         mean = torch.stack([end[name] for end in ends]).double().mean(dim=0)
         torch.testing.assert_close(weight.double(), mean, atol=1e-6, rtol=0)
+    assert same(weights_of(training), training._weights()), "it is the model, never one of them"
     assert training.best().valid_accuracy > 0.9
 
 

@@ -38,13 +38,14 @@ STYLE: dict[str, Any] = {
 }
 
 
-def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str]) -> dict[str, str]:
+def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -> dict[str, str]:
     """Draw every figure of the report.
 
     Args:
         tables: steps, history, confusion, roc, precision_recall, calibration, by_length; of a
             language model also pretrain_steps and pretrain_history.
         labels: the classes in their order.
+        epoch: of which the model is.
 
     Returns:
         SVG text by the figure's name.
@@ -54,7 +55,7 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str]) -> dict[str, 
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figures = {
             "loss": loss(tables["steps"], tables["history"], "loss", "text"),
-            "accuracy": accuracy(tables["history"]),
+            "accuracy": accuracy(tables["history"], epoch),
             "confusion": confusion(tables["confusion"], labels),
             "calibration": calibration(tables["calibration"]),
             "roc": roc(tables["roc"]),
@@ -79,15 +80,14 @@ def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, of: str) -> 
     return _svg(figure, name)
 
 
-def accuracy(history: "pd.DataFrame") -> str:
-    """Validation accuracy by epoch, the best one marked."""
+def accuracy(history: "pd.DataFrame", epoch: int) -> str:
+    """Validation accuracy by epoch, that of the model marked."""
     figure, axes = _axes("epoch", "validation accuracy")
     axes.plot(history["epoch"], history["valid_accuracy"], color=ORANGE, marker="o")
-    ranks = history.sort_values(["valid_accuracy", "valid_loss"], ascending=[False, True])
-    best = ranks.iloc[0]
+    reached = history.set_index("epoch")["valid_accuracy"][epoch]
     axes.annotate(
-        f"best {best['valid_accuracy']:.2%}",
-        (best["epoch"], best["valid_accuracy"]),
+        f"model {reached:.2%}",
+        (epoch, reached),
         xytext=(0, 10),
         textcoords="offset points",
         ha="center",

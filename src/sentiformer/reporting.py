@@ -58,7 +58,7 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
         for name, kind in KINDS.items()
     }
     mistakes = worst_mistakes(evaluation / "predictions.parquet", params.report.mistakes)
-    figures = draw_all(tables, about["labels"])
+    figures = draw_all(tables, about["labels"], about["best"]["epoch"])
     (folder / "figures").mkdir()
     for name, svg in figures.items():
         (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")

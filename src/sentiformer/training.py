@@ -173,7 +173,12 @@ class Training:
         return len(self.epochs) - self.best().epoch >= self.patience
 
     def best(self) -> EpochEvent:
-        """The epoch with the highest validation accuracy; of equal ones, the lowest loss."""
+        """The epoch with the highest validation accuracy; of equal ones, the lowest loss.
+
+        Of a soup it is the last, which judges the mean of all: no chance of validation parts it.
+        """
+        if self.soup > 1:
+            return self.epochs[-1]
         return max(self.epochs, key=lambda event: (event.valid_accuracy, -event.valid_loss))
 
     def best_weights(self) -> dict[str, Tensor]:
