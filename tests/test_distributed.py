@@ -21,7 +21,7 @@ from sentiformer.job import PretrainingJob
 
 OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"
-LONG = {"epochs": 12, "patience": 12}  # long enough to lose a process well before the end
+LONG = {"epochs": 4, "soup": 3}  # long enough to lose a process well before the end
 PRETRAIN = {"pretrain": {"dropout": 0.1}}
 
 
