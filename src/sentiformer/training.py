@@ -7,7 +7,6 @@ within each over parts whose gradients add up, as many as its memory asks for.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -132,9 +131,8 @@ class Training:
         self.step = 0
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
-        self._best: dict[str, Tensor] = {}
+        self._best: dict[str, Tensor] = {}  # of a soup: the mean of the trainings done
         self._first = self._weights() if soup > 1 else {}
-        self._mean: dict[str, Tensor] = {}  # of the trainings that are done
 
     @property
     def total_epochs(self) -> int:
@@ -187,7 +185,7 @@ class Training:
 
     def _epoch(self, epoch: int, done: int) -> Iterator[StepEvent | EpochEvent]:
         """Train the rest of an epoch, of which some steps are done."""
-        if self._first and self.step % self._steps_each == 0:
+        if self._is_between_trainings():
             self._begin()
         losses: list[Tensor] = []
         tokens = 0
@@ -310,14 +308,18 @@ class Training:
     def _validate(self, epoch: int) -> EpochEvent:
         rows = [event for event in self.steps if event.epoch == epoch]
         train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
-        if self._first and self.step % self._steps_each == 0:
+        if self._is_between_trainings():
             self._average()
         valid_loss, accuracy = self.judge(self.validation)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
-        if self.best() is event:
+        if self.soup == 1 and self.best() is event:
             self._best = self._weights()
         return event
+
+    def _is_between_trainings(self) -> bool:
+        """Whether a training of a soup has just ended, or none has begun."""
+        return self.soup > 1 and self.step % self._steps_each == 0
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the model's weights, by name."""
@@ -334,11 +336,10 @@ class Training:
     def _average(self) -> None:
         """Take the mean of the weights of all trainings done, of which one has just ended."""
         number, weights = self.step // self._steps_each, self._weights()
-        if number > 1:
-            for name, mean in self._mean.items():
-                if mean.is_floating_point():
-                    weights[name].lerp_(mean, 1 - 1 / number)
-        self._mean = weights
+        for name, mean in self._best.items():
+            if mean.is_floating_point():
+                weights[name].lerp_(mean, 1 - 1 / number)
+        self._best = weights
         self.model.load_state_dict(weights)
 
     @torch.inference_mode()
@@ -359,7 +360,6 @@ class Training:
         tensors = {
             **{f"model/{name}": tensor for name, tensor in self.model.state_dict().items()},
             **{f"best/{name}": tensor for name, tensor in self._best.items()},
-            **{f"mean/{name}": tensor for name, tensor in self._mean.items()},
             **{f"optimizer/{i}/{name}": t for i, of in moments.items() for name, t in of.items()},
         }
         state = {
@@ -373,15 +373,12 @@ class Training:
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go back to a saved state."""
-        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, rest = name.split("/", 1)
             parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
-        self._best, self._mean = (
-            {name: tensor.to(self.device.device) for name, tensor in parts[part].items()}
-            for part in ("best", "mean")
-        )
+        self._best = {name: t.to(self.device.device) for name, t in parts["best"].items()}
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             number, moment = name.split("/")
