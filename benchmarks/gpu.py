@@ -153,7 +153,7 @@ def steps(training: Training, count: int, model: ModelParams) -> tuple[float, in
 
 
 def train(params: Params, job: TrainingJob, peak: float | None) -> None:
-    """The whole training, and how its best epoch does on test."""
+    """The whole training, of a soup the first, and how its best epoch does on test."""
     training = job.training
     start = time.perf_counter()
     for event in training.run():

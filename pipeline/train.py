@@ -11,7 +11,7 @@ from sentiformer.distributed import by_torchrun
 @stage
 @by_torchrun
 def main() -> None:
-    """Train, or go on where a stopped training stood, and write the best epoch's model."""
+    """Train, or go on where a stopped training stood, and write the model."""
     runs.train(
         load_params(),
         load_runtime(),

@@ -106,7 +106,9 @@ def test_the_model_of_another_folder_is_used(run, model, expected):
     assert_predicted(lines, expected)
 
 
-def test_more_texts_than_a_chunk_keep_their_order(run, tmp_path):
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_more_texts_than_a_chunk_keep_their_order(run, tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("SENTIFORMER_THREADS", threads)
     path = tmp_path / "many.txt"
     texts = [f"great {number}" for number in range(cli.CHUNK_TEXTS * 2 + 3)]
     path.write_text("\n".join(texts))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,33 @@ def test_order_and_size_of_the_batch_change_nothing(predictor, judged, size):
         rows = order[start : start + size]
         found[rows] = positive(predictor(texts[rows].tolist()))
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("chunks", "here"), [(0, 0), (1, 1), (7, 0)])
+def test_chunks_are_classified_in_other_processes_where_there_are_several(
+    predictor, judged, monkeypatch, chunks, here
+):
+    texts = judged["text"].tolist()[: 3 * chunks]
+    cut = [texts[start : start + 3] for start in range(0, len(texts), 3)]
+    expected, called = predictor(texts), []
+    classify = Predictor.__call__
+    monkeypatch.setattr(
+        Predictor, "__call__", lambda self, texts: called.append(1) or classify(self, texts)
+    )
+    found = list(predictor.in_chunks(iter(cut), workers=2))
+    assert [chunk for chunk, _ in found] == cut
+    predictions = [prediction for _, of in found for prediction in of]
+    assert positive(predictions) == pytest.approx(positive(expected), abs=1e-5)
+    assert len(called) == here
+
+
+def test_a_chunk_is_answered_before_the_next_is_there(predictor):
+    def typed():
+        yield ["a great film"]
+        raise AssertionError("the answer comes first")
+
+    ((texts, predictions),) = islice(predictor.in_chunks(typed(), workers=1), 1)
+    assert predictions == predictor(texts)
 
 
 def test_the_label_is_the_likeliest_and_its_probability_is_told(predictor, judged):

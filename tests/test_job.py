@@ -1,10 +1,15 @@
 """A training in several parts: its time is that of all, and nothing of them is left over."""
 
+import json
+import multiprocessing
+
 import pytest
 from conftest import RUNTIME, tiny_params
 
 from sentiformer.checkpoint import Checkpoint
 from sentiformer.job import TrainingJob
+from sentiformer.process import start_worker
+from sentiformer.training import Training
 
 
 @pytest.fixture
@@ -40,3 +45,107 @@ def test_a_training_that_ended_leaves_nothing_not_even_of_a_kill(job, tmp_path):
     (tmp_path / "another.safetensors").touch()
     finished.forget()
     assert [path.name for path in tmp_path.iterdir()] == ["another.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def soup(data):
+    """Makes the job of a soup of three, with some threads, and a folder for its checkpoints."""
+
+    def make(folder, threads):
+        runtime = RUNTIME.model_copy(update={"threads": threads})
+        return TrainingJob(tiny_params(train={"soup": 3}), runtime, data=data, checkpoints=folder)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def one_after_another(soup, tmp_path_factory):
+    """What one thread makes of the soup: the folder of its files, and the events."""
+    folder = tmp_path_factory.mktemp("one-after-another")
+    job = soup(folder, threads=1)
+    events = list(job.run())
+    job.forget()
+    job.write(folder)
+    return folder, events
+
+
+def assert_same_files(job, folder, expected):
+    """But for what `config.json` says of the threads."""
+    folder.mkdir()
+    job.write(folder)
+    for path in expected.glob("[!c]*"):
+        assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    best = [json.loads((of / "config.json").read_text())["best"] for of in (folder, expected)]
+    assert best[0] == best[1]
+
+
+def test_a_soup_tells_what_happened_in_all_its_trainings(one_after_another):
+    folder, events = one_after_another
+    history, steps = ((folder / of).read_text().splitlines() for of in ("history.csv", "steps.csv"))
+    assert [row.split(",")[0] for row in history] == ["epoch", *"123456"]
+    assert len(history) - 1 + len(steps) - 1 == len(events)
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 9])
+def test_a_soup_stopped_anywhere_ends_in_the_same_bits(
+    soup, one_after_another, tmp_path, stop_after
+):
+    events = soup(tmp_path, threads=1).run()
+    for _ in range(stop_after):
+        next(events)
+    events.close()
+    job = soup(tmp_path, threads=1)
+    list(job.run())
+    assert_same_files(job, tmp_path / "model", one_after_another[0])
+
+
+@pytest.fixture
+def steps_here(monkeypatch):
+    """The numbers of the steps that this process makes."""
+    made, step = [], Training._step
+
+    def counted(training, batch):
+        made.append(training.step)
+        return step(training, batch)
+
+    monkeypatch.setattr(Training, "_step", counted)
+    return made
+
+
+@pytest.mark.slow
+def test_side_by_side_the_trainings_of_a_soup_have_the_same_bits(
+    soup, one_after_another, tmp_path, steps_here
+):
+    job = soup(tmp_path / "checkpoints", threads=3)
+    list(job.run())
+    assert_same_files(job, tmp_path / "model", one_after_another[0])
+    assert steps_here == list(range(job.training.total_steps)), "others made the others"
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+    job.forget()
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_beside_others_is_made_good(
+    soup, one_after_another, tmp_path, monkeypatch, steps_here
+):
+    def killed(*task):
+        process = start_worker(*task)
+        process.kill()
+        return process
+
+    monkeypatch.setattr("sentiformer.job.start_worker", killed)
+    job = soup(tmp_path, threads=2)
+    list(job.run())
+    assert_same_files(job, tmp_path / "model", one_after_another[0])
+    assert len(steps_here) == 3 * job.training.total_steps
+
+
+@pytest.mark.slow
+def test_no_training_goes_on_beside_one_that_is_stopped(soup, tmp_path):
+    events = soup(tmp_path, threads=2).run()
+    next(events)
+    beside = multiprocessing.active_children()
+    assert len(beside) == 2
+    events.close()
+    assert not any(process.is_alive() for process in beside)

@@ -32,9 +32,11 @@ def predict(options: argparse.Namespace) -> None:
     texts = writable(chosen_texts(options))
     predictor = load_predictor(options.model)
     found = False
-    for chunk in chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS):
+    cut = chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS)
+    workers = load_runtime().threads if options.file else 1
+    for chunk, predictions in predictor.in_chunks(cut, workers=workers):
         found = True
-        for text, prediction in zip(chunk, predictor(chunk), strict=True):
+        for text, prediction in zip(chunk, predictions, strict=True):
             print(as_json(text, prediction) if options.json else as_row(text, prediction))
         sys.stdout.flush()
     if not found:

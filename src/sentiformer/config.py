@@ -211,8 +211,8 @@ class Runtime(BaseModel):
     """This machine, from `SENTIFORMER_*` variables of the environment.
 
     Attributes:
-        threads: threads of torch, and processes of tokenizer and baselines; the bits of a
-            Transformer depend on it.
+        threads: threads of torch, and processes of tokenizer, baselines and prediction; the bits
+            of a Transformer depend on it.
         device: `auto` takes a GPU where torch sees one.
         compile: whether training compiles the model by `torch.compile`; the bits depend on it.
         precision: in which a trained model predicts: fp32, bf16 (faster where the processor is

@@ -1,6 +1,7 @@
 """Using a trained model: raw texts to labels and probabilities, from the files of `data/model`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -16,6 +17,7 @@ from sentiformer.corpus import read_lines
 from sentiformer.device import Precision, prepare_device
 from sentiformer.files import corrupt, missing, read_json
 from sentiformer.model import TransformerClassifier
+from sentiformer.process import ordered_map
 from sentiformer.tokenizer import Tokenizer
 from sentiformer.vocab import Vocab
 
@@ -154,6 +156,30 @@ class Predictor:
         """
         classifier = Classifier(folder, runtime, runtime.precision)
         return cls(classifier, Tokenizer(classifier.about.params.tokenize.language))
+
+    def in_chunks(
+        self, chunks: Iterable[list[str]], *, workers: int
+    ) -> Iterator[tuple[list[str], list[Prediction]]]:
+        """Classify chunks of texts, some at a time, by a process with one thread each.
+
+        On a GPU, and where there is but one chunk, this process does it.
+
+        Yields:
+            Each chunk, in order, with its predictions.
+        """
+        chunks = iter(chunks)
+        ahead = list(islice(chunks, 2)) if workers > 1 else []
+        chunks = chain(ahead, chunks)
+        if len(ahead) < 2 or self.classifier.device.type != "cpu":
+            yield from ((chunk, self(chunk)) for chunk in chunks)
+            return
+
+        def predict(chunk: list[str]) -> list[Prediction]:
+            torch.set_num_threads(1)
+            return self(chunk)
+
+        texts, chunks = tee(chunks)
+        yield from zip(texts, ordered_map(predict, chunks, workers=workers), strict=True)
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify raw texts; one without a known word gets what the model thinks of unknowns."""

@@ -1,19 +1,25 @@
 """A training from files to files: it reads tokens and vocabulary, resumes, and writes the weights.
 
 Where several processes train together, each has the job; the one that leads shows, saves, writes.
+Of a soup, the trainings have a checkpoint each. On a CPU with several cores they run side by side,
+in processes that leave nothing but these; the bits are those of one after another.
 """
 
 import csv
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
@@ -32,8 +38,9 @@ from sentiformer.pretrained import (
     pretraining_params,
     word_vectors_params,
 )
+from sentiformer.process import start_worker
 from sentiformer.self_training import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
-from sentiformer.training import EpochEvent, StepEvent, Training
+from sentiformer.training import EpochEvent, Soup, StepEvent, Training
 from sentiformer.vocab import Vocab, count_words
 
 STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
@@ -53,6 +60,8 @@ class Job:
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
+        training: the one under way; of a soup, the first, and after `run()` the last.
+        steps, epochs: the events of all trainings that are over.
         seconds: what the training took so far, stops not counted.
 
     Raises:
@@ -64,16 +73,24 @@ class Job:
     about: dict[str, Any]
     training: Training
 
-    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
-        self._params, self._runtime, self._checkpoints = params, runtime, checkpoints
+    def __init__(
+        self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path, soup: int = 1
+    ) -> None:
+        self._places = {"data": data, "checkpoints": checkpoints}
+        self._params, self._runtime, self._soup = params, runtime, soup
         self._fit: FitParams = getattr(params, self.name)
         self._device = prepare_device(runtime, self._fit.precision)
+        torch.set_num_threads(max(1, runtime.threads // soup))  # also where they do not run at once
         self._group = Group.join(self._device.device)
+        alone = self._device.device.type == "cpu" and self._group.size == 1
+        self._side_by_side = alone and soup > 1 and runtime.threads > 1
         self._tokens = data / "tokens"
         self.vocab = Vocab.load(data / "vocab" / "vocab.txt")
         types = read_lines(self._tokens / "types.txt", made_by="tokenize")
         self._ids_of_types = self.vocab.ids_of_types(types)
         self._files = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
+        self.steps: list[StepEvent] = []
+        self.epochs: list[EpochEvent] = []
         self.seconds = 0.0
 
     def _corpus(self, split: str) -> Corpus:
@@ -89,60 +106,127 @@ class Job:
         patience: int,
         train: Batches,
         validation: Batches,
-        soup: int = 1,
     ) -> None:
         """Set the training up, and name it by all that decides its bits."""
+        self._objective, self._patience = objective, patience
+        self._train, self._validation = train, validation
+        weights = objective.model.state_dict() if self._soup > 1 else {}
+        self._first = {name: tensor.clone() for name, tensor in weights.items()}
         self._files += loaded_code()
         about = {"stage": self.name, **about}
         self.about = {"training_key": training_key(self._files, about), **about}
         # Any number of processes may go on where another number of them stopped.
         alone = {**about, "environment": {**about["environment"], "processes": None}}
-        self._checkpoint = Checkpoint(self._checkpoints, training_key(self._files, alone))
+        key, folder = training_key(self._files, alone), self._places["checkpoints"]
+        names = [key, *(f"{key}-{number}" for number in range(1, self._soup))]
+        self._checkpoints = [Checkpoint(folder, name) for name in names]
+        self._begin(0, {})
+
+    def _begin(self, number: int, mean: dict[str, Tensor]) -> None:
+        """Set up one training of the soup, if it is one; the mean is that of the ones before."""
+        self._checkpoint = self._checkpoints[number]
+        if number:
+            self._objective.model.load_state_dict(self._first)
         self.training = Training(
-            objective,
+            self._objective,
             self._fit,
             name=self.name,
-            patience=patience,
-            train=train,
-            validation=validation,
+            patience=self._patience,
+            train=self._train,
+            validation=self._validation,
             device=self._device,
             group=self._group,
             compile=self._runtime.compile,
-            soup=soup,
+            soup=Soup(number, mean) if self._soup > 1 else None,
         )
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
-        training = self.training
+        seconds = []
+        with self._others() as others:
+            for number in range(self._soup):
+                if number:
+                    self._begin(number, self.training.best_weights())
+                if number in others:
+                    others[number].join()  # one that was killed has left a checkpoint to go on from
+                yield from self._run(number)
+                seconds.append(time.monotonic() - self._begun)
+                self.steps += self.training.steps
+                self.epochs += self.training.epochs
+        self.seconds = max(seconds) if self._side_by_side else sum(seconds)
+        self._group.leave()
+        best = self.training.best()
+        say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
+
+    def _run(self, number: int) -> Iterator[StepEvent | EpochEvent]:
+        """One training, shown."""
+        training, epochs = self.training, self._soup * self._fit.epochs
+        which = f", training {number + 1} of {self._soup}" if self._soup > 1 else ""
+        self._resume()
+        yield from training.steps
+        yield from training.epochs
+        total, done = training.total_steps, training.steps_done
+        with Bar(f"{self.name}{which}, steps", total=total, done=done) as bar:
+            for event in self._new_events():
+                yield event
+                _show(bar, event, training, epochs)
+
+    def _resume(self) -> None:
+        """Go back to the checkpoint, if there is one."""
         self._begun = time.monotonic()
         saved = self._group.from_leader(self._checkpoint.load() if self._group.leads else None)
         if saved is not None:
-            training.restore(*saved)
+            self.training.restore(*saved)
             self._begun -= saved[1]["seconds"]
-            say(_resuming(training, saved[1]["processes"]))
-            yield from training.steps
-            yield from training.epochs
+            if self.training.steps_done < self.training.total_steps:
+                say(_resuming(self.training, saved[1]["processes"]))
+
+    def _new_events(self) -> Iterator[StepEvent | EpochEvent]:
+        """Train from here to the end, and save now and then."""
         written = time.monotonic()
-        with Bar(f"{self.name}, steps", total=training.total_steps, done=training.step) as bar:
-            for event in training.run():
-                yield event
-                _show(bar, event, training)
-                if (
-                    self._group.leads
-                    and time.monotonic() - written > self._runtime.checkpoint_seconds
-                ):
-                    self._save()
-                    written = time.monotonic()
-        if self._group.leads:
-            self._save()
-        self._group.leave()
-        best = training.best()
-        say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
+        for event in self.training.run():
+            yield event
+            if time.monotonic() - written > self._runtime.checkpoint_seconds:
+                self._save()
+                written = time.monotonic()
+        self._save()
 
     def _save(self) -> None:
-        self.seconds = time.monotonic() - self._begun
-        tensors, state = self.training.save()
-        self._checkpoint.save(tensors, {**state, "seconds": self.seconds})
+        if self._group.leads:
+            tensors, state = self.training.save()
+            seconds = time.monotonic() - self._begun
+            self._checkpoint.save(tensors, {**state, "seconds": seconds})
+
+    @contextmanager
+    def _others(self) -> Iterator[dict[int, BaseProcess]]:
+        """The other trainings of a soup, by their numbers, if they run beside the first."""
+        others: dict[int, BaseProcess] = {}
+        if self._side_by_side:
+            say(f"{self._soup} trainings side by side")
+            for number in range(1, self._soup):
+                inputs = type(self), self._params, self._runtime, self._places
+                others[number] = start_worker(
+                    train_aside, (*inputs, number, self._checkpoints[number])
+                )
+        try:
+            yield others
+        finally:
+            for process in others.values():
+                process.kill()
+                process.join()
+
+    def aside(self, number: int, checkpoint: Checkpoint) -> None:
+        """Train one of a soup up to its last validation, which needs the mean; leave a checkpoint.
+
+        What goes wrong here is left to the process that leads, which goes on from there.
+        """
+        self._begin(number, {})
+        self._checkpoint = checkpoint  # its name tells the code that the other process has loaded
+        self._resume()
+        for _ in self._new_events():
+            if self.training.steps_done == self.training.total_steps:
+                break
+        self._save()
 
     def follow(self) -> None:
         """Train in a process that does not lead, and end it; in the one that leads do nothing."""
@@ -152,17 +236,18 @@ class Job:
             sys.exit(0)
 
     def write(self, folder: Path) -> None:
-        """Write the weights of the best epoch and all that belongs to them."""
+        """Write the weights of the best epoch, or a soup's mean, and all that belongs to them."""
         save_file(self.training.best_weights(), folder / "model.safetensors")
         best = self.training.best()
         write_json(folder / "config.json", {**self.about, "best": asdict(best)})
         self.vocab.save(folder / "vocab.txt")
-        _write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, self.training.steps))
-        _write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, self.training.epochs))
+        _write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, self.steps))
+        _write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, self.epochs))
 
     def forget(self) -> None:
-        """Delete the checkpoint; the training has ended and its outputs are written."""
-        self._checkpoint.delete()
+        """Delete the checkpoints; the training has ended and its outputs are written."""
+        for checkpoint in self._checkpoints:
+            checkpoint.delete()
 
 
 class TrainingJob(Job):
@@ -171,7 +256,9 @@ class TrainingJob(Job):
     name, kind = "train", "transformer"
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
-        super().__init__(params, runtime, data=data, checkpoints=checkpoints)
+        super().__init__(
+            params, runtime, data=data, checkpoints=checkpoints, soup=params.train.soup
+        )
         teacher = teacher_of(data / "teacher")
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
         sections["teach"] = {"by": teacher}
@@ -196,7 +283,6 @@ class TrainingJob(Job):
             patience=params.train.patience,
             train=self._batcher(train),
             validation=self.batches("validation"),
-            soup=params.train.soup,
         )
 
     def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
@@ -260,9 +346,25 @@ class PretrainingJob(Job):
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch, all that belongs to them, and the perplexities."""
         super().write(folder)
-        best, epochs = self.training.best(), self.training.epochs
+        best, epochs = self.training.best(), self.epochs
         metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
         write_perplexity(folder, metrics, [(event.epoch, event.perplexity) for event in epochs])
+
+
+def train_aside(
+    kind: type[Job],
+    params: Params,
+    runtime: Runtime,
+    places: dict[str, Path],
+    number: int,
+    checkpoint: Checkpoint,
+) -> None:
+    """Train one of a soup in a process of its own, which says nothing; see `Job.aside`."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    job = kind(params, runtime, data=places["data"], checkpoints=places["checkpoints"])
+    job.aside(number, checkpoint)
 
 
 def write_perplexity(
@@ -307,17 +409,14 @@ def loaded_code() -> list[Path]:
 
 
 def _resuming(training: Training, before: int) -> str:
-    line, now = (
-        f"resuming at step {training.step:,} of {training.total_steps:,}",
-        training.group.size,
-    )
+    total, now = training.step - training.steps_done + training.total_steps, training.group.size
+    line = f"resuming at step {training.step:,} of {total:,}"
     if now == before:
         return line
     return f"{line}, with {now} processes after {before}: the bits are those of neither alone"
 
 
-def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training) -> None:
-    epochs = training.total_epochs
+def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training, epochs: int) -> None:
     if isinstance(event, StepEvent):
         bar.advance(event.steps, f"epoch {event.epoch} of {epochs}, loss {event.loss:.3f}")
     else:

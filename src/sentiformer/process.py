@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import psutil
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_mapping: list[Callable[[Any], Any]] = []  # in a worker: the function that it applies
 
 
 def available_cores() -> int:
@@ -65,16 +67,18 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Apply `function` in `workers` processes; yield results in the order of the items.
 
-    At most two items a worker are read ahead, so that the items never fill the memory.
+    At most two items a worker are read ahead, so that the items never fill the memory. Processes
+    are forked: what the function holds, such as a model, they share with this one.
     """
     if workers == 1:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, fork, _begin_mapping, (function,)) as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:
             with _interrupts_deferred():  # a worker just forked would not know how to answer
-                pending.append(pool.submit(function, item))
+                pending.append(pool.submit(_apply, item))
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -89,6 +93,32 @@ def _interrupts_deferred() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_mapping(function: Callable[[Any], Any]) -> None:
+    _begin_worker()
+    _mapping.append(function)
+
+
+def _apply(item: Any) -> Any:
+    return _mapping[0](item)
+
+
+def start_worker(function: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
+    """Start a process, of which nothing is left when this one ends, for one call of a function.
+
+    It begins with a fresh interpreter: torch's threads do not outlive a fork.
+    """
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_work, args=(function, arguments), daemon=True)
+    with _interrupts_deferred():
+        process.start()
+    return process
+
+
+def _work(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    _begin_worker()
+    function(*arguments)
 
 
 def _begin_worker() -> None:

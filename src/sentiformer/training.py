@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,10 +62,10 @@ class StepEvent:
 class EpochEvent:
     """An epoch's end.
 
-    Where a training ends that is averaged with others, validation judges the mean so far.
+    Where a training of a soup ends, validation judges the mean so far.
 
     Attributes:
-        epoch: which one, from 1, over all trainings.
+        epoch: which one, from 1, over all trainings of a soup.
         step: steps done so far.
         train_loss: mean cross-entropy in nats over the epoch, dropout on.
         valid_loss: the same on validation, dropout off.
@@ -84,6 +84,18 @@ class EpochEvent:
         return math.exp(self.valid_loss)
 
 
+class Soup(NamedTuple):
+    """Trainings from the same first weights, whose ends are averaged (Wortsman et al. 2022).
+
+    Attributes:
+        before: how many trainings there were before one.
+        mean: of the weights in which these ended, by name.
+    """
+
+    before: int
+    mean: dict[str, Tensor]
+
+
 class Training:
     """A training under way: iterate over `run()`; afterwards `best_weights()` are the result.
 
@@ -91,13 +103,13 @@ class Training:
         objective: the model with its first weights, and what to fit them to.
         params: how to fit them.
         name: of the section of `params.yaml` that `params` is.
-        patience: epochs without a new best on validation before it stops; of a soup, all are done.
+        patience: epochs without a new best on validation before it stops.
         train, validation: the batches.
         device: where, and in what precision.
         group: the processes that train together.
         compile: whether to compile the layers by `torch.compile`.
-        soup: trainings from the same first weights, one after another, each with its own order of
-            texts and dropout, whose weights are averaged (Wortsman et al. 2022).
+        soup: None, or the soup that it is part of: all epochs are done, and the result is the mean
+            of its weights and those of the trainings before it.
     """
 
     def __init__(
@@ -112,7 +124,7 @@ class Training:
         device: Device,
         group: Group,
         compile: bool = False,
-        soup: int = 1,
+        soup: Soup | None = None,
     ) -> None:
         self.model = objective.model.to(device.device)
         if compile:  # one layer, of which all others are copies
@@ -128,26 +140,22 @@ class Training:
         self.recorder: Recorder | None = None
         if device.device.type == "cuda" and group.size == 1 and objective.recordable:
             self.recorder = Recorder(self._compute, device.device)
-        self.step = 0
+        # Steps and epochs of a soup are counted on: each training has its own order and dropout.
+        self._epochs_before = soup.before * params.epochs if soup else 0
+        self.step = self._epochs_before * len(train)
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
-        self._best: dict[str, Tensor] = {}  # of a soup: the mean of the trainings done
-        self._first = self._weights() if soup > 1 else {}
-
-    @property
-    def total_epochs(self) -> int:
-        """Epochs of all trainings, if it is not stopped early."""
-        return self.soup * self.params.epochs
+        self._best: dict[str, Tensor] = {}
 
     @property
     def total_steps(self) -> int:
         """Steps, if it is not stopped early."""
-        return self.total_epochs * len(self.train)
+        return self.params.epochs * len(self.train)
 
     @property
-    def _steps_each(self) -> int:
-        """Steps of one training of a soup."""
-        return self.params.epochs * len(self.train)
+    def steps_done(self) -> int:
+        """Steps of this training, not of others in its soup."""
+        return self.step - self._epochs_before * len(self.train)
 
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train from where it stands to the end; at each event the state may be saved.
@@ -157,25 +165,25 @@ class Training:
         """
         while not self.is_over():
             epoch, done = divmod(self.step, len(self.train))
-            if len(self.epochs) == epoch:
+            if len(self.epochs) == epoch - self._epochs_before:
                 yield from self._epoch(epoch + 1, done)
             else:  # it was saved between the last step of an epoch and its validation
                 yield self._validate(epoch)
 
     def is_over(self) -> bool:
         """Whether all epochs are done, or validation has not improved for too long."""
-        if len(self.epochs) == self.total_epochs:
+        if len(self.epochs) == self.params.epochs:
             return True
-        if self.soup > 1 or not self.epochs:
+        if self.soup or not self.epochs:
             return False
         return len(self.epochs) - self.best().epoch >= self.patience
 
     def best(self) -> EpochEvent:
         """The epoch with the highest validation accuracy; of equal ones, the lowest loss.
 
-        Of a soup it is the last, which judges the mean of all: no chance of validation parts it.
+        Of a soup it is the last, which judges the mean: no chance of validation parts it.
         """
-        if self.soup > 1:
+        if self.soup:
             return self.epochs[-1]
         return max(self.epochs, key=lambda event: (event.valid_accuracy, -event.valid_loss))
 
@@ -185,8 +193,6 @@ class Training:
 
     def _epoch(self, epoch: int, done: int) -> Iterator[StepEvent | EpochEvent]:
         """Train the rest of an epoch, of which some steps are done."""
-        if self._is_between_trainings():
-            self._begin()
         losses: list[Tensor] = []
         tokens = 0
         batches = self.train.epoch(epoch, skip=done)
@@ -206,7 +212,7 @@ class Training:
             This process's share of the loss, and the gradient norm; both still on the device.
         """
         self.model.train()
-        rate = learning_rate(self.params, self.step % self._steps_each, self._steps_each)
+        rate = learning_rate(self.params, self.steps_done, self.total_steps)
         set_learning_rate(self.optimizer, rate)
         results = self._replayed(batch)
         if results is None:
@@ -308,38 +314,27 @@ class Training:
     def _validate(self, epoch: int) -> EpochEvent:
         rows = [event for event in self.steps if event.epoch == epoch]
         train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
-        if self._is_between_trainings():
-            self._average()
+        ends = self.steps_done == self.total_steps
+        if self.soup and ends:
+            self._average(self.soup)
         valid_loss, accuracy = self.judge(self.validation)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
-        if self.soup == 1 and self.best() is event:
+        if self.best() is event and (ends or not self.soup):
             self._best = self._weights()
         return event
-
-    def _is_between_trainings(self) -> bool:
-        """Whether a training of a soup has just ended, or none has begun."""
-        return self.soup > 1 and self.step % self._steps_each == 0
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the model's weights, by name."""
         weights = self.model.state_dict()
         return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
-    def _begin(self) -> None:
-        """Begin a training of a soup: with the first weights, and without moments."""
-        self.model.load_state_dict(self._first)
-        for moments in self.optimizer.state.values():
-            for moment in moments.values():
-                moment.zero_()  # in place, as a recorded step reads it
-
-    def _average(self) -> None:
-        """Take the mean of the weights of all trainings done, of which one has just ended."""
-        number, weights = self.step // self._steps_each, self._weights()
-        for name, mean in self._best.items():
+    def _average(self, soup: Soup) -> None:
+        """Take the mean of these weights, which are at their end, and those of before."""
+        weights = self._weights()
+        for name, mean in soup.mean.items():
             if mean.is_floating_point():
-                weights[name].lerp_(mean, 1 - 1 / number)
-        self._best = weights
+                weights[name].lerp_(mean.to(self.device.device), 1 - 1 / (soup.before + 1))
         self.model.load_state_dict(weights)
 
     @torch.inference_mode()
