@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -76,13 +77,19 @@ def ordered_map(
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, fork, _begin_mapping, (function,)) as pool:
         pending: deque[Future[Result]] = deque()
-        for item in items:
-            with _interrupts_deferred():  # a worker just forked would not know how to answer
-                pending.append(pool.submit(_apply, item))
-            if len(pending) >= 2 * workers:
+        try:
+            for item in items:
+                with _interrupts_deferred():  # a worker just forked would not know how to answer
+                    pending.append(pool.submit(_apply, item))
+                if len(pending) >= 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        except BrokenProcessPool:
+            # Python 3.11 would write on to a worker that was lost, and never end (gh-94777).
+            if queue := getattr(pool, "_call_queue", None):
+                queue._reader.close()
+            raise
 
 
 @contextmanager
