@@ -141,6 +141,19 @@ def test_a_training_that_is_killed_beside_others_is_made_good(
     assert len(steps_here) == 3 * job.training.total_steps
 
 
+def test_a_training_left_ready_beside_one_that_was_stopped_is_not_judged_without_the_mean(
+    soup, one_after_another, tmp_path
+):
+    for number in (1, 2):
+        for _ in range(2):  # the second finds all steps done
+            job = soup(tmp_path, threads=1)
+            job.aside(number, job._checkpoints[number])
+            assert len(job.training.epochs) == tiny_params().train.epochs - 1
+    job = soup(tmp_path, threads=1)
+    list(job.run())
+    assert_same_files(job, tmp_path / "model", one_after_another[0])
+
+
 @pytest.mark.slow
 def test_no_training_goes_on_beside_one_that_is_stopped(soup, tmp_path):
     events = soup(tmp_path, threads=2).run()

@@ -9,9 +9,10 @@ import csv
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ class Job:
     def __init__(
         self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path, soup: int = 1
     ) -> None:
-        self._places = {"data": data, "checkpoints": checkpoints}
+        self._again = partial(type(self), params, runtime, data=data, checkpoints=checkpoints)
+        self._folder = checkpoints
         self._params, self._runtime, self._soup = params, runtime, soup
         self._fit: FitParams = getattr(params, self.name)
         self._device = prepare_device(runtime, self._fit.precision)
@@ -117,9 +119,9 @@ class Job:
         self.about = {"training_key": training_key(self._files, about), **about}
         # Any number of processes may go on where another number of them stopped.
         alone = {**about, "environment": {**about["environment"], "processes": None}}
-        key, folder = training_key(self._files, alone), self._places["checkpoints"]
+        key = training_key(self._files, alone)
         names = [key, *(f"{key}-{number}" for number in range(1, self._soup))]
-        self._checkpoints = [Checkpoint(folder, name) for name in names]
+        self._checkpoints = [Checkpoint(self._folder, name) for name in names]
         self._begin(0, {})
 
     def _begin(self, number: int, mean: dict[str, Tensor]) -> None:
@@ -204,10 +206,8 @@ class Job:
         if self._side_by_side:
             say(f"{self._soup} trainings side by side")
             for number in range(1, self._soup):
-                inputs = type(self), self._params, self._runtime, self._places
-                others[number] = start_worker(
-                    train_aside, (*inputs, number, self._checkpoints[number])
-                )
+                task = self._again, number, self._checkpoints[number]
+                others[number] = start_worker(train_aside, task)
         try:
             yield others
         finally:
@@ -223,9 +223,9 @@ class Job:
         self._begin(number, {})
         self._checkpoint = checkpoint  # its name tells the code that the other process has loaded
         self._resume()
-        for _ in self._new_events():
-            if self.training.steps_done == self.training.total_steps:
-                break
+        events = self._new_events()
+        while self.training.steps_done < self.training.total_steps:  # or it was left so before
+            next(events)
         self._save()
 
     def follow(self) -> None:
@@ -351,20 +351,12 @@ class PretrainingJob(Job):
         write_perplexity(folder, metrics, [(event.epoch, event.perplexity) for event in epochs])
 
 
-def train_aside(
-    kind: type[Job],
-    params: Params,
-    runtime: Runtime,
-    places: dict[str, Path],
-    number: int,
-    checkpoint: Checkpoint,
-) -> None:
+def train_aside(make: Callable[[], Job], number: int, checkpoint: Checkpoint) -> None:
     """Train one of a soup in a process of its own, which says nothing; see `Job.aside`."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
-    job = kind(params, runtime, data=places["data"], checkpoints=places["checkpoints"])
-    job.aside(number, checkpoint)
+    make().aside(number, checkpoint)
 
 
 def write_perplexity(
