@@ -235,6 +235,7 @@ class Contender:
         bucketed: whether the texts of a batch are of like length.
         token_dropout: share of a text's tokens that a step leaves out.
         pad: stacks the texts of a batch.
+        copies: processes that train at once, each with its share of the cores, as of a soup.
     """
 
     train: Callable[[Task, Iterator[Batch]], None]
@@ -242,6 +243,7 @@ class Contender:
     bucketed: bool = True
     token_dropout: float = 0.0
     pad: Callable[[Sequence[np.ndarray], int], tuple[Tensor, Tensor | None]] = pad
+    copies: int = 1
 
 
 REFERENCE = "article, bucketed"
@@ -253,4 +255,6 @@ CONTENDERS = {
     "transformers Trainer": Contender(trainer, "auto"),
     "ours": Contender(ours, "auto"),
     "ours, half left out": Contender(ours, "auto", token_dropout=0.5),
+    "ours, two trainings": Contender(ours, "auto", copies=2),
+    "the same, half left out": Contender(ours, "auto", token_dropout=0.5, copies=2),
 }

@@ -4,10 +4,12 @@
 
 Each contender trains in a process of its own, on the same texts; they take turns, a round of steps
 each, and the median over the rounds counts. The batches of a round are spread evenly over all
-lengths. Tokens are real ones, padding counts for nothing; those that the last contender leaves out
-of a step, as the default does, count as read. A step includes making its batch. Memory is the
-process's highest (of a GPU: what torch had allocated), after a batch of the longest texts. FLOPs
-are those that the tokens of a step need, held against the fastest matrix product measured here.
+lengths. Tokens are real ones, padding counts for nothing; those that ours leaves out of a step, as
+the default does, count as read. Two trainings at once are what the default's soup is: each has half
+of the cores, and what both read counts. A step includes making its batch. Memory is the highest of
+the contender's processes (of a GPU: what torch had allocated), after a batch of the longest texts.
+FLOPs are those that the tokens of a step need, held against the fastest matrix product measured
+here.
 """
 
 import argparse
@@ -78,7 +80,8 @@ def parse_options() -> argparse.Namespace:
 
 def present(device: Device) -> list[str]:
     """The contenders that can run here."""
-    names = list(CONTENDERS)
+    one = device.device.type == "cuda" or device.environment["threads"] == 1
+    names = [name for name, of in CONTENDERS.items() if of.copies == 1 or not one]
     if not is_fast_in_bf16(device.device):
         names.remove("torch encoder, bf16")
     if not (find_spec("transformers") and find_spec("accelerate")):
@@ -107,21 +110,24 @@ def race(
 ) -> list[dict[str, Any]]:
     """Let the contenders of a size take turns; return the rows of the table."""
     context = multiprocessing.get_context("spawn")
-    ends: dict[str, Connection] = {}
+    ends: dict[str, list[Connection]] = {name: [] for name in names}
     for name in names:
-        ends[name], other = context.Pipe()
-        context.Process(target=work, args=(other, options, size, name), daemon=True).start()
-        other.close()
+        for _ in range(CONTENDERS[name].copies):
+            end, other = context.Pipe()
+            context.Process(target=work, args=(other, options, size, name), daemon=True).start()
+            other.close()
+            ends[name].append(end)
     rounds: dict[str, list[Round]] = {name: [] for name in names}
     for number in range(1 + options.rounds):
         for name in list(ends):
             try:
-                ends[name].send(number)
-                rounds[name].append(ends[name].recv())
+                for end in ends[name]:
+                    end.send(number)
+                rounds[name].append(Round.at_once([end.recv() for end in ends[name]]))
             except (EOFError, BrokenPipeError):
                 print(f"{name} gave up; the reason stands above")
                 del ends[name]
-    memory = {name: end.recv() for name, end in ends.items()}
+    memory = {name: sum(end.recv() for end in of) for name, of in ends.items()}
     return [row(name, rounds[name][1:], memory[name], peak) for name in memory]
 
 

@@ -3,10 +3,11 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -37,6 +38,14 @@ class Round:
     places: int
     flops: float
 
+    @classmethod
+    def at_once(cls, rounds: Sequence[Self]) -> Self:
+        """What several processes did, that trained side by side."""
+        tokens, places, flops = (
+            sum(getattr(each, of) for each in rounds) for of in ("tokens", "places", "flops")
+        )
+        return cls(max(each.seconds for each in rounds), tokens, places, flops)
+
 
 def set_up(size: str, token_dropout: float = 0.0) -> Params:
     """The project's parameters with a size of the table, and a share of tokens left out."""
@@ -59,6 +68,7 @@ def prepare(
 ) -> tuple[Task, Iterator[Batch]]:
     """A contender's task and its batches, which wait for turns where there is a connection."""
     params, runtime = set_up(size, contender.token_dropout), load_runtime()
+    runtime = runtime.model_copy(update={"threads": max(1, runtime.threads // contender.copies)})
     device = prepare_device(runtime, contender.precision)
     torch.use_deterministic_algorithms(False)  # ours alone pays for that
     corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
