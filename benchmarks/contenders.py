@@ -256,5 +256,5 @@ CONTENDERS = {
     "ours": Contender(ours, "auto"),
     "ours, half left out": Contender(ours, "auto", token_dropout=0.5),
     "ours, two trainings": Contender(ours, "auto", copies=2),
-    "the same, half left out": Contender(ours, "auto", token_dropout=0.5, copies=2),
+    "ours, two, half left out": Contender(ours, "auto", token_dropout=0.5, copies=2),
 }
