@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sentiformer import text_vectors
 from sentiformer.console import UserError
+from sentiformer.corpus import Corpus
 from sentiformer.text_vectors import (
     BY_CHANCE,
     NGRAM_EXPONENT,
@@ -23,6 +24,7 @@ from sentiformer.text_vectors import (
     count_ngrams,
     kernel_regression,
     label_by_text_vectors,
+    likelihood_ratios,
 )
 
 TOPICS = 3
@@ -42,10 +44,10 @@ def texts_of_topics(texts=90, words=20, length=12, seed=0):
     return csr_array(counts), topics
 
 
-def log_likelihood(own, other, counts, mass, chances):
-    """Of the pairs that stand together, and of those by chance, each written out."""
+def log_likelihood(own, other, pairs, mass, chances):
+    """Of the weighted pairs that stand together, and of those by chance, each written out."""
     cosines = F.normalize(own) @ F.normalize(other).T
-    together = torch.from_numpy(counts.toarray() > 0)
+    together = torch.from_numpy(pairs.toarray())
     logits = SCALE * cosines - math.log(BY_CHANCE)
     by_chance = mass[:, None] * chances
     return (F.logsigmoid(logits) * together + F.logsigmoid(-logits) * by_chance).sum()
@@ -58,17 +60,36 @@ def points(count, seed=0, dimensions=8):
 
 @pytest.fixture
 def sides():
-    """Counts, and what moves: texts, and n-grams."""
+    """Weighted pairs, and what moves: texts, and n-grams."""
     counts, _ = texts_of_topics()
-    return counts, Side.of(counts, 1.0, 50), Side.of(counts.T.tocsr(), NGRAM_EXPONENT, 200_000)
+    weights = np.random.default_rng(1).uniform(0.5, 4, counts.shape[1]).astype(np.float32)
+    pairs = (counts.sign() * weights).tocsr()
+    return pairs, Side.of(pairs, 1.0, 50), Side.of(pairs.T.tocsr(), NGRAM_EXPONENT, 200_000)
 
 
-def test_the_chance_of_an_ngram_is_its_smoothed_frequency(sides):
-    counts, texts, ngrams = sides
-    frequency = (counts.toarray() > 0).sum(axis=0) ** 0.75
-    assert ngrams.chances.numpy() == pytest.approx(frequency / frequency.sum())
-    lengths = (counts.toarray() > 0).sum(axis=1)
-    assert texts.chances.numpy() == pytest.approx(lengths / lengths.sum())
+def test_an_ngram_weighs_as_many_times_as_it_is_likelier_in_a_class():
+    """Columns: what only class 0, only 1, all, none has, and an unlabelled text alone."""
+    rows = [[3, 0, 1, 0, 0], [1, 0, 1, 0, 0], [1, 0, 2, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 0, 9]]
+    counts = csr_array(np.array(rows, dtype=np.float32))
+    found = likelihood_ratios(counts, np.array([0, 0, 0, 1]))
+    assert found == pytest.approx([(4 + 3 / 0.75) / 4, (4 + 1 / 0.25) / 4, 1, 1, 1])
+    assert found.dtype == np.float32
+
+
+def test_of_several_classes_the_one_that_an_ngram_tells_most_of_counts():
+    counts = csr_array(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]])
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    assert likelihood_ratios(counts, labels) == pytest.approx([(3 + 2 * 3) / 3] * 3)
+    assert likelihood_ratios(counts, labels % 2) == pytest.approx([2, 3, 2])
+
+
+def test_the_chance_of_an_ngram_is_its_smoothed_weight(sides):
+    pairs, texts, ngrams = sides
+    sums = pairs.toarray().sum(axis=0) ** 0.75
+    assert ngrams.chances.numpy() == pytest.approx(sums / sums.sum())
+    of_texts = pairs.toarray().sum(axis=1)
+    assert texts.chances.numpy() == pytest.approx(of_texts / of_texts.sum())
+    assert texts.mass.numpy() == pytest.approx(BY_CHANCE * of_texts), "as much as stands together"
 
 
 def test_draws_follow_the_chances(sides):
@@ -79,12 +100,12 @@ def test_draws_follow_the_chances(sides):
 
 @pytest.mark.parametrize("move", ["texts", "ngrams"])
 def test_a_move_ends_where_the_likelihood_is_largest(sides, move):
-    counts, texts, ngrams = sides
+    pairs, texts, ngrams = sides
     own, other = (texts, ngrams) if move == "texts" else (ngrams, texts)
-    matrix = counts if move == "texts" else counts.T.tocsr()
+    matrix = pairs if move == "texts" else pairs.T.tocsr()
     drawn = own_draws(other, 4000)
     vectors, others = points(len(own)), points(len(other), seed=1)
-    mass = BY_CHANCE * matrix.nnz * own.chances.float()
+    mass = BY_CHANCE * matrix.sum() * own.chances.float()
     chances = torch.bincount(drawn, minlength=len(other)) / len(drawn)
 
     def value(of):
@@ -162,6 +183,23 @@ def test_any_number_of_classes_is_told(tmp_path):
     assert found.shape == (40, TOPICS)
     assert found.sum(axis=1) == pytest.approx(np.ones(40))
     assert (found.argmax(axis=1) == actual).mean() > 0.95
+
+
+def test_a_pair_weighs_what_its_ngram_tells_however_often_it_stands_there(tmp_path, monkeypatch):
+    fitted = []
+    fit = text_vectors.text_vectors
+    monkeypatch.setattr(
+        text_vectors, "text_vectors", lambda pairs: fitted.append(pairs) or fit(pairs)
+    )
+    texts, labels = [[1, 1, 2], [1, 3], [2, 3]] * 6, [0, 1, 1] * 6
+    train = write_texts(tmp_path / "train.arrow", texts, labels)
+    write_texts(tmp_path / "unlabeled.arrow", [[1, 2, 2], [4]])
+    label_by_text_vectors(tmp_path, RUNTIME)
+    counts = count_ngrams(Corpus(tmp_path / "train.arrow", tmp_path / "unlabeled.arrow"))
+    assert counts.max() == 2
+    expected = counts.toarray().clip(max=1) * likelihood_ratios(counts, train.labels)
+    assert fitted[0].toarray() == pytest.approx(expected)
+    assert expected.max() > 1.5
 
 
 def test_the_regression_tells_what_no_plane_divides():

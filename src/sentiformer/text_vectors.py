@@ -5,7 +5,8 @@ text the nearer their points are: where pairs of the two are drawn from the text
 as often by chance, the sigmoid of a multiple of the cosine tells which pair is of which kind
 (Thongtan & Phienthrakul 2019, section 3). There gradient steps move one point after another. Here
 all texts move at once, then all n-grams, each by a step of Newton's method whose curvature is that
-of the other side's points together. It needs no learning rate, and few rounds.
+of the other side's points together. It needs no learning rate, and few rounds. A pair weighs the
+more the more its n-gram tells of a class, as in naive Bayes subsampling (Zhang & Arefyev 2022).
 
 Shapes: M points that move, N of the other side, D dimensions, P pairs that stand together.
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 DIMENSIONS = 128
 MAX_N, MIN_COUNT = 3, 5  # of the n-grams
+ALPHA = 1.0  # texts that are added to a class's, or to the others', with each n-gram
 SCALE = 6.0  # of a cosine as a logit
 BY_CHANCE = 5.0  # pairs drawn by chance, for each that stands together
 NGRAM_EXPONENT = 0.75  # of an n-gram's frequency, when it is drawn by chance
@@ -69,7 +71,9 @@ def label_by_text_vectors(tokens: Path, runtime: Runtime) -> Labels:
     device = prepare_device(runtime.model_copy(update={"device": "cpu"}))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS]
     train, _ = map(nonempty_corpus, paths)
-    vectors = text_vectors(count_ngrams(Corpus(*paths)))
+    pairs = count_ngrams(Corpus(*paths))
+    pairs.data[:] = likelihood_ratios(pairs, train.labels)[pairs.indices]  # instead of counts
+    vectors = text_vectors(pairs)
     found = kernel_regression(vectors[: len(train)], train.labels, vectors[len(train) :])
     return Labels(found, time.perf_counter() - started, device.environment)
 
@@ -89,10 +93,28 @@ def count_ngrams(texts: Corpus) -> "csr_array":
     return ngrams.count(texts)
 
 
-def text_vectors(counts: "csr_array", *, dimensions: int = DIMENSIONS) -> np.ndarray:
-    """The (texts, D) float32 vectors of length 1 of texts, by which n-grams stand in them."""
-    texts = Side.of(counts, 1.0, TEXTS_DRAWN)
-    ngrams = Side.of(counts.T.tocsr(), NGRAM_EXPONENT, NGRAMS_DRAWN)
+def likelihood_ratios(counts: "csr_array", labels: np.ndarray) -> np.ndarray:
+    """How much each n-gram tells of a class: (n-grams,) float32, 1 where nothing.
+
+    It is how many times as often it stands in texts of a class as in others, or the other way
+    round, whichever is most; by the (N,) labels of the first N texts.
+    """
+    of_class = labels == np.unique(labels)[:, None]  # (C, N)
+    found = of_class.astype(np.float32) @ counts[: len(labels)].sign()  # exact, as they are whole
+    share = of_class.mean(axis=1, keepdims=True)
+    more = ALPHA / np.minimum(share, 1 - share)
+    ratios = (more + found / share) / (more + (found.sum(axis=0) - found) / (1 - share))
+    return np.maximum(ratios, 1 / ratios).max(axis=0).astype(np.float32)
+
+
+def text_vectors(pairs: "csr_array", *, dimensions: int = DIMENSIONS) -> np.ndarray:
+    """The (texts, D) float32 vectors of length 1 of texts, by which n-grams stand in them.
+
+    Args:
+        pairs: (texts, n-grams) float32, the weight of each pair that stands together.
+    """
+    texts = Side.of(pairs, 1.0, TEXTS_DRAWN)
+    ngrams = Side.of(pairs.T.tocsr(), NGRAM_EXPONENT, NGRAMS_DRAWN)
     generator = torch.Generator().manual_seed(SEED)
     of_texts, of_ngrams = (
         F.normalize(torch.randn(len(side), dimensions, generator=generator))
@@ -113,23 +135,30 @@ class Side:
     Attributes:
         starts: (M + 1,) where the partners of each begin.
         partners: (P,) numbers of the other side.
+        weights: (P,) of the pairs.
         chances: (M,) of being drawn by chance.
+        mass: (M,) weight of what is drawn by chance for each.
         drawn: how many of them stand for all, anew in each step.
     """
 
     starts: Tensor
     partners: Tensor
+    weights: Tensor
     chances: Tensor
+    mass: Tensor
     drawn: int
 
     @classmethod
-    def of(cls, counts: "csr_array", exponent: float, drawn: int) -> Self:
-        """The rows of (M, N) counts, which are drawn as frequency to the power of `exponent`."""
-        frequency = torch.from_numpy(np.diff(counts.indptr)).double() ** exponent
+    def of(cls, pairs: "csr_array", exponent: float, drawn: int) -> Self:
+        """The rows of (M, N) pairs, drawn as the sum of their weights to the power `exponent`."""
+        sums = torch.from_numpy(pairs.sum(axis=1, dtype=np.float64))
+        chances = sums**exponent / (sums**exponent).sum()
         return cls(
-            torch.from_numpy(counts.indptr.astype(np.int64)),
-            torch.from_numpy(counts.indices.astype(np.int64)),
-            frequency / frequency.sum(),
+            torch.from_numpy(pairs.indptr.astype(np.int64)),
+            torch.from_numpy(pairs.indices.astype(np.int64)),
+            torch.from_numpy(pairs.data),
+            chances,
+            (BY_CHANCE * sums.sum() * chances).float(),
             drawn,
         )
 
@@ -163,12 +192,13 @@ class Side:
     def _pull(self, rows: slice, points: Tensor, other: Tensor, by_chance: Tensor) -> Tensor:
         """The mean of the other side's points, weighted by how wrong each pair's sigmoid is."""
         starts = self.starts[rows.start : rows.stop + 1]
-        partners, starts = self.partners[starts[0] : starts[-1]], starts - starts[0]
+        pairs, starts = slice(starts[0], starts[-1]), starts - starts[0]
+        partners = self.partners[pairs]
         cosines = _cosines(points, other, starts, partners)
-        missed = torch.sigmoid(math.log(BY_CHANCE) - SCALE * cosines)  # (P,)
+        missed = torch.sigmoid(math.log(BY_CHANCE) - SCALE * cosines).mul_(self.weights[pairs])
         bias = torch.full((len(by_chance),), -math.log(BY_CHANCE))
         mistaken = torch.addmm(bias, points, by_chance.T, alpha=SCALE).sigmoid_()
-        mass = (BY_CHANCE * len(self.partners) / len(by_chance) * self.chances[rows]).float()
+        mass = self.mass[rows] / len(by_chance)
         pull = F.embedding_bag(
             partners, other, starts[:-1], mode="sum", per_sample_weights=missed
         ).addcmul_(mass[:, None], mistaken @ by_chance, value=-1)
