@@ -67,8 +67,11 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
 		| sed 's/+.*//' | grep -vxFf requirements.lock >> requirements-test.lock
 
-# A set-up is a file of lines section.key=value; SET="..." adds to them or overrides them.
+# A set-up is a file of lines section.key=value; SET="..." adds to them or overrides them. It begins
+# at the last commit: an experiment leaves its parameters, which are none of the next one's.
 $(SETUPS): install
+	@git diff --quiet HEAD -- params.yaml || { git stash push --quiet -- params.yaml \
+		&& echo "params.yaml: that of the last commit again; git stash pop brings back what it was"; }
 	$(BIN)/dvc exp run --force --name $@ $(patsubst %,-S %,$(shell cat setups/$@) $(SET))
 
 help: ## this list

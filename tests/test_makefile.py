@@ -1,0 +1,60 @@
+"""The set-ups of the Makefile, with a `dvc` that says what it is asked for."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A repository whose environment is up to date; returns what runs a command there."""
+    environment = tmp_path / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(sys.executable)
+    (environment / "bin" / "dvc").write_text('#!/bin/sh\ncat params.yaml; echo "$@"\n')
+    (environment / "bin" / "dvc").chmod(0o755)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    (environment / ".installed").write_text(f"{tmp_path}\n")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "params.yaml").write_text("committed\n")
+    (tmp_path / "setups").mkdir()
+    (tmp_path / "setups" / "quick").write_text("model.num_layers=2\ntrain.epochs=1\n")
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    identity = "-c", "user.name=A", "-c", "user.email=a@example.org"
+    run("git", "init", "--quiet")
+    run("git", "add", "params.yaml")
+    run("git", *identity, "commit", "--quiet", "--message", "first")
+    return run
+
+
+def test_a_set_up_is_an_experiment_of_its_lines_and_what_is_set(project):
+    said = project("make", "quick", "SET=train.seed=2").splitlines()
+    options = "-S model.num_layers=2 -S train.epochs=1 -S train.seed=2"
+    assert said[-2:] == ["committed", f"exp run --force --name quick {options}"]
+
+
+def test_a_set_up_begins_at_the_last_commit_whatever_an_experiment_left(project, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("left by another\n")
+    project("git", "add", "params.yaml")  # as DVC leaves it
+    said = project("make", "quick").splitlines()
+    assert said[0].startswith("params.yaml: that of the last commit again; git stash pop")
+    assert said[-2] == "committed"
+    project("git", "stash", "pop", "--quiet")
+    assert params.read_text() == "left by another\n", "nothing is lost"
