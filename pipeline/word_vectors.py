@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sentiformer.config import load_params
+from sentiformer.config import load_params, load_runtime
 from sentiformer.console import say, stage
 from sentiformer.files import whole_folder
 from sentiformer.word_vectors import fit_word_vectors
@@ -14,9 +14,10 @@ OUTPUT = DATA / "word_vectors"
 @stage
 def main() -> None:
     """Write the first vectors of the words of a Transformer of this width."""
-    params = load_params()
+    params, runtime = load_params(), load_runtime()
+    asked = params.word_vectors, params.model.d_model
     with whole_folder(OUTPUT) as folder:
-        fit_word_vectors(params.word_vectors, params.model.d_model, data=DATA, folder=folder)
+        fit_word_vectors(*asked, data=DATA, folder=folder, workers=runtime.threads)
     say(f"word vectors → {OUTPUT}")
 
 

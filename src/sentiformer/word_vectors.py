@@ -25,6 +25,7 @@ from sentiformer.cooccurrence import (
 )
 from sentiformer.corpus import read_lines
 from sentiformer.files import corrupt, missing, read_json, write_json
+from sentiformer.process import ordered_map
 from sentiformer.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ class Vectors(NamedTuple):
     keys: np.ndarray
 
 
-def fit_word_vectors(params: WordVectorsParams, d_model: int, *, data: Path, folder: Path) -> None:
+def fit_word_vectors(
+    params: WordVectorsParams, d_model: int, *, data: Path, folder: Path, workers: int = 1
+) -> None:
     """Write the vectors of words and pairs to `folder`, and `config.json`, which counts the pairs.
 
     `data` is the folder with what earlier stages wrote. With a window of 0 there are no vectors
-    and no pairs, `config.json` alone.
+    and no pairs, `config.json` alone. Up to `workers` processes share the pairs, and no byte
+    depends on how many.
 
     Raises:
         UserError: an input is missing or corrupt, or the vocabulary is too small for D.
@@ -75,13 +79,16 @@ def fit_word_vectors(params: WordVectorsParams, d_model: int, *, data: Path, fol
         )
     ids_of_types = vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in about["splits"]]
-    vectors = make_vectors(Texts(paths, ids_of_types, len(vocab), params.window), params, d_model)
+    texts = Texts(paths, ids_of_types, len(vocab), params.window)
+    vectors = make_vectors(texts, params, d_model, workers=workers)
     save_file(vectors._asdict(), folder / FILE)
     write_json(folder / "config.json", config | {"pairs": len(vectors.keys)})
     say(f"{len(vocab):,} words and {len(vectors.keys):,} pairs, {d_model} dimensions")
 
 
-def make_vectors(texts: Texts, params: WordVectorsParams, d_model: int) -> Vectors:
+def make_vectors(
+    texts: Texts, params: WordVectorsParams, d_model: int, *, workers: int = 1
+) -> Vectors:
     """The vectors of all words, and of the most frequent pairs.
 
     Words are centred and scaled to a deviation of 1 / sqrt(D), and pairs with them, which are then
@@ -94,15 +101,21 @@ def make_vectors(texts: Texts, params: WordVectorsParams, d_model: int) -> Vecto
     has_company = np.diff(pmi.indptr) > 0
     centre = words[has_company].mean(axis=0)
     scale = (words[has_company] - centre).std() * np.sqrt(d_model)
-    words = np.where(has_company[:, None], (words - centre) / scale, 0)
     keys = frequent_pairs(texts, params.pairs)
-    pairs = np.zeros((len(keys), d_model), dtype=np.float32)
-    for start in range(0, len(keys), PAIRS_AT_ONCE):
-        some = slice(start, start + PAIRS_AT_ONCE)
-        pmi = positive_pmi(company_of_pairs(texts, keys[some]), chances)
-        projected = (pmi @ projection - centre) / scale
-        pairs[some] = np.where(np.diff(pmi.indptr)[:, None] > 0, PAIR_SCALE * projected, 0)
-    return Vectors(words.astype(np.float32), pairs, keys)
+
+    def standardized(pmi: "csr_array", vectors: np.ndarray) -> np.ndarray:
+        has_company = np.diff(pmi.indptr)[:, None] > 0
+        return np.where(has_company, (vectors - centre) / scale, 0).astype(np.float32)
+
+    def vectors_of_pairs(some: np.ndarray) -> np.ndarray:
+        pmi = positive_pmi(company_of_pairs(texts, some), chances)
+        return PAIR_SCALE * standardized(pmi, pmi @ projection)
+
+    starts = range(0, len(keys), PAIRS_AT_ONCE)
+    parts = (keys[start : start + PAIRS_AT_ONCE] for start in starts)
+    pairs = [np.zeros((0, d_model), dtype=np.float32)]
+    pairs += ordered_map(vectors_of_pairs, parts, workers=workers)
+    return Vectors(standardized(pmi, words), np.concatenate(pairs), keys)
 
 
 def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
