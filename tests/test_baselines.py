@@ -60,8 +60,8 @@ def copy(data, tmp_path):
 def test_tfidf_is_that_of_scikit_learns_vectorizer_on_the_same_tokens(tmp_path):
     train, other = random_texts(3), random_texts(4)
     corpora = [write_texts(tmp_path / f"{n}.arrow", t) for n, t in enumerate((train, other))]
-    ngrams = NGrams.learn(corpora[0], max_n=2, min_count=1)
-    counts = [ngrams.count(corpus) for corpus in corpora]
+    ngrams, of_train = NGrams.learn(corpora[0], max_n=2, min_count=1)
+    counts = [of_train, ngrams.count(corpora[1])]
     weigh = tfidf(counts[0], np.zeros(len(train), dtype=bool))
     ours = [weigh(of).toarray() for of in counts]
     vectorizer = TfidfVectorizer(
@@ -185,7 +185,7 @@ def test_the_number_of_ngrams_is_that_of_train(data, tmp_path, name):
     params = tiny_params(baseline={"min_count": 3}).baseline
     fit = fit_baseline(name, params=params, tokens=data / "tokens", labels=["no", "yes"])
     train = Corpus(data / "tokens" / "train.arrow")
-    ngrams = NGrams.learn(train, max_n=KINDS[name].max_n, min_count=3)
+    ngrams, _ = NGrams.learn(train, max_n=KINDS[name].max_n, min_count=3)
     assert fit.baseline.metrics["ngrams"] == len(ngrams)
     assert len(ngrams.keys) == {"tfidf": 2, "nb_trigrams": 3}[name]
 

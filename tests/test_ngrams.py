@@ -51,11 +51,12 @@ def test_counts_are_those_of_a_plain_loop(tmp_path, max_n, min_count):
     total = Counter(ngram for text in train for ngram in ngrams_of(text, max_n))
     frequent = {ngram for ngram, count in total.items() if count >= min_count}
     corpus = write_texts(tmp_path / "train.arrow", train)
-    ngrams = NGrams.learn(corpus, max_n=max_n, min_count=min_count)
+    ngrams, learnt = NGrams.learn(corpus, max_n=max_n, min_count=min_count)
     names = spelled(ngrams)
     assert set(names) == frequent
     assert len(names) == len(ngrams) == len(frequent), "each has one column"
     for texts, found in (
+        (train, learnt),
         (train, ngrams.count(corpus)),
         (other, ngrams.count(write_texts(tmp_path / "other.arrow", other))),
     ):
@@ -68,16 +69,16 @@ def test_counts_are_those_of_a_plain_loop(tmp_path, max_n, min_count):
 def test_the_largest_ids_are_told_apart(tmp_path):
     texts = [[LARGEST, 0], [0, LARGEST], [LARGEST, LARGEST], [LARGEST - 1, 1]]
     corpus = write_texts(tmp_path / "train.arrow", texts)
-    ngrams = NGrams.learn(corpus, max_n=2, min_count=1)
+    ngrams, counts = NGrams.learn(corpus, max_n=2, min_count=1)
     names = spelled(ngrams)
-    for text, row in zip(texts, ngrams.count(corpus).toarray(), strict=True):
+    for text, row in zip(texts, counts.toarray(), strict=True):
         assert row[names.index(tuple(text))] == 1
     assert len(names) == 4 + 4
 
 
 def test_counts_are_small_in_memory(tmp_path):
     corpus = write_texts(tmp_path / "train.arrow", random_texts(0))
-    counts = NGrams.learn(corpus, max_n=2, min_count=1).count(corpus)
+    _, counts = NGrams.learn(corpus, max_n=2, min_count=1)
     assert counts.dtype == np.float32
     assert counts.indices.dtype == counts.indptr.dtype == np.int32
     assert counts.has_canonical_format
@@ -86,7 +87,8 @@ def test_counts_are_small_in_memory(tmp_path):
 @pytest.mark.parametrize("texts", [[], [[]], [[], [3], []]])
 def test_few_texts_and_empty_ones_have_few_ngrams(tmp_path, texts):
     corpus = write_texts(tmp_path / "train.arrow", texts)
-    ngrams = NGrams.learn(corpus, max_n=3, min_count=1)
+    ngrams, learnt = NGrams.learn(corpus, max_n=3, min_count=1)
     assert spelled(ngrams) == [(3,)] * (len(texts) == 3)
-    assert ngrams.count(corpus).sum() == sum(map(len, texts))
-    assert ngrams.count(corpus).shape == (len(texts), len(ngrams))
+    for counts in (learnt, ngrams.count(corpus)):
+        assert counts.sum() == sum(map(len, texts))
+        assert counts.shape == (len(texts), len(ngrams))

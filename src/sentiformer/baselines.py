@@ -173,16 +173,16 @@ def fit_baseline(
     paths = {split: tokens / f"{split}.arrow" for split in SPLITS}
     train, validation = nonempty_corpus(paths["train"]), nonempty_corpus(paths["validation"])
     require_all(labels, train.labels, paths["train"])
-    ngrams = NGrams.learn(train, max_n=KINDS[name].max_n, min_count=params.min_count)
+    ngrams, of_train = NGrams.learn(train, max_n=KINDS[name].max_n, min_count=params.min_count)
     if not len(ngrams):
         raise UserError(
             f"params.yaml: baseline.min_count is {params.min_count}, but no word stands so often "
             f"in {paths['train']}; lower it"
         )
-    corpora = [train, validation, Corpus(paths["test"])]
+    others = [validation, Corpus(paths["test"])]
     if name == teacher:
-        corpora.append(nonempty_corpus(tokens / f"{UNLABELED}.arrow"))
-    counts = [ngrams.count(corpus) for corpus in corpora]
+        others.append(nonempty_corpus(tokens / f"{UNLABELED}.arrow"))
+    counts = [of_train, *map(ngrams.count, others)]
     c_values = sorted(params.c_values)
     on_validation, on_test, *taught = predict(
         counts, train.labels, len(labels), c_values, KINDS[name].weighting

@@ -84,13 +84,13 @@ def count_ngrams(texts: Corpus) -> "csr_array":
     Raises:
         UserError: none is frequent enough.
     """
-    ngrams = NGrams.learn(texts, max_n=MAX_N, min_count=MIN_COUNT)
+    ngrams, counts = NGrams.learn(texts, max_n=MAX_N, min_count=MIN_COUNT)
     if not len(ngrams):
         raise UserError(
             f"no word stands {MIN_COUNT} times in train and the unlabelled texts; for vectors of "
             "texts give more of them, or set teach.by to nb_trigrams or nobody"
         )
-    return ngrams.count(texts)
+    return counts
 
 
 def likelihood_ratios(counts: "csr_array", labels: np.ndarray) -> np.ndarray:
