@@ -141,6 +141,29 @@ def test_workers_end_with_their_killed_parent():
     assert time.monotonic() - killed < 3
 
 
+def test_a_killed_worker_is_an_error_and_nobody_waits_for_it():
+    process = python(
+        """
+        import os, signal, time
+        from concurrent.futures.process import BrokenProcessPool
+        from sentiformer.process import ordered_map
+
+        def die(item):
+            time.sleep(0.1)  # until the next items are on their way
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            list(ordered_map(die, [bytes(2**20)] * 20, workers=2))  # more than a pipe takes
+        except BrokenProcessPool:
+            print("broken")
+        """
+    )
+    try:
+        assert process.communicate(timeout=30)[0] == "broken\n"
+    finally:
+        process.kill()
+
+
 def test_cores_are_those_that_this_process_may_use(monkeypatch):
     assert 1 <= available_cores() <= os.cpu_count()
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -86,9 +86,10 @@ def ordered_map(
             while pending:
                 yield pending.popleft().result()
         except BrokenProcessPool:
-            # Python 3.11 would write on to a worker that was lost, and never end (gh-94777).
+            # An early Python 3.11 writes on to workers that are lost, and never ends (gh-94777).
             if queue := getattr(pool, "_call_queue", None):
-                queue._reader.close()
+                with suppress(OSError):  # a later one may just be closing it
+                    queue._reader.close()
             raise
 
 
