@@ -69,19 +69,21 @@ def test_counts_are_those_of_a_plain_loop(tmp_path, max_n, min_count):
 def test_the_largest_ids_are_told_apart(tmp_path):
     texts = [[LARGEST, 0], [0, LARGEST], [LARGEST, LARGEST], [LARGEST - 1, 1]]
     corpus = write_texts(tmp_path / "train.arrow", texts)
-    ngrams, counts = NGrams.learn(corpus, max_n=2, min_count=1)
+    ngrams, learnt = NGrams.learn(corpus, max_n=2, min_count=1)
     names = spelled(ngrams)
-    for text, row in zip(texts, counts.toarray(), strict=True):
-        assert row[names.index(tuple(text))] == 1
+    for counts in (learnt, ngrams.count(corpus)):
+        for text, row in zip(texts, counts.toarray(), strict=True):
+            assert row[names.index(tuple(text))] == 1
     assert len(names) == 4 + 4
 
 
 def test_counts_are_small_in_memory(tmp_path):
     corpus = write_texts(tmp_path / "train.arrow", random_texts(0))
-    _, counts = NGrams.learn(corpus, max_n=2, min_count=1)
-    assert counts.dtype == np.float32
-    assert counts.indices.dtype == counts.indptr.dtype == np.int32
-    assert counts.has_canonical_format
+    ngrams, learnt = NGrams.learn(corpus, max_n=2, min_count=1)
+    for counts in (learnt, ngrams.count(corpus)):
+        assert counts.dtype == np.float32
+        assert counts.indices.dtype == counts.indptr.dtype == np.int32
+        assert counts.has_canonical_format
 
 
 @pytest.mark.parametrize("texts", [[], [[]], [[], [3], []]])

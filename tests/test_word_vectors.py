@@ -164,7 +164,8 @@ def test_words_are_centred_and_pairs_are_scaled_with_them(texts_of, monkeypatch)
     monkeypatch.setattr(word_vectors, "PAIRS_AT_ONCE", 7)
     for workers in (1, 3):
         same = make_vectors(texts, params, 4, workers=workers)
-        assert all(map(np.array_equal, same, vectors))
+        for one, other in zip(same, vectors, strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_the_same_bytes_again_and_never_from_test_or_validation(data, tmp_path):
