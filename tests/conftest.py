@@ -31,7 +31,6 @@ TINY = {
         "batch_size": 16,
         "learning_rate": 0.01,
         "word_dropout": 0.1,
-        "adversarial_norm": 0.0,
         "soup": 1,
         "precision": "fp32",
     },

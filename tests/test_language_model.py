@@ -108,32 +108,18 @@ def test_judging_hides_the_same_words_each_time(corpora):
     assert [b.labels.tolist() for b in first] == [b.labels.tolist() for b in second]
 
 
-def test_neighbours_are_the_next_window_of_the_text_or_that_before_the_last(corpora):
-    for batch in windows(corpora).epoch(1):
-        for piece, words in zip(shown(batch), batch.neighbours, strict=True):
-            found = words[words > UNKNOWN].tolist()
-            if not found:
-                assert len(piece) <= 8, "a text of one window"
-                continue
-            after, before = found[0] == piece[-1] + 1, found[-1] == piece[0] - 1
-            assert after != before
-            ends = {2 + end for end in np.cumsum([20, 8, 1, 9, 17])}
-            assert max(piece[0], found[0]) not in ends, "both are of one text"
-            assert after or piece[-1] + 1 in ends, "only the last looks back"
-
-
-def make_objective(neighbour_weight):
+def make_objective():
     torch.manual_seed(0)
     model = MaskedLanguageModel(SIZE, vocab_size=WORDS)
-    torch.nn.init.normal_(model.hidden.bias)
-    return MaskedWords(model, np.array([0, 0, *range(1, WORDS - 1)]), neighbour_weight)
+    torch.nn.init.normal_(model.bias)
+    return MaskedWords(model, np.array([0, 0, *range(1, WORDS - 1)]))
 
 
 def full_loss(objective, batch):
     """The sum over the hidden words, by all words but the specials."""
     hidden = batch.labels != SHOWN
-    features, _ = objective.model(batch.token_ids, batch.padding_mask, batch.places)
-    logits = objective.model.logits(objective.model.hidden, features[hidden])
+    features = objective.model(batch.token_ids, batch.padding_mask, batch.places)
+    logits = objective.model.logits(features[hidden])
     logits[:, :2] = -math.inf
     return torch.nn.functional.cross_entropy(logits, batch.labels[hidden], reduction="sum").item()
 
@@ -145,42 +131,19 @@ def batch_of(corpora):
 
 def loss_of(objective, batch, rows=slice(None)):
     rows = slice(*rows.indices(len(batch.rows)))
-    (loss,) = objective.losses(batch.take(rows), Share(rows, len(batch.rows)), batch)
-    return loss
+    return objective.loss(batch.take(rows), Share(rows, len(batch.rows)), batch)
 
 
 def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):
     monkeypatch.setattr(language_model, "NEGATIVES", 200_000)
-    objective, batch = make_objective(0.0), batch_of(corpora)
+    objective, batch = make_objective(), batch_of(corpora)
     hidden = (batch.labels != SHOWN).sum()
     expected = full_loss(objective, batch) / hidden
     assert loss_of(objective, batch).item() == pytest.approx(expected.item(), rel=0.02)
 
 
-def test_the_loss_of_neighbours_is_a_weighted_mean_over_their_words(corpora):
-    objective, batch = make_objective(2.0), batch_of(corpora)
-    torch.manual_seed(1)
-    loss = loss_of(objective, batch)
-    objective.neighbour_weight = 0.0
-    torch.manual_seed(1)
-    hidden_alone = loss_of(objective, batch)
-    model, total = objective.model, 0.0
-    _, texts = model(batch.token_ids, batch.padding_mask, batch.places)
-    found = model.logits(model.elsewhere, texts).log_softmax(dim=1)
-    counts = np.array([0, 0, *range(1, WORDS - 1)])
-    frequencies = counts / counts.sum()
-    for row, words in zip(found, batch.neighbours.tolist(), strict=True):
-        known = [word for word in words if word > UNKNOWN]
-        weights = [min(1, math.sqrt(1e-4 / frequencies[word])) for word in known]
-        if known:
-            scores = sum(w * row[word].item() for w, word in zip(weights, known, strict=True))
-            total -= scores / sum(weights)
-    expected = 2.0 * total / len(batch.rows)
-    assert (loss - hidden_alone).item() == pytest.approx(expected, rel=1e-4)
-
-
 def test_judging_is_by_all_words(corpora):
-    objective, batch = make_objective(1.0), batch_of(corpora)
+    objective, batch = make_objective(), batch_of(corpora)
     loss, right, count = objective.judge(batch).tolist()
     assert count == (batch.labels != SHOWN).sum()
     assert 0 <= right <= count
@@ -188,7 +151,7 @@ def test_judging_is_by_all_words(corpora):
 
 
 def test_every_weight_gets_a_gradient(corpora):
-    objective = make_objective(1.0)
+    objective = make_objective()
     loss_of(objective, batch_of(corpora)).backward()
     for name, weight in objective.model.named_parameters():
         assert weight.grad is not None, name
@@ -196,7 +159,7 @@ def test_every_weight_gets_a_gradient(corpora):
 
 
 def test_shares_of_a_batch_add_up_to_its_loss(corpora):
-    objective, batch = make_objective(1.0), batch_of(corpora)
+    objective, batch = make_objective(), batch_of(corpora)
     losses = []
     for rows in (slice(None), slice(0, None, 2), slice(1, None, 2)):
         torch.manual_seed(1)
@@ -205,7 +168,7 @@ def test_shares_of_a_batch_add_up_to_its_loss(corpora):
 
 
 def test_a_batch_in_which_nothing_is_hidden_has_no_loss(corpora):
-    objective, batch = make_objective(0.0), batch_of(corpora)
+    objective, batch = make_objective(), batch_of(corpora)
     nothing = batch._replace(labels=torch.full_like(batch.labels, SHOWN))
     assert loss_of(objective, nothing).item() == 0
 

@@ -237,10 +237,9 @@ def test_tokens_that_are_kept_keep_their_positions_and_pairs_and_others_do_not_c
     pairs = model.encoder.pairs
     pairs.keys.copy_(torch.arange(200) + 2 * WORDS)  # those that begin with few words
     assert pairs(token_ids).any()
-    shift = torch.randn(BATCH, LENGTH, PARAMS.d_model)
     everything = torch.stack([torch.randperm(LENGTH) for _ in range(BATCH)])
-    whole = model.encoder(token_ids, None, shift=shift)
-    shuffled = model.encoder(token_ids, None, shift=shift, kept=everything)
+    whole = model.encoder(token_ids, None)
+    shuffled = model.encoder(token_ids, None, kept=everything)
     torch.testing.assert_close(shuffled, whole.take_along_dim(everything.unsqueeze(-1), dim=1))
     some, changed = everything[:, :4], token_ids.clone()
     for row, places in enumerate(everything[:, 4:].tolist()):

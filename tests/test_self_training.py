@@ -92,16 +92,16 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
     class Constant(torch.nn.Module):
         classifier = torch.nn.Linear(1, 2)
 
-        def forward(self, token_ids, padding_mask, share, shift):
+        def forward(self, token_ids, padding_mask, share):
             return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
 
     ids = np.arange(2, 12, dtype=np.int32)
     (batch,) = Batcher(taught, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
     each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
-    (loss,) = Classification(Constant()).losses(batch, Share(slice(None), 4), batch)
+    loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
     assert loss.item() == pytest.approx(each.sum().item() / 4)
     weights = torch.tensor([0.5, 4.0])
-    (loss,) = Classification(Constant(), weights).losses(batch, Share(slice(None), 4), batch)
+    loss = Classification(Constant(), weights).loss(batch, Share(slice(None), 4), batch)
     expected = (weights * each).sum() / (weights * batch.labels).sum()
     assert loss.item() == pytest.approx(expected.item())
 

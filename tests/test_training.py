@@ -30,7 +30,6 @@ TRAIN = TrainParams(
     warmup_fraction=0.1,
     clip_norm=1.0,
     word_dropout=0.1,
-    adversarial_norm=0.0,
     patience=3,
     soup=1,
     class_weights=None,
@@ -66,7 +65,7 @@ def make_training(corpora, soup=None, **changes):
     if params.class_weights == "balanced":
         weights = balanced(corpora["train"].labels)
     return Training(
-        Classification(model, weights, params.adversarial_norm),
+        Classification(model, weights),
         params,
         name="train",
         patience=params.patience,
@@ -104,15 +103,6 @@ def test_same_seed_same_bits_and_another_seed_others(corpora, finished):
     assert same(weights_of(again), weights_of(finished[0]))
     list(other.run())
     assert not same(weights_of(other), weights_of(finished[0]))
-
-
-def test_it_learns_against_an_adversary_whose_loss_is_not_shown(corpora, finished):
-    training, plain = make_training(corpora, adversarial_norm=0.1), finished[1]
-    events = list(training.run())
-    assert training.best().valid_accuracy > 0.9
-    assert events[0].loss == pytest.approx(plain[0].loss, rel=0.1)
-    again = make_training(corpora, adversarial_norm=0.1)
-    assert list(again.run()) == events != plain
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5, 8])
@@ -252,10 +242,10 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
 ):
     training, forward, most = make_training(corpora), TransformerClassifier.forward, 4
 
-    def limited(model, token_ids, padding_mask, share=None, shift=None):
+    def limited(model, token_ids, padding_mask, share=None):
         if share is not None and len(token_ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(model, token_ids, padding_mask, share, shift)
+        return forward(model, token_ids, padding_mask, share)
 
     monkeypatch.setattr(TransformerClassifier, "forward", limited)
     events = list(training.run())
@@ -311,11 +301,6 @@ def test_recordings_go_before_a_batch_is_computed_in_parts(corpora, monkeypatch,
     assert "does not fit" not in capsys.readouterr().out
 
 
-def test_only_what_a_shape_decides_is_recorded(corpora):
-    assert make_training(corpora).objective.recordable
-    assert not make_training(corpora, adversarial_norm=0.1).objective.recordable
-
-
 def test_a_text_that_does_not_fit_alone_is_an_error(corpora, monkeypatch):
     def never(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -357,8 +342,8 @@ def test_weighted_loss_is_the_weighted_mean_however_it_is_shared_out(corpora):
 
 
 def test_sparse_gradients_train_as_dense_ones_do(corpora):
-    """Clipped, too; in parts, and against an adversary, they add up."""
-    changes = {"optimizer": "lazy_adamw", "clip_norm": 0.5, "adversarial_norm": 0.1, "epochs": 1}
+    """Clipped, too; in parts they add up."""
+    changes = {"optimizer": "lazy_adamw", "clip_norm": 0.5, "epochs": 1}
     trainings = [make_training(corpora, **changes) for _ in range(2)]
     trainings[0].parts = 2
     for module in trainings[1].model.modules():

@@ -35,8 +35,6 @@ class Batch(NamedTuple):
             that are hidden in them.
         rows: which texts of the corpus they are.
         places: (B, M) where in the texts the hidden words stand; None where none is hidden.
-        neighbours: (B, T') words that stand elsewhere in the same text, padded; None where no
-            objective asks for them.
     """
 
     token_ids: Tensor
@@ -44,7 +42,6 @@ class Batch(NamedTuple):
     labels: Tensor
     rows: np.ndarray
     places: Tensor | None = None
-    neighbours: Tensor | None = None
 
     @property
     def tokens(self) -> int:

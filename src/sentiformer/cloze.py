@@ -130,7 +130,7 @@ class LanguageModel:
     def _log_probabilities(self, rows: Tensor, places: list[int]) -> Tensor:
         """(G, V) of the words at one place of each row of (G, T); specials are impossible."""
         model, device = self._trained.model, self._trained.device
-        features, _ = model(rows.to(device), None, torch.tensor(places, device=device)[:, None])
-        logits = model.logits(model.hidden, features[:, 0]).float()
+        features = model(rows.to(device), None, torch.tensor(places, device=device)[:, None])
+        logits = model.logits(features[:, 0]).float()
         logits[:, : len(SPECIAL_TOKENS)] = -torch.inf
         return logits.log_softmax(dim=1).cpu()

@@ -154,14 +154,12 @@ class PretrainParams(FitParams):
     window: int = Size
     dropout: float = Field(ge=0, lt=1)
     masked_fraction: float = Fraction
-    neighbour_weight: float = Field(ge=0)
 
 
 class TrainParams(FitParams):
     """How the classifier is fitted."""
 
     word_dropout: float = Field(ge=0, lt=1)
-    adversarial_norm: float = Field(ge=0)
     class_weights: Literal["balanced"] | None
     patience: int = Size
     soup: int = Size

@@ -278,7 +278,7 @@ class TrainingJob(Job):
         if params.train.class_weights == "balanced":
             weights = balanced(labeled.labels).to(self._device.device)
         self._start(
-            Classification(model, weights, params.train.adversarial_norm),
+            Classification(model, weights),
             about,
             patience=params.train.patience,
             train=self._batcher(train),
@@ -332,11 +332,7 @@ class PretrainingJob(Job):
         words = len(self.vocab)
         counts = [count_words(corpus, self._ids_of_types, words) for corpus in corpora]
         self._start(
-            MaskedWords(
-                model.to(self._device.device),
-                np.sum(counts, axis=0),
-                params.pretrain.neighbour_weight,
-            ),
+            MaskedWords(model.to(self._device.device), np.sum(counts, axis=0)),
             about,
             patience=params.pretrain.epochs,
             train=Windows(corpora, self._ids_of_types, params.pretrain),

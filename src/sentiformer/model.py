@@ -90,23 +90,18 @@ class Encoder(nn.Module):
         token_ids: Tensor,
         padding_mask: Tensor | None,
         share: Share | None = None,
-        shift: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> Tensor:
         """(B, T) token ids and padding to (B, T, D); every text has a token.
 
-        A shift, (B, T, D), is added to the vectors of the words. Where not all places are kept,
-        but some, (B, T'), padding and result are of those.
+        Where not all places are kept, but some, (B, T'), padding and result are of those.
         """
         words, positions = token_ids, self.positions[: token_ids.shape[1]]
         if kept is not None:
             words, positions = token_ids.gather(1, kept), positions[kept]
-            shift = None if shift is None else shift.take_along_dim(kept.unsqueeze(-1), dim=1)
         hidden = self.embedding(words)
         if self.pairs is not None:  # whose first word need not be kept
             hidden = hidden + self.pairs(token_ids, kept)
-        if shift is not None:
-            hidden = hidden + shift
         hidden = hidden * self.scale + positions
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
@@ -134,15 +129,11 @@ class TransformerClassifier(nn.Module):
         init_weights(self)
 
     def forward(
-        self,
-        token_ids: Tensor,
-        padding_mask: Tensor | None,
-        share: Share | None = None,
-        shift: Tensor | None = None,
+        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
     ) -> Tensor:
-        """(B, T) token ids and (B, T) padding to (B, C) logits; shift as of the encoder."""
+        """(B, T) token ids and (B, T) padding to (B, C) logits."""
         kept, padding_mask = self.token_dropout(token_ids, padding_mask, share)
-        hidden = self.encoder(token_ids, padding_mask, share, shift, kept)
+        hidden = self.encoder(token_ids, padding_mask, share, kept)
         return self.classifier(mean_of_tokens(hidden, padding_mask))
 
 

@@ -1,7 +1,6 @@
 """What a training makes small: the loss of a batch, and how a model is judged by it."""
 
 import math
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -19,22 +18,19 @@ class Objective(Protocol):
 
     Attributes:
         guessing: the loss of a model that knows nothing, in nats.
-        recordable: whether a batch's shape and the numbers on the device decide all that is
-            computed there, in one pass, so that a GPU can repeat it from a recording.
     """
 
     guessing: float
-    recordable: bool
 
     @property
     def model(self) -> nn.Module:
         """Whose loss it is."""
 
-    def losses(self, part: Batch, share: Share, whole: Batch) -> Iterator[Tensor]:
+    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
         """What a part of a batch adds to the loss of the whole; the part is on the device.
 
-        Each is differentiated before the next is asked for, and all gradients add up. The first is
-        the loss that is shown.
+        A batch's shape and the numbers on the device decide all that is computed there, so that a
+        GPU can repeat it from a recording.
         """
 
     def judge(self, batch: Batch) -> Tensor:
@@ -44,45 +40,24 @@ class Objective(Protocol):
 class Classification:
     """Cross-entropy of the classes, a text's loss times its class's weight if there are weights.
 
-    Adversarial training adds the loss of the same texts with their vectors shifted to where it
-    grows fastest (Miyato et al. 2017, section 3.1).
-
     Args:
         model: on any device.
         weights: (C,) of the classes.
-        adversarial_norm: length of a text's shift, over all its tokens; 0 for none.
     """
 
-    def __init__(
-        self,
-        model: TransformerClassifier,
-        weights: Tensor | None = None,
-        adversarial_norm: float = 0.0,
-    ) -> None:
-        self.model, self.weights, self.adversarial_norm = model, weights, adversarial_norm
+    def __init__(self, model: TransformerClassifier, weights: Tensor | None = None) -> None:
+        self.model, self.weights = model, weights
         self.guessing = math.log(model.classifier.out_features)
-        self.recordable = not adversarial_norm
 
-    def losses(self, part: Batch, share: Share, whole: Batch) -> Iterator[Tensor]:
-        """The mean over the texts of the whole batch, or their weighted mean; then the shifted."""
+    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+        """The mean over the texts of the whole batch, or their weighted mean."""
         total: float | Tensor = len(whole.rows)
         if self.weights is not None:
             labels = whole.labels.to(self.weights.device)
             certain = not labels.is_floating_point()
             total = (self.weights[labels] if certain else labels @ self.weights).sum()
-        if not self.adversarial_norm:
-            yield self._sum(part, share, None) / total
-            return
-        width = self.model.classifier.in_features
-        shift = torch.zeros(*part.token_ids.shape, width, device=part.token_ids.device)
-        yield self._sum(part, share, shift.requires_grad_()) / total
-        assert shift.grad is not None
-        direction = F.normalize(shift.grad.flatten(1), eps=1e-20).view_as(shift)
-        yield self._sum(part, share, self.adversarial_norm * direction) / total
-
-    def _sum(self, part: Batch, share: Share, shift: Tensor | None) -> Tensor:
-        logits = self.model(part.token_ids, part.padding_mask, share, shift).float()
-        return F.cross_entropy(logits, part.labels, self.weights, reduction="sum")
+        logits = self.model(part.token_ids, part.padding_mask, share).float()
+        return F.cross_entropy(logits, part.labels, self.weights, reduction="sum") / total
 
     def judge(self, batch: Batch) -> Tensor:
         """Of texts; weights do not count."""

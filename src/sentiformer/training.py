@@ -138,7 +138,7 @@ class Training:
         self.parts = 1  # of this process's share of a batch
         self.optimizer = make_optimizer(self.model, params)
         self.recorder: Recorder | None = None
-        if device.device.type == "cuda" and group.size == 1 and objective.recordable:
+        if device.device.type == "cuda" and group.size == 1:
             self.recorder = Recorder(self._compute, device.device)
         # Steps and epochs of a soup are counted on: each training has its own order and dropout.
         self._epochs_before = soup.before * params.epochs if soup else 0
@@ -238,7 +238,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast():
             share = Share(self.group.share(len(batch.rows)), len(batch.rows))
-            (loss,) = self.objective.losses(batch, share, batch)
+            loss = self.objective.loss(batch, share, batch)
         loss.backward()
         return loss.detach(), self._move()
 
@@ -281,18 +281,11 @@ class Training:
         part = batch.take(rows).to(self.device.device)
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
-        shown = None
-        losses = self.objective.losses(part, Share(rows, len(batch.rows)), batch)
-        while True:
-            self._seed()
-            with self.device.autocast():
-                loss = next(losses, None)
-            if loss is None:
-                break
-            loss.backward()
-            shown = loss.detach() if shown is None else shown
-        assert shown is not None  # an objective has a loss
-        return shown
+        self._seed()
+        with self.device.autocast():
+            loss = self.objective.loss(part, Share(rows, len(batch.rows)), batch)
+        loss.backward()
+        return loss.detach()
 
     def _seed(self) -> None:
         """Seed this step's dropout."""
