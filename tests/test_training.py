@@ -110,6 +110,15 @@ def test_resumed_at_any_event_it_ends_in_the_same_bits(corpora, finished, stop_a
     assert_ends_alike(finished[0], lambda: make_training(corpora), stop_after)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lazy_adamw", "muon"])
+def test_with_any_optimizer_it_resumes_to_the_same_bits(corpora, optimizer):
+    def make():
+        return make_training(corpora, optimizer=optimizer, epochs=1)
+
+    list((finished := make()).run())
+    assert_ends_alike(finished, make, 1)
+
+
 def assert_ends_alike(finished, make, stop_after):
     """A training stopped after some events, and one that goes on from there, end as `finished`."""
     run = (first := make()).run()

@@ -37,6 +37,10 @@ class AdamWBut(torch.optim.AdamW):
         super().__init__(groups, lr=lr, fused=True, capturable=isinstance(lr, Tensor))
         self.add_param_group({"params": list(apart), "weight_decay": weight_decay})
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a saved state; Adam's own wants a count of steps of every weight."""
+        torch.optim.Optimizer.__setstate__(self, state)
+
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """Move all weights."""
