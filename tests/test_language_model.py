@@ -206,6 +206,18 @@ def test_test_is_never_read_and_validation_only_judges(data, tmp_path):
     assert sum(event.tokens for event in job.training.steps) == train.lengths.sum()
 
 
+def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
+    tokens = shutil.copytree(data, tmp_path / "data") / "tokens"
+    ids = PretrainingJob(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)._ids_of_types
+    unknown = np.flatnonzero(ids == UNKNOWN)
+    write_corpus(
+        tokens / "validation.arrow", [Block(unknown, np.array([len(unknown)]), np.array([0]))]
+    )
+    with pytest.raises(UserError, match=r"no validation text has .* 60 words.*max_size") as error:
+        pretraining(tokens.parent, tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_stopped_it_resumes_to_the_same_bits(data, tmp_path):
     run = pretraining(data, tmp_path).run()
     for _ in range(2):

@@ -25,7 +25,7 @@ from torch import Tensor
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
-from sentiformer.console import Bar, say
+from sentiformer.console import Bar, UserError, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
 from sentiformer.device import Device, prepare_device
 from sentiformer.distributed import Group
@@ -329,15 +329,26 @@ class PretrainingJob(Job):
         self._files += load_word_vectors(model.encoder, data)
         rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
         corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
-        words = len(self.vocab)
-        counts = [count_words(corpus, self._ids_of_types, words) for corpus in corpora]
+        counts = np.sum([self._counts(corpus) for corpus in corpora], axis=0)
         self._start(
-            MaskedWords(model.to(self._device.device), np.sum(counts, axis=0)),
+            MaskedWords(model.to(self._device.device), counts),
             about,
             patience=params.pretrain.epochs,
             train=Windows(corpora, self._ids_of_types, params.pretrain),
-            validation=Windows([self._corpus("validation")], self._ids_of_types, params.pretrain),
+            validation=Windows([self._judges()], self._ids_of_types, params.pretrain),
         )
+
+    def _counts(self, corpus: Corpus) -> np.ndarray:
+        return count_words(corpus, self._ids_of_types, len(self.vocab))
+
+    def _judges(self) -> Corpus:
+        """Validation, of which a word must be known, to be hidden."""
+        if not self._counts(corpus := self._corpus("validation")).any():
+            raise UserError(
+                f"no validation text has one of the vocabulary's {len(self.vocab)} words, which "
+                "could be hidden; raise build_vocab.max_size, or set pretrain.epochs to 0"
+            )
+        return corpus
 
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch, all that belongs to them, and the perplexities."""
