@@ -458,6 +458,8 @@ def test_outside_git_the_page_names_no_commit(data, tmp_path, monkeypatch):
 def test_the_language_model_is_told_of_where_there_is_one(data, tmp_path, html):
     best = json.loads((data / "pretrained" / "metrics.json").read_text())
     assert f"Perplexity {best['perplexity']:.1f}" in html
+    assert "told from some." in html
+    assert "next piece" not in html
     copy = shutil.copytree(data, tmp_path / "data")
     path = copy / "model" / "config.json"
     about = json.loads(path.read_text())
