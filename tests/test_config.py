@@ -27,6 +27,7 @@ NO_SIZES = {
     "mistakes",
     "word_vectors.window",
     "word_vectors.pairs",
+    "word_vectors.triples",
     "pretrain.epochs",
 }  # they may be 0
 

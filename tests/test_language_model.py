@@ -251,15 +251,16 @@ def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_
     vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")
     weights = first_weights(folder, tmp_path)
     assert torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    assert torch.equal(weights["encoder.pairs.keys"], vectors["keys"])
-    assert torch.equal(weights["encoder.pairs.embedding.weight"][1:], vectors["pairs"])
-    assert not weights["encoder.pairs.embedding.weight"][0].any(), "an unknown pair adds nothing"
+    for one, many in (("pair", "pairs"), ("triple", "triples")):
+        assert torch.equal(weights[f"encoder.{many}.keys"], vectors[f"{one}_keys"])
+        assert torch.equal(weights[f"encoder.{many}.embedding.weight"][1:], vectors[many])
+        assert not weights[f"encoder.{many}.embedding.weight"][0].any(), "unknown: adds nothing"
     (folder / "word_vectors" / "config.json").write_text(
-        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0}'
+        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0}'
     )
     weights = first_weights(folder, tmp_path)
     assert not torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    assert not any("pairs" in name for name in weights)
+    assert not any("pairs" in name or "triples" in name for name in weights)
 
 
 def test_a_language_model_of_another_size_is_one_line(data, tmp_path):

@@ -8,7 +8,7 @@ from torch import nn
 
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import PairEmbedding, sinusoidal_positions
+from sentiformer.embedding import NgramEmbedding, sinusoidal_positions
 from sentiformer.model import (
     Encoder,
     EncoderLayer,
@@ -49,28 +49,42 @@ def model() -> TransformerClassifier:
 
 
 def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
-    layer = PairEmbedding(3, WORDS, 4)
+    layer = NgramEmbedding(3, WORDS, 4)
     layer.keys.copy_(torch.tensor([2 * WORDS + 3, 3 * WORDS + 2, 3 * WORDS + 3]))
     vectors = layer.embedding.weight.detach()
-    found = layer(torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]]))
-    assert torch.equal(found[0], vectors[[0, 2, 1, 3, 0]])
-    assert not found[1].any()
+    token_ids = torch.tensor([[3, 2, 3, 3, WORDS - 1], [2, 4, 3, 0, 0]])
+    numbers = layer.numbers(token_ids, token_ids)
+    assert numbers.tolist() == [[0, 2, 1, 3, 0], [0, 0, 0, 0, 0]]
+    assert torch.equal(layer(numbers), vectors[numbers])
     assert not vectors[0].any()
-    assert layer(torch.tensor([[5]])).shape == (1, 1, 4)
+    assert layer.numbers(torch.tensor([[5]]), torch.tensor([[5]])).tolist() == [[0]]
 
 
-def test_the_encoder_adds_the_vectors_of_pairs_to_those_of_words():
-    model = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2).eval()
-    model.encoder.pairs.keys.copy_(torch.tensor([2 * WORDS + 3, 4 * WORDS + 3]))
+def test_a_triple_goes_on_from_a_known_pair():
+    pairs, triples = NgramEmbedding(2, WORDS, 4), NgramEmbedding(2, WORDS, 4)
+    pairs.keys.copy_(torch.tensor([2 * WORDS + 3, 4 * WORDS + 3]))
+    triples.keys.copy_(torch.tensor([1 * WORDS + 4, 2 * WORDS + 4]))  # 2 3 4 and 4 3 4
+    token_ids = torch.tensor([[2, 3, 4, 3, 4, 5, 3, 4]])
+    numbers = triples.numbers(pairs.numbers(token_ids, token_ids), token_ids)
+    assert numbers.tolist() == [[0, 0, 1, 0, 2, 0, 0, 0]]
+
+
+def test_the_encoder_adds_the_vectors_of_ngrams_to_those_of_words():
+    model = TransformerClassifier(
+        PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2, triples=1
+    ).eval()
+    encoder = model.encoder
+    encoder.pairs.keys.copy_(torch.tensor([2 * WORDS + 3, 4 * WORDS + 3]))
+    encoder.triples.keys.copy_(torch.tensor([2 * WORDS + 6]))  # 4 3 6
     other = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES).eval()
     other.load_state_dict(model.state_dict(), strict=False)
-    with torch.no_grad():  # as a word of its own
-        other.encoder.embedding.weight[9] = (
-            model.encoder.embedding.weight[3] + model.encoder.pairs.embedding.weight[2]
-        )
-    pair, word = torch.tensor([[5, 4, 3, 6]]), torch.tensor([[5, 4, 9, 6]])
-    torch.testing.assert_close(model(pair, None), other(word, None))
-    assert not torch.allclose(model(pair, None), other(pair, None))
+    with torch.no_grad():  # as words of their own
+        words = other.encoder.embedding.weight
+        words[9] = encoder.embedding.weight[3] + encoder.pairs.embedding.weight[2]
+        words[8] = encoder.embedding.weight[6] + encoder.triples.embedding.weight[1]
+    ngrams, as_words = torch.tensor([[5, 4, 3, 6]]), torch.tensor([[5, 4, 9, 8]])
+    torch.testing.assert_close(model(ngrams, None), other(as_words, None))
+    assert not torch.allclose(model(ngrams, None), other(ngrams, None))
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
@@ -231,12 +245,17 @@ def test_token_dropout_of_a_share_is_that_of_the_whole_batch():
         assert torch.equal(part[1], whole[1][rows])
 
 
-def test_tokens_that_are_kept_keep_their_positions_and_pairs_and_others_do_not_count():
-    model = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=200).eval()
+def test_tokens_that_are_kept_keep_their_positions_and_ngrams_and_others_do_not_count():
+    model = TransformerClassifier(
+        PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=200, triples=200 * WORDS
+    ).eval()
     token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
-    pairs = model.encoder.pairs
+    pairs, triples = model.encoder.pairs, model.encoder.triples
     pairs.keys.copy_(torch.arange(200) + 2 * WORDS)  # those that begin with few words
-    assert pairs(token_ids).any()
+    triples.keys.copy_(torch.arange(200 * WORDS) + WORDS)  # whatever follows these
+    numbers = pairs.numbers(token_ids, token_ids)
+    assert numbers.any()
+    assert triples.numbers(numbers, token_ids).any()
     everything = torch.stack([torch.randperm(LENGTH) for _ in range(BATCH)])
     whole = model.encoder(token_ids, None)
     shuffled = model.encoder(token_ids, None, kept=everything)
@@ -244,7 +263,7 @@ def test_tokens_that_are_kept_keep_their_positions_and_pairs_and_others_do_not_c
     some, changed = everything[:, :4], token_ids.clone()
     for row, places in enumerate(everything[:, 4:].tolist()):
         for place in places:
-            if place + 1 not in some[row]:  # it is in no pair of a token that is kept
+            if not {place + 1, place + 2} & set(some[row].tolist()):  # in no n-gram of one kept
                 changed[row, place] = 2 + (token_ids[row, place] - 1) % (WORDS - 2)
     assert not torch.equal(changed, token_ids)
     torch.testing.assert_close(

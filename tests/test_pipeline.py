@@ -46,6 +46,7 @@ RERUN = {  # the stages that a change of each key reruns
     "build_vocab.max_size": FROM["build_vocab"],
     "word_vectors.window": FROM["word_vectors"],
     "word_vectors.pairs": FROM["word_vectors"],
+    "word_vectors.triples": FROM["word_vectors"],
     "model.d_model": FROM["word_vectors"],
     "model.num_heads": FROM["pretrain"],
     "model.num_layers": FROM["pretrain"],

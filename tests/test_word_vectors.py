@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,16 +14,16 @@ from sentiformer.config import WordVectorsParams
 from sentiformer.console import UserError
 from sentiformer.cooccurrence import (
     Texts,
-    company_of_pairs,
+    company_of_ngrams,
     company_of_words,
     context_chances,
-    frequent_pairs,
+    frequent_ngrams,
     positive_pmi,
 )
 from sentiformer.corpus import Block, write_corpus
 from sentiformer.word_vectors import (
     FILE,
-    PAIR_SCALE,
+    NGRAM_SCALE,
     Vectors,
     factorize,
     fit_word_vectors,
@@ -74,34 +73,63 @@ def test_company_is_counted_within_the_window_and_a_text(texts_of, window):
     np.testing.assert_allclose(counts.toarray(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_most_frequent_pairs_of_known_words_that_stand_twice(texts_of):
-    texts = texts_of(made_up_texts(), 2)
-    counts = Counter(
-        int(one) * SIZE + int(other)
-        for text in made_up_texts()
-        for one, other in pairwise(text)
-        if min(one, other) > 1
-    )
-    twice = sorted((key for key in counts if counts[key] > 1), key=lambda key: (-counts[key], key))
-    assert 20 < len(twice) < len(counts)
-    assert frequent_pairs(texts, 10**6).tolist() == sorted(twice)
-    assert frequent_pairs(texts, 20).tolist() == sorted(twice[:20])
-    assert frequent_pairs(texts, 0).tolist() == []
+def words_of(key, pair_keys=None):
+    """The words of a pair's key, or of a triple's, whose first two are among `pair_keys`."""
+    before, last = divmod(int(key), SIZE)
+    return (before, last) if pair_keys is None else (*words_of(pair_keys[before - 1]), last)
+
+
+def ngrams_of(text, length):
+    return [tuple(map(int, text[i : i + length])) for i in range(len(text) - length + 1)]
+
+
+def test_the_most_frequent_ngrams_of_known_words_that_stand_twice(texts_of):
+    texts = texts_of([*made_up_texts()] * 2, 2)
+    pair_keys = frequent_ngrams(texts, 70)
+    for length, known, shorter in ((2, None, ()), (3, pair_keys, (pair_keys,))):
+        first = None if known is None else {words_of(key) for key in known}
+        counts = Counter(
+            ngram
+            for text in made_up_texts() * 2
+            for ngram in ngrams_of(text, length)
+            if min(ngram) > 1 and (first is None or ngram[:2] in first)
+        )
+        ties = sorted(ngram for ngram in counts if counts[ngram] > 1)
+        twice = sorted(ties, key=lambda ngram: -counts[ngram])
+        assert len(twice) > 20
+        for limit in (10**6, 20, 0):
+            keys = frequent_ngrams(texts, limit, shorter)
+            assert [words_of(key, known) for key in keys] == sorted(twice[:limit])
+            assert (np.diff(keys) > 0).all()
+    assert len(frequent_ngrams(texts, 10**6)) > len(pair_keys), "not all pairs were known"
+
+
+def test_what_stands_once_is_not_frequent(texts_of):
+    once = [np.array(words, dtype=np.int32) for words in ([2, 3, 4], [2, 3, 5], [6, 7])]
+    texts = texts_of(once, 1)
+    pair_keys = frequent_ngrams(texts, 9)
+    assert [*map(words_of, pair_keys)] == [(2, 3)]
+    assert not len(frequent_ngrams(texts, 9, (pair_keys,)))
+    assert not len(frequent_ngrams(texts, 9, (pair_keys[:0],)))
 
 
 @pytest.mark.parametrize("window", [1, 3])
-def test_a_pair_has_the_company_of_its_two_ends(texts_of, window):
+@pytest.mark.parametrize("length", [2, 3])
+def test_an_ngram_has_the_company_of_its_two_ends(texts_of, window, length):
     texts = texts_of(made_up_texts(), window)
-    keys = frequent_pairs(texts, 20)
-    expected = np.zeros((20, SIZE))
+    pair_keys = frequent_ngrams(texts, 60)
+    known, shorter = (None, ()) if length == 2 else (pair_keys, (pair_keys,))
+    keys = frequent_ngrams(texts, 9, shorter)
+    rows = {words_of(key, known): row for row, key in enumerate(keys)}
+    assert len(rows) == 9
+    expected = np.zeros((9, SIZE))
     for text in made_up_texts():
-        for i in range(1, len(text)):
-            row = np.flatnonzero(keys == int(text[i - 1]) * SIZE + int(text[i]))
+        for i, ngram in enumerate(ngrams_of(text, length)):
             for distance in range(1, window + 1):
-                for j in (i - 1 - distance, i + distance):
-                    if 0 <= j < len(text) and text[j] > 1:
-                        expected[row, text[j]] += 1 / distance
-    found = company_of_pairs(texts, keys).toarray()
+                for j in (i - distance, i + length - 1 + distance):
+                    if ngram in rows and 0 <= j < len(text) and text[j] > 1:
+                        expected[rows[ngram], text[j]] += 1 / distance
+    found = company_of_ngrams(texts, keys, shorter).toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -135,9 +163,10 @@ def test_words_in_like_company_have_like_vectors_and_pairs_with_them(texts_of):
         word = 2 + 4 * group + rng.integers(0, 4)
         words = [word, word] if word in (5, 9) else [word]
         texts.append(np.array([10 + 2 * group, *words, 11 + 2 * group], dtype=np.int32))
-    vectors = make_vectors(texts_of(texts, 1, 14), WordVectorsParams(window=1, pairs=99), 3)
+    params = WordVectorsParams(window=1, pairs=99, triples=0)
+    vectors = make_vectors(texts_of(texts, 1, 14), params, 3)
     words = vectors.words[[2, 3, 4, 6, 7, 8]]
-    pairs = vectors.pairs[np.isin(vectors.keys, [5 * 14 + 5, 9 * 14 + 9])]
+    pairs = vectors.pairs[np.isin(vectors.pair_keys, [5 * 14 + 5, 9 * 14 + 9])]
     similarity = np.corrcoef(np.concatenate([words, pairs]))[:, [0, 1, 2, 6, 3, 4, 5, 7]]
     similarity = similarity[[0, 1, 2, 6, 3, 4, 5, 7]]
     assert similarity[:4, :4].min() > 0.9
@@ -145,9 +174,9 @@ def test_words_in_like_company_have_like_vectors_and_pairs_with_them(texts_of):
     assert similarity[:4, 4:].max() < 0.5
 
 
-def test_words_are_centred_and_pairs_are_scaled_with_them(texts_of, monkeypatch):
+def test_words_are_centred_and_ngrams_are_scaled_with_them(texts_of, monkeypatch):
     texts = texts_of([text for text in made_up_texts() if not (text == 7).any()], 2)
-    params = WordVectorsParams(window=2, pairs=30)
+    params = WordVectorsParams(window=2, pairs=30, triples=20)
     vectors = make_vectors(texts, params, 4)
     has_company = vectors.words.any(axis=1)
     assert np.flatnonzero(~has_company).tolist() == [0, 1, 7]
@@ -157,11 +186,16 @@ def test_words_are_centred_and_pairs_are_scaled_with_them(texts_of, monkeypatch)
     chances = context_chances(company)
     _, projection = factorize(positive_pmi(company, chances), 4)
     of_words = positive_pmi(company, chances)[[2, 3]] @ projection
-    of_pairs = positive_pmi(company_of_pairs(texts, vectors.keys), chances)[[0, 1]] @ projection
     scale = (of_words[0] - of_words[1]) / (vectors.words[2] - vectors.words[3])
-    expected = (of_pairs[0] - of_pairs[1]) / scale * PAIR_SCALE
-    np.testing.assert_allclose(vectors.pairs[0] - vectors.pairs[1], expected, atol=1e-4)
-    monkeypatch.setattr(word_vectors, "PAIRS_AT_ONCE", 7)
+    for found, keys, shorter in (
+        (vectors.pairs, vectors.pair_keys, ()),
+        (vectors.triples, vectors.triple_keys, (vectors.pair_keys,)),
+    ):
+        company = company_of_ngrams(texts, keys, shorter)
+        placed = positive_pmi(company, chances)[[0, 1]] @ projection
+        expected = (placed[0] - placed[1]) / scale * NGRAM_SCALE
+        np.testing.assert_allclose(found[0] - found[1], expected, atol=1e-4)
+    monkeypatch.setattr(word_vectors, "NGRAMS_AT_ONCE", 7)
     for workers in (1, 3):
         same = make_vectors(texts, params, 4, workers=workers)
         for one, other in zip(same, vectors, strict=True):
@@ -196,12 +230,14 @@ def test_without_pairs_there_are_words_alone(data, tmp_path):
         tiny_params(word_vectors={"pairs": 0}).word_vectors, 16, data=data, folder=tmp_path
     )
     alone = read_word_vectors(tmp_path, (60, 16))
-    both = read_word_vectors(data / "word_vectors", (60, 16))
+    all_ = read_word_vectors(data / "word_vectors", (60, 16))
     assert isinstance(alone, Vectors)
-    assert isinstance(both, Vectors)
-    assert np.array_equal(alone.words, both.words)
-    assert (len(alone.pairs), len(alone.keys)) == (0, 0)
-    assert len(both.pairs) == len(both.keys) == tiny_params().word_vectors.pairs
+    assert isinstance(all_, Vectors)
+    assert np.array_equal(alone.words, all_.words)
+    assert {len(part) for part in alone[1:]} == {0}, "no triples either"
+    known = tiny_params().word_vectors
+    assert len(all_.pairs) == len(all_.pair_keys) == known.pairs
+    assert len(all_.triples) == len(all_.triple_keys) == known.triples
 
 
 def test_more_dimensions_than_words_is_one_line(data, tmp_path):

@@ -66,7 +66,10 @@ class LanguageModel:
             runtime,
             made_by="pretrain",
             make=lambda about: MaskedLanguageModel(
-                about.params.model, vocab_size=about.vocab_size, pairs=about.pairs
+                about.params.model,
+                vocab_size=about.vocab_size,
+                pairs=about.pairs,
+                triples=about.triples,
             ),
         )
         self._tokenizer = Tokenizer(self._trained.about.params.tokenize.language)

@@ -95,6 +95,7 @@ class WordVectorsParams(Section):
 
     window: int = Field(ge=0, lt=2**31)
     pairs: int = Field(ge=0, lt=2**31)
+    triples: int = Field(ge=0, lt=2**31)
 
 
 class BaselineParams(Section):

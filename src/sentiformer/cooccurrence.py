@@ -1,11 +1,11 @@
-"""What company words keep, and pairs of consecutive words: counted, and as mutual information.
+"""What company words keep, and n-grams of them: counted, and as mutual information.
 
 Texts stand one after another in an array, each followed by a gap of unknown words as wide as the
-window, so that no pair reaches over an end. V words; a pair's key is its first word times V, plus
-its second.
+window, so that nothing reaches over an end. V words; a pair's key is its first word times V, plus
+its second; a triple's is the number of a known pair times V, plus its third word.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,14 +69,14 @@ def company_of_words(texts: Texts) -> "csr_array":
     return (total + total.T).tocsr()
 
 
-def frequent_pairs(texts: Texts, limit: int) -> np.ndarray:
-    """The rising int64 keys of the `limit` most frequent pairs of known words, N at most.
+def frequent_ngrams(texts: Texts, limit: int, shorter: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """The rising int64 keys of the `limit` most frequent n-grams, N at most; see `ngram_keys`.
 
     One that stands once is none; of equally frequent ones the smaller key comes first.
     """
     keys, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    for words in texts:
-        more, of_more = np.unique(pair_keys(words, texts.size), return_counts=True)
+    for words in texts if limit else ():
+        more, of_more = np.unique(ngram_keys(words, texts.size, shorter), return_counts=True)
         keys, places = np.unique(np.concatenate([keys, more]), return_inverse=True)
         counts = np.bincount(places, np.concatenate([counts, of_more])).astype(np.int64)
         keys, counts = keys[keys >= 0], counts[keys >= 0]
@@ -84,28 +84,41 @@ def frequent_pairs(texts: Texts, limit: int) -> np.ndarray:
     return np.sort(keys[kept[np.argsort(-counts[kept], kind="stable")[:limit]]])
 
 
-def company_of_pairs(texts: Texts, keys: np.ndarray) -> "csr_array":
-    """How often words stand at most a window away from either end of some pairs: (N, V)."""
+def company_of_ngrams(
+    texts: Texts, keys: np.ndarray, shorter: Sequence[np.ndarray] = ()
+) -> "csr_array":
+    """How often words stand at most a window away from either end of some n-grams: (N, V)."""
     total = _nothing((len(keys), texts.size))
+    reach = len(shorter) + 1  # from an n-gram's end to its beginning
     for words in texts:
-        known, found = words >= len(SPECIAL_TOKENS), pair_keys(words, texts.size)
+        known, found = words >= len(SPECIAL_TOKENS), ngram_keys(words, texts.size, shorter)
         ends = np.flatnonzero((found >= keys[0]) & (found <= keys[-1]))
         numbers = np.searchsorted(keys, found[ends])
         hit = keys[numbers] == found[ends]
         numbers, ends = numbers[hit], ends[hit]
         for distance in range(1, texts.window + 1):
-            for places in (ends + distance, ends - 1 - distance):
+            for places in (ends + distance, ends - reach - distance):
                 beside = known[places]
                 company = words[places[beside]]
                 total += _counts(numbers[beside], company, distance, total.shape)
     return total
 
 
-def pair_keys(words: np.ndarray, size: int) -> np.ndarray:
-    """(T,) int64 keys of each word after its predecessor; -1 where one of the two is unknown."""
+def ngram_keys(words: np.ndarray, size: int, shorter: Sequence[np.ndarray]) -> np.ndarray:
+    """(T,) int64 keys of the n-gram that each word ends; -1 where a part of it is unknown.
+
+    `shorter` are the keys of the known pairs, triples and so on that it goes on from: of pairs,
+    which go on from words, none.
+    """
     known = words >= len(SPECIAL_TOKENS)
+    numbers = np.where(known, words, 0).astype(np.int64)  # of what each word ends; 0: unknown
+    if shorter:
+        *before, of_known = shorter
+        found = ngram_keys(words, size, before)
+        places = np.searchsorted(of_known, found)
+        numbers = np.where(np.append(of_known, -2)[places] == found, places + 1, 0)
     keys = np.full(len(words), -1, dtype=np.int64)
-    keys[1:] = np.where(known[:-1] & known[1:], words[:-1].astype(np.int64) * size + words[1:], -1)
+    keys[1:] = np.where((numbers[:-1] > 0) & known[1:], numbers[:-1] * size + words[1:], -1)
     return keys
 
 

@@ -1,4 +1,4 @@
-"""What an encoder begins with: the table of positions, and vectors for pairs of words.
+"""What an encoder begins with: the table of positions, and vectors for n-grams of words.
 
 Shapes: B texts in a batch, T tokens in the longest, D = d_model.
 """
@@ -20,29 +20,38 @@ def sinusoidal_positions(length: int, d_model: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
-class PairEmbedding(nn.Module):
-    """A vector for each known pair of consecutive words, as fastText has (Joulin et al. 2017).
+class NgramEmbedding(nn.Module):
+    """A vector for each known n-gram of one length, as fastText has (Joulin et al. 2017).
+
+    An n-gram goes on from a known one that is a word shorter: a pair from a word, a triple from a
+    pair.
 
     Args:
-        pairs: how many are known, N.
+        known: how many are known, N.
         vocab_size: words, V.
         d_model: D.
     """
 
-    keys: Tensor  # (N,) rising: a pair's first word times V, plus its second
+    keys: Tensor  # (N,) rising: the number of what the n-gram goes on from times V, plus its word
 
-    def __init__(self, pairs: int, vocab_size: int, d_model: int) -> None:
+    def __init__(self, known: int, vocab_size: int, d_model: int) -> None:
         super().__init__()
         self.vocab_size = vocab_size
-        self.register_buffer("keys", torch.arange(pairs))
-        self.embedding = nn.Embedding(1 + pairs, d_model, padding_idx=PAD)  # 0: an unknown pair
+        self.register_buffer("keys", torch.arange(known))
+        self.embedding = nn.Embedding(1 + known, d_model, padding_idx=PAD)  # 0: an unknown one
 
-    def forward(self, token_ids: Tensor, kept: Tensor | None = None) -> Tensor:
-        """(B, T) to (B, T, D), at each token for the pair that it ends; 0 for an unknown one.
+    def numbers(self, shorter: Tensor, token_ids: Tensor) -> Tensor:
+        """(B, T) numbers of the n-grams that the tokens end, from 1 on; 0 for an unknown one.
+
+        `shorter` are those of the n-grams a word shorter: of pairs, the token ids themselves.
+        """
+        found = shorter[:, :-1] * self.vocab_size + token_ids[:, 1:]
+        places = torch.searchsorted(self.keys, found).clamp_max(len(self.keys) - 1)
+        return F.pad((places + 1).where(self.keys[places] == found, 0), (1, 0))
+
+    def forward(self, numbers: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(B, T) numbers to (B, T, D) vectors, 0 for the number 0.
 
         Where not all places are kept, but some, (B, T'), the result is of those.
         """
-        found = token_ids[:, :-1] * self.vocab_size + token_ids[:, 1:]
-        places = torch.searchsorted(self.keys, found).clamp_max(len(self.keys) - 1)
-        numbers = F.pad((places + 1).where(self.keys[places] == found, 0), (1, 0))
         return self.embedding(numbers if kept is None else numbers.gather(1, kept))

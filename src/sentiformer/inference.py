@@ -54,6 +54,7 @@ class About(BaseModel):
     labels: list[str]
     vocab_size: int
     pairs: int = 0
+    triples: int = 0
     params: AboutParams
     data: dict[str, Any]
 
@@ -113,6 +114,7 @@ class Classifier(Trained[TransformerClassifier]):
                 vocab_size=about.vocab_size,
                 num_classes=len(about.labels),
                 pairs=about.pairs,
+                triples=about.triples,
             ),
         )
         self.labels = self.about.labels

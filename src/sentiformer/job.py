@@ -269,6 +269,7 @@ class TrainingJob(Job):
             vocab_size=len(self.vocab),
             num_classes=len(about["labels"]),
             pairs=about["pairs"],
+            triples=about["triples"],
         )
         self._files += load_pretrained(model.encoder, data)
         train: Texts = (labeled := self._corpus("train"))
@@ -325,7 +326,9 @@ class PretrainingJob(Job):
         sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
         about = describe(data, self._device, word_vectors_params(data) | sections)
         torch.manual_seed(params.pretrain.seed)
-        model = MaskedLanguageModel(size, vocab_size=len(self.vocab), pairs=about["pairs"])
+        model = MaskedLanguageModel(
+            size, vocab_size=len(self.vocab), pairs=about["pairs"], triples=about["triples"]
+        )
         self._files += load_word_vectors(model.encoder, data)
         rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
         corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
@@ -335,13 +338,13 @@ class PretrainingJob(Job):
             about,
             patience=params.pretrain.epochs,
             train=Windows(corpora, self._ids_of_types, params.pretrain),
-            validation=Windows([self._judges()], self._ids_of_types, params.pretrain),
+            validation=Windows([self._validation_corpus()], self._ids_of_types, params.pretrain),
         )
 
     def _counts(self, corpus: Corpus) -> np.ndarray:
         return count_words(corpus, self._ids_of_types, len(self.vocab))
 
-    def _judges(self) -> Corpus:
+    def _validation_corpus(self) -> Corpus:
         """Validation, of which a word must be known, to be hidden."""
         if not self._counts(corpus := self._corpus("validation")).any():
             raise UserError(
@@ -396,6 +399,7 @@ def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, 
         },
         "vocab_size": coverage["size"],
         "pairs": vectors["pairs"],
+        "triples": vectors["triples"],
         "data": {name: corpus[name] for name in FACTS},
         "environment": {**device.environment, "spacy": corpus["spacy"]},
     }

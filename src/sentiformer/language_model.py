@@ -32,9 +32,11 @@ class MaskedLanguageModel(nn.Module):
     2017).
     """
 
-    def __init__(self, params: ModelParams, *, vocab_size: int, pairs: int = 0) -> None:
+    def __init__(
+        self, params: ModelParams, *, vocab_size: int, pairs: int = 0, triples: int = 0
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size, pairs)
+        self.encoder = Encoder(params, vocab_size, pairs, triples)
         self.transform = nn.Linear(params.d_model, params.d_model)
         self.norm = nn.LayerNorm(params.d_model)
         self.bias = nn.Parameter(torch.zeros(vocab_size))

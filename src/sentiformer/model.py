@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sentiformer.attention import MultiHeadAttention
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import PairEmbedding, sinusoidal_positions
+from sentiformer.embedding import NgramEmbedding, sinusoidal_positions
 from sentiformer.vocab import PAD
 
 
@@ -70,15 +70,19 @@ class Encoder(nn.Module):
         params: the size.
         vocab_size: words, the specials included.
         pairs: pairs of words that have a vector of their own.
+        triples: triples of words that have one; none without pairs.
     """
 
     positions: Tensor
 
-    def __init__(self, params: ModelParams, vocab_size: int, pairs: int = 0) -> None:
+    def __init__(
+        self, params: ModelParams, vocab_size: int, pairs: int = 0, triples: int = 0
+    ) -> None:
         super().__init__()
         self.scale = math.sqrt(params.d_model)
         self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
-        self.pairs = PairEmbedding(pairs, vocab_size, params.d_model) if pairs else None
+        self.pairs = NgramEmbedding(pairs, vocab_size, params.d_model) if pairs else None
+        self.triples = NgramEmbedding(triples, vocab_size, params.d_model) if triples else None
         positions = sinusoidal_positions(params.max_len, params.d_model)
         self.register_buffer("positions", positions, persistent=False)
         self.dropout = Dropout(params.dropout)
@@ -100,8 +104,11 @@ class Encoder(nn.Module):
         if kept is not None:
             words, positions = token_ids.gather(1, kept), positions[kept]
         hidden = self.embedding(words)
-        if self.pairs is not None:  # whose first word need not be kept
-            hidden = hidden + self.pairs(token_ids, kept)
+        numbers = token_ids
+        for ngrams in (self.pairs, self.triples):  # whose first words need not be kept
+            if ngrams is not None:
+                numbers = ngrams.numbers(numbers, token_ids)
+                hidden = hidden + ngrams(numbers, kept)
         hidden = hidden * self.scale + positions
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
@@ -117,13 +124,20 @@ class TransformerClassifier(nn.Module):
         vocab_size: words, the specials included.
         num_classes: logits.
         pairs: pairs of words that have a vector of their own.
+        triples: triples of words that have one; none without pairs.
     """
 
     def __init__(
-        self, params: ModelParams, *, vocab_size: int, num_classes: int, pairs: int = 0
+        self,
+        params: ModelParams,
+        *,
+        vocab_size: int,
+        num_classes: int,
+        pairs: int = 0,
+        triples: int = 0,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size, pairs)
+        self.encoder = Encoder(params, vocab_size, pairs, triples)
         self.token_dropout = TokenDropout(params.token_dropout)
         self.classifier = nn.Linear(params.d_model, num_classes)
         init_weights(self)

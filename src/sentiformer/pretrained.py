@@ -45,9 +45,13 @@ def load_word_vectors(encoder: Encoder, data: Path) -> list[Path]:
         return []
     with torch.no_grad():
         encoder.embedding.weight.copy_(torch.from_numpy(vectors.words))
-        if encoder.pairs is not None:
-            encoder.pairs.keys.copy_(torch.from_numpy(vectors.keys))
-            encoder.pairs.embedding.weight[1:] = torch.from_numpy(vectors.pairs)
+        for ngrams, keys, of_ngrams in (
+            (encoder.pairs, vectors.pair_keys, vectors.pairs),
+            (encoder.triples, vectors.triple_keys, vectors.triples),
+        ):
+            if ngrams is not None:
+                ngrams.keys.copy_(torch.from_numpy(keys))
+                ngrams.embedding.weight[1:] = torch.from_numpy(of_ngrams)
     return [data / "word_vectors" / FILE]
 
 

@@ -1,9 +1,10 @@
-"""First vectors of words and of pairs of words, from the company that they keep.
+"""First vectors of words, of pairs and of triples of words, from the company that they keep.
 
 What word2vec fits by gradient steps is, up to a constant, a factorization of the matrix of the
 pointwise mutual information of words and the words around them (Levy & Goldberg 2014); the matrix
 can be counted, and its largest singular vectors computed, in seconds. A frequent pair, such as
-"not good", has company of its own, which gives it a place among the words. Labels are never read.
+"not good", has company of its own, which gives it a place among the words, and so has a triple,
+such as "not very good". Labels are never read.
 """
 
 from pathlib import Path
@@ -17,10 +18,10 @@ from sentiformer.config import PRETRAINING_SPLITS, SPECIAL_TOKENS, WordVectorsPa
 from sentiformer.console import UserError, say
 from sentiformer.cooccurrence import (
     Texts,
-    company_of_pairs,
+    company_of_ngrams,
     company_of_words,
     context_chances,
-    frequent_pairs,
+    frequent_ngrams,
     positive_pmi,
 )
 from sentiformer.corpus import read_lines
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 STAGE = "word_vectors"
 FILE = f"{STAGE}.safetensors"
 POWER_ITERATIONS = 2  # of the randomized factorization
-PAIR_SCALE = 0.5  # a pair's vector is added to its second word's
-PAIRS_AT_ONCE = 25_000  # whose company is held in memory
+NGRAM_SCALE = 0.5  # an n-gram's vector is added to its last word's
+NGRAMS_AT_ONCE = 25_000  # whose company is held in memory
 
 
 class Vectors(NamedTuple):
@@ -44,29 +45,34 @@ class Vectors(NamedTuple):
     Attributes:
         words: (V, D), those of specials 0.
         pairs: (N, D).
-        keys: (N,) int64, rising: which pairs they are, a first word times V plus a second.
+        pair_keys: (N,) int64, rising: which pairs they are, a first word times V plus a second.
+        triples: (M, D).
+        triple_keys: (M,) int64, rising: which triples they are, the number of a pair, from 1 on,
+            times V plus a third word.
     """
 
     words: np.ndarray
     pairs: np.ndarray
-    keys: np.ndarray
+    pair_keys: np.ndarray
+    triples: np.ndarray
+    triple_keys: np.ndarray
 
 
 def fit_word_vectors(
     params: WordVectorsParams, d_model: int, *, data: Path, folder: Path, workers: int = 1
 ) -> None:
-    """Write the vectors of words and pairs to `folder`, and `config.json`, which counts the pairs.
+    """Write vectors to `folder`, and `config.json`, which counts the pairs and triples.
 
-    `data` is the folder with what earlier stages wrote. With a window of 0 there are no vectors
-    and no pairs, `config.json` alone. Up to `workers` processes share the pairs, and no byte
-    depends on how many.
+    `data` is the folder with what earlier stages wrote. With a window of 0 there are no vectors,
+    `config.json` alone; without pairs there are no triples. Up to `workers` processes share the
+    pairs and the triples, and no byte depends on how many.
 
     Raises:
         UserError: an input is missing or corrupt, or the vocabulary is too small for D.
     """
     tokens = data / "tokens"
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    config = {"params": {STAGE: params.model_dump()}, "pairs": 0}
+    config = {"params": {STAGE: params.model_dump()}, "pairs": 0, "triples": 0}
     if not params.window:
         write_json(folder / "config.json", config)
         say("word_vectors.window is 0: the first vectors of words are random")
@@ -82,17 +88,19 @@ def fit_word_vectors(
     texts = Texts(paths, ids_of_types, len(vocab), params.window)
     vectors = make_vectors(texts, params, d_model, workers=workers)
     save_file(vectors._asdict(), folder / FILE)
-    write_json(folder / "config.json", config | {"pairs": len(vectors.keys)})
-    say(f"{len(vocab):,} words and {len(vectors.keys):,} pairs, {d_model} dimensions")
+    known = {"pairs": len(vectors.pairs), "triples": len(vectors.triples)}
+    write_json(folder / "config.json", config | known)
+    each = ", ".join(f"{count:,} {name}" for name, count in known.items())
+    say(f"{len(vocab):,} words, {each}; {d_model} dimensions")
 
 
 def make_vectors(
     texts: Texts, params: WordVectorsParams, d_model: int, *, workers: int = 1
 ) -> Vectors:
-    """The vectors of all words, and of the most frequent pairs.
+    """The vectors of all words, and of the most frequent pairs and triples.
 
-    Words are centred and scaled to a deviation of 1 / sqrt(D), and pairs with them, which are then
-    shortened by `PAIR_SCALE`. What has no company has a vector of 0.
+    Words are centred and scaled to a deviation of 1 / sqrt(D), and n-grams with them, which are
+    then shortened by `NGRAM_SCALE`. What has no company has a vector of 0.
     """
     company = company_of_words(texts)
     chances = context_chances(company)
@@ -101,21 +109,26 @@ def make_vectors(
     has_company = np.diff(pmi.indptr) > 0
     centre = words[has_company].mean(axis=0)
     scale = (words[has_company] - centre).std() * np.sqrt(d_model)
-    keys = frequent_pairs(texts, params.pairs)
 
     def standardized(pmi: "csr_array", vectors: np.ndarray) -> np.ndarray:
         has_company = np.diff(pmi.indptr)[:, None] > 0
         return np.where(has_company, (vectors - centre) / scale, 0).astype(np.float32)
 
-    def vectors_of_pairs(some: np.ndarray) -> np.ndarray:
-        pmi = positive_pmi(company_of_pairs(texts, some), chances)
-        return PAIR_SCALE * standardized(pmi, pmi @ projection)
+    def ngrams(limit: int, *shorter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def vectors_of(some: np.ndarray) -> np.ndarray:
+            pmi = positive_pmi(company_of_ngrams(texts, some, shorter), chances)
+            return NGRAM_SCALE * standardized(pmi, pmi @ projection)
 
-    starts = range(0, len(keys), PAIRS_AT_ONCE)
-    parts = (keys[start : start + PAIRS_AT_ONCE] for start in starts)
-    pairs = [np.zeros((0, d_model), dtype=np.float32)]
-    pairs += ordered_map(vectors_of_pairs, parts, workers=workers)
-    return Vectors(standardized(pmi, words), np.concatenate(pairs), keys)
+        keys = frequent_ngrams(texts, limit, shorter)
+        starts = range(0, len(keys), NGRAMS_AT_ONCE)
+        parts = (keys[start : start + NGRAMS_AT_ONCE] for start in starts)
+        vectors = [np.zeros((0, d_model), dtype=np.float32)]
+        vectors += ordered_map(vectors_of, parts, workers=workers)
+        return np.concatenate(vectors), keys
+
+    pairs, pair_keys = ngrams(params.pairs)
+    triples, triple_keys = ngrams(params.triples, pair_keys)
+    return Vectors(standardized(pmi, words), pairs, pair_keys, triples, triple_keys)
 
 
 def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
