@@ -1,4 +1,4 @@
-"""First vectors of words, pairs and triples from train and unlabelled texts, to data/word_vectors."""
+"""First vectors of words and n-grams, from train and unlabelled texts, to data/word_vectors."""
 
 from pathlib import Path
 
