@@ -280,7 +280,7 @@ def test_house_sizes():
 @pytest.mark.slow
 def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     metrics = json.loads((built.folder / "data/evaluation/metrics.json").read_text())
-    assert metrics["accuracy"] > 0.6
+    assert metrics["roc_auc"] > 0.65, "of 40 texts too few for a steady accuracy"
     names = "model/model.safetensors model/history.csv baseline/choices.csv report/report.html"
     for name in names.split():
         assert (built.folder / "data" / name).stat().st_size > 0
