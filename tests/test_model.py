@@ -57,7 +57,9 @@ def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
     assert numbers.tolist() == [[0, 2, 1, 3, 0], [0, 0, 0, 0, 0]]
     assert torch.equal(layer(numbers), vectors[numbers])
     assert not vectors[0].any()
-    assert layer.numbers(torch.tensor([[5]]), torch.tensor([[5]])).tolist() == [[0]]
+    one = torch.tensor([[5]])
+    assert layer.numbers(one, one).tolist() == [[0]]
+    assert layer(layer.numbers(one, one)).shape == (1, 1, 4)
 
 
 def test_a_triple_goes_on_from_a_known_pair():

@@ -84,19 +84,20 @@ def ngrams_of(text, length):
 
 
 def test_the_most_frequent_ngrams_of_known_words_that_stand_twice(texts_of):
-    texts = texts_of([*made_up_texts()] * 2, 2)
+    read = made_up_texts() + made_up_texts()[:20]
+    texts = texts_of(read, 2)
     pair_keys = frequent_ngrams(texts, 70)
     for length, known, shorter in ((2, None, ()), (3, pair_keys, (pair_keys,))):
         first = None if known is None else {words_of(key) for key in known}
         counts = Counter(
             ngram
-            for text in made_up_texts() * 2
+            for text in read
             for ngram in ngrams_of(text, length)
             if min(ngram) > 1 and (first is None or ngram[:2] in first)
         )
         ties = sorted(ngram for ngram in counts if counts[ngram] > 1)
         twice = sorted(ties, key=lambda ngram: -counts[ngram])
-        assert len(twice) > 20
+        assert 20 < len(twice) < len(counts)
         for limit in (10**6, 20, 0):
             keys = frequent_ngrams(texts, limit, shorter)
             assert [words_of(key, known) for key in keys] == sorted(twice[:limit])
@@ -116,14 +117,15 @@ def test_what_stands_once_is_not_frequent(texts_of):
 @pytest.mark.parametrize("window", [1, 3])
 @pytest.mark.parametrize("length", [2, 3])
 def test_an_ngram_has_the_company_of_its_two_ends(texts_of, window, length):
-    texts = texts_of(made_up_texts(), window)
+    read = made_up_texts() * 2
+    texts = texts_of(read, window)
     pair_keys = frequent_ngrams(texts, 60)
     known, shorter = (None, ()) if length == 2 else (pair_keys, (pair_keys,))
-    keys = frequent_ngrams(texts, 9, shorter)
+    keys = frequent_ngrams(texts, 20, shorter)
     rows = {words_of(key, known): row for row, key in enumerate(keys)}
-    assert len(rows) == 9
-    expected = np.zeros((9, SIZE))
-    for text in made_up_texts():
+    assert len(rows) == 20
+    expected = np.zeros((20, SIZE))
+    for text in read:
         for i, ngram in enumerate(ngrams_of(text, length)):
             for distance in range(1, window + 1):
                 for j in (i - distance, i + length - 1 + distance):
