@@ -329,6 +329,22 @@ def test_the_page_tells_what_cut_the_texts(copy, html, tmp_path):
     assert "Tokens: spaCy's characters, language zh, lower-cased." in text
 
 
+@pytest.mark.parametrize(
+    ("pairs", "triples", "told"),
+    [
+        (40, 30, "words, 40 pairs and 30 triples of words"),
+        (40, 0, "words, 40 pairs of words"),
+        (0, 0, "words"),
+    ],
+)
+def test_the_page_counts_the_ngrams_that_there_are(copy, tmp_path, pairs, triples, told):
+    change_json(
+        copy / "model" / "config.json", lambda about: about.update(pairs=pairs, triples=triples)
+    )
+    cells = Page(report(copy, tmp_path)).texts
+    assert cells[cells.index("vocabulary") + 1].partition(" ")[2] == told
+
+
 def test_a_model_without_mistakes_shows_none(copy, tmp_path):
     def mend(table):
         table["predicted"] = table["actual"]

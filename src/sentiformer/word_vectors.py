@@ -106,9 +106,9 @@ def make_vectors(
     chances = context_chances(company)
     pmi = positive_pmi(company, chances)
     words, projection = factorize(pmi, d_model)
-    has_company = np.diff(pmi.indptr) > 0
-    centre = words[has_company].mean(axis=0)
-    scale = (words[has_company] - centre).std() * np.sqrt(d_model)
+    placed = words[np.diff(pmi.indptr) > 0]
+    centre = placed.mean(axis=0)
+    scale = (placed - centre).std() * np.sqrt(d_model)
 
     def standardized(pmi: "csr_array", vectors: np.ndarray) -> np.ndarray:
         has_company = np.diff(pmi.indptr)[:, None] > 0
