@@ -38,6 +38,8 @@ def test_attention_equals_the_formula_by_torch_s_kernel_too(monkeypatch, longest
     hidden = torch.randn(BATCH, LENGTH, D_MODEL)
     expected = written_attention(layer, hidden, padding_mask)
     torch.testing.assert_close(layer(hidden, padding_mask), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(hidden, padding_mask), expected)
     none = torch.zeros_like(padding_mask)
     torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
 
@@ -83,7 +85,8 @@ def test_texts_taken_a_few_at_a_time_change_nothing(monkeypatch):
         torch.testing.assert_close(results[1:], [results[0]] * 2)
 
 
-def test_very_long_texts_and_no_others_go_through_torch_s_kernel(monkeypatch):
+def test_torch_s_kernel_attends_where_it_is_the_faster(monkeypatch):
+    """In fp32 without gradients, and in very long texts."""
     lengths = []
 
     def fused(query, key, value, attn_mask):
@@ -91,7 +94,12 @@ def test_very_long_texts_and_no_others_go_through_torch_s_kernel(monkeypatch):
         return value
 
     monkeypatch.setattr(attention.F, "scaled_dot_product_attention", fused)
+    longest = attention.LONGEST_WRITTEN_OUT
     layer = MultiHeadAttention(D_MODEL, HEADS)
-    for length in (attention.LONGEST_WRITTEN_OUT, attention.LONGEST_WRITTEN_OUT + 1):
+    for length in (longest, longest + 1):
         layer(torch.zeros(1, length, D_MODEL), None)
-    assert lengths == [attention.LONGEST_WRITTEN_OUT + 1]
+    assert lengths == [longest + 1]
+    with torch.no_grad():
+        layer(torch.zeros(1, LENGTH, D_MODEL), None)
+        layer.bfloat16()(torch.zeros(1, LENGTH, D_MODEL).bfloat16(), None)
+    assert lengths == [longest + 1, LENGTH]

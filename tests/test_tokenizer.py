@@ -75,22 +75,28 @@ def test_reviews_give_spacys_tokens(english, spacys_own):
     assert english(texts) == [spacys_own(text) for text in texts]
 
 
-@pytest.mark.parametrize("language", ["en", "de", "fr", "it", "tr", "fi", "es", "xx"])
+@pytest.mark.parametrize("language", ["en", "de", "fr", "it", "tr", "fi", "es", "xx", "am", "ms"])
 def test_plain_words_that_spacy_never_sees_get_its_tokens(language):
+    """In Amharic a full stop is not cut off, and in Malay RM is a currency before anything."""
     spacy_alone = spacy.blank(language).tokenizer
     words = (
-        "a I We dont cant cannot gonna Im id its etc no Inc nor Dr am pm ca St Xyz km kg OK zB ud"
-    )
-    chunks = [word + mark for word in words.split() for mark in ("", *",!?;:.)")]
+        "a I We dont cant cannot gonna Im id its etc no Inc nor Dr am pm ca St Xyz km kg OK zB ud "
+        "de la RMKe McGee"
+    ).split()
+    marks = ("", *',!?;:.)("')
+    chunks = [first + word + last for first in marks for word in words for last in marks]
     found = Tokenizer(language)(chunks)
     assert found == [[token.text.lower() for token in spacy_alone(chunk)] for chunk in chunks]
 
 
 def test_plain_words_need_no_spacy_and_others_do(english):
-    assert english._plain("Film") == ["film"]
-    assert english._plain("film,") == ["film", ","]
-    for chunk in ("don't", "cannot", "cannot,", "film.", "été", "10", "a-b", ""):
+    assert english._plain("Film") == ("film",)
+    assert english._plain("film,") == ("film", ",")
+    assert english._plain("film.") == ("film", ".")
+    assert english._plain('"Film') == ('"', "film")
+    for chunk in ("don't", "cannot", "(cannot", "US.", "a.", "(film)", "été", "10", "a-b", ""):
         assert english._plain(chunk) is None, chunk
+    assert Tokenizer("am")._plain("film.") is None
 
 
 def test_tokens_look_as_one_expects(english):

@@ -21,8 +21,8 @@ def scaled_dot_product_attention(
     """softmax(Q K^T / sqrt(K)) V, each (B, H, T, K); padding is never attended to (section 3.2.1).
 
     On a CPU a few texts at a time, so that their scores do not leave the cache. For very long
-    texts, and where layers are compiled, torch's fused kernel computes the same; on a GPU in bf16
-    flash attention (Dao 2023).
+    texts, where layers are compiled, and in fp32 without gradients, torch's fused kernel computes
+    the same, there in less time; on a GPU in bf16 flash attention (Dao 2023).
     """
     if padding_mask is not None and query.is_cuda and query.dtype == torch.bfloat16:
         return _flash_attention(query, key, value, padding_mask)
@@ -30,13 +30,21 @@ def scaled_dot_product_attention(
     if padding_mask is not None:
         bias = query.new_zeros(padding_mask.shape).masked_fill(padding_mask, -math.inf)
         bias = bias[:, None, None, :]
-    heads, length = query.shape[1:3]
-    if not query.is_cpu or torch.compiler.is_compiling() or length > LONGEST_WRITTEN_OUT:
+    if not _is_written_out(query):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    heads, length = query.shape[1:3]
     few = max(1, SCORES_AT_ONCE // (heads * length**2))  # texts
     biases = repeat(None) if bias is None else bias.split(few)
     parts = zip(query.split(few), key.split(few), value.split(few), biases, strict=False)
     return torch.cat([_attend(*part) for part in parts])
+
+
+def _is_written_out(query: Tensor) -> bool:
+    """Whether torch's fused kernel is slower: its backward pass is, and so is all of it in bf16."""
+    if not query.is_cpu or torch.compiler.is_compiling():
+        return False
+    slower = torch.is_grad_enabled() or query.dtype == torch.bfloat16
+    return slower and query.shape[2] <= LONGEST_WRITTEN_OUT
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:

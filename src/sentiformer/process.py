@@ -1,5 +1,6 @@
 """Processes: how many may run, in what order their results come, and that none is left behind."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -105,6 +106,7 @@ def _interrupts_deferred() -> Iterator[None]:
 
 def _begin_mapping(function: Callable[[Any], Any]) -> None:
     _begin_worker()
+    gc.freeze()  # what this process shares with its parent is never gone through, nor copied
     _mapping.append(function)
 
 

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 SEGMENTERS = {"Tokenizer": "rules", "ChineseTokenizer": "characters"}  # by spaCy's class
 REMEMBERED_CHUNKS = 500_000
 CHUNK_CHARACTERS = 1000
-# One word, or a word and a mark after it: no language's rules cut these otherwise, but for the
-# exceptions that they list. To ask spaCy would take twenty times as long.
-PLAIN_CHUNK = re.compile(r"([A-Za-z]+)([,!?;:]?)")
+# A word in small letters but for the first, with a mark before it or after it: no language's rules
+# cut these otherwise, but for the exceptions that they list, and for full stops, which some do not
+# cut off. To ask spaCy would take twenty times as long.
+PLAIN_CHUNK = re.compile(r"""([("]?)([A-Za-z][a-z]*)([,!?;:)"]|(?<=[a-z][a-z])\.)?""")
 BLOCK_TEXTS = 1000  # fixed, so that the bytes do not depend on the number of workers
 
 
@@ -55,7 +56,8 @@ class Tokenizer:
         name = type(self._spacy).__name__
         self.segmenter = SEGMENTERS.get(name, name)
         self._exceptions = self._spacy.rules if self.segmenter == "rules" else None
-        self._chunks: dict[str, list[str]] = {}
+        self._cuts_full_stops = self._exceptions is not None and len(self._spacy("ab.")) == 2
+        self._chunks: dict[str, tuple[str, ...]] = {}  # which the garbage collector passes over
         self._lock = Lock()  # MLflow serves each request in a thread, and zones must not overlap
 
     def __call__(self, texts: Iterable[str]) -> list[list[str]]:
@@ -70,25 +72,27 @@ class Tokenizer:
             tokens += self._remember(chunk) if known is None else known
         return tokens
 
-    def _remember(self, chunk: str) -> list[str]:
+    def _remember(self, chunk: str) -> Iterable[str]:
         if len(chunk) > CHUNK_CHARACTERS:
             starts = range(0, len(chunk), CHUNK_CHARACTERS)
             return self._tokens(" ".join(chunk[i : i + CHUNK_CHARACTERS] for i in starts))
         if len(self._chunks) >= REMEMBERED_CHUNKS:
             self._chunks.clear()
-        tokens = self._plain(chunk) or [token.text.lower() for token in self._spacy(chunk)]
+        tokens = self._plain(chunk) or tuple(token.text.lower() for token in self._spacy(chunk))
         self._chunks[chunk] = tokens
         return tokens
 
-    def _plain(self, chunk: str) -> list[str] | None:
+    def _plain(self, chunk: str) -> tuple[str, ...] | None:
         """The tokens of a chunk that needs no spaCy; None of any other."""
         rules = self._exceptions
         if rules is None or not (match := PLAIN_CHUNK.fullmatch(chunk)):
             return None
-        word, mark = match.groups()
-        if chunk in rules or word in rules:
+        before, word, after = match.groups()
+        if chunk in rules or word in rules or (before and after):
             return None
-        return [word.lower(), mark] if mark else [word.lower()]
+        if after == "." and not self._cuts_full_stops:
+            return None
+        return tuple(part for part in (before, word.lower(), after) if part)
 
 
 def _spacy_tokenizer(language: str) -> "SpacyTokenizer":
