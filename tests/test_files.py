@@ -49,6 +49,20 @@ def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, err
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_key_that_json_lacks_is_one_line(tmp_path):
+    path = tmp_path / "config.json"
+    write_json(path, {"params": {"train": {"seed": 1}}})
+    found = read_json(path, made_by="train")
+    assert found == {"params": {"train": {"seed": 1}}}
+    assert found.get("labels") is None
+    for lacking in (lambda: found["labels"], lambda: found["params"]["train"]["labels"]):
+        with pytest.raises(UserError) as caught:
+            lacking()
+        assert str(caught.value) == (
+            f"{path} is corrupt (it lacks 'labels'); `dvc repro --force train` makes it anew"
+        )
+
+
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     path = tmp_path / "model"
     with whole_folder(path) as folder:

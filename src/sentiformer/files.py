@@ -31,13 +31,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, *, made_by: str) -> Any:
-    """Read JSON that the stage `made_by` wrote.
+    """Read JSON that the stage `made_by` wrote; a key that it lacks is an error when asked for.
 
     Raises:
         UserError: the file is missing or is no JSON.
     """
+
+    class Found(dict[str, Any]):
+        def __missing__(self, key: str) -> Any:
+            raise corrupt(path, made_by, f"it lacks {key!r}")
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_hook=Found)
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except ValueError as error:
