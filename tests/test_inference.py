@@ -106,6 +106,27 @@ def test_any_text_gets_probabilities_that_sum_to_one(predictor, text):
     assert sum(values) == pytest.approx(1)
 
 
+def test_a_text_without_a_known_word_gets_the_shares_of_the_classes_in_train(model):
+    about = json.loads((model / "config.json").read_text())
+    about["data"]["splits"]["train"]["label_counts"] = {"positive": 30, "negative": 10}
+    (model / "config.json").write_text(json.dumps(about))
+    predict = Predictor.load(model, RUNTIME)
+    *nothing, something = predict(["", "<br />", "xyzzy plugh " * 50, "a great film"])
+    for prediction in nothing:
+        assert prediction.label == "positive"
+        assert prediction.probabilities == {"negative": 0.25, "positive": 0.75}
+    assert something.probability not in (0.25, 0.75)
+    assert predict(["xyzzy a great film"])[0] != nothing[0]
+
+
+def test_a_config_without_its_data_is_one_line(model):
+    about = json.loads((model / "config.json").read_text())
+    del about["data"]["splits"]["train"]["label_counts"]
+    (model / "config.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"config\.json is corrupt \(it lacks 'label_counts'\); "):
+        Predictor.load(model, RUNTIME)
+
+
 def test_half_a_character_is_read_as_a_question_mark(predictor):
     texts = ["a great film \ud83d", "\udcff dull"]
     expected = predictor([text.encode("utf-8", "replace").decode() for text in texts])

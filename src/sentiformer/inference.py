@@ -19,7 +19,7 @@ from sentiformer.files import corrupt, missing, read_json
 from sentiformer.model import TransformerClassifier
 from sentiformer.process import ordered_map
 from sentiformer.tokenizer import Tokenizer
-from sentiformer.vocab import Vocab
+from sentiformer.vocab import UNKNOWN, Vocab
 
 BATCH_TEXTS = 32  # of a corpus that is judged
 BATCH_TOKENS = 2048  # with padding; on a CPU a larger batch leaves the caches
@@ -56,7 +56,7 @@ class About(BaseModel):
     pairs: int = 0
     triples: int = 0
     params: AboutParams
-    data: dict[str, Any]
+    data: Any  # what `read_json` found, which says what it lacks
 
 
 class Trained(Generic[Model]):
@@ -118,14 +118,22 @@ class Classifier(Trained[TransformerClassifier]):
             ),
         )
         self.labels = self.about.labels
+        counts = self.about.data["splits"]["train"]["label_counts"]
+        self._shares = np.array([counts[label] for label in self.labels]) / sum(counts.values())
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> np.ndarray:
-        """The (B, C) float64 probabilities of a batch."""
+        """The (B, C) float64 probabilities of a batch.
+
+        A text without a known word has the shares of the classes in train: no training has seen
+        such a text, of which the model would yet be sure.
+        """
         on_device = batch.to(self.device)
         with self._prepared.autocast():
             logits = self.model(on_device.token_ids, on_device.padding_mask)
-        return logits.double().softmax(dim=1).cpu().numpy()
+        probabilities = logits.double().softmax(dim=1).cpu().numpy()
+        says_something = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
+        return np.where(says_something[:, None], probabilities, self._shares)
 
     def judge(self, batches: Batcher) -> np.ndarray:
         """The (N, C) probabilities of a whole corpus, in its own order."""
@@ -184,7 +192,7 @@ class Predictor:
         yield from zip(texts, ordered_map(predict, chunks, workers=workers), strict=True)
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
-        """Classify raw texts; one without a known word gets what the model thinks of unknowns."""
+        """Classify raw texts; one without a known word gets the classes' shares of train."""
         params, vocab = self.classifier.params, self.classifier.vocab
         encoded = [
             truncate(vocab.encode(tokens), params.max_len, params.truncation)
