@@ -85,7 +85,7 @@ class Job:
         torch.set_num_threads(max(1, runtime.threads // soup))  # also where they do not run at once
         self._group = Group.join(self._device.device)
         alone = self._device.device.type == "cpu" and self._group.size == 1
-        self._side_by_side = alone and soup > 1 and runtime.threads > 1
+        self._at_once = min(soup, runtime.threads) if alone else 1  # trainings, side by side
         self._tokens = data / "tokens"
         self.vocab = Vocab.load(data / "vocab" / "vocab.txt")
         types = read_lines(self._tokens / "types.txt", made_by="tokenize")
@@ -147,6 +147,8 @@ class Job:
         seconds = []
         with self._others() as others:
             for number in range(self._soup):
+                if self._at_once > 1:
+                    self._start_others(others, number)
                 if number:
                     self._begin(number, self.training.best_weights())
                 if number in others:
@@ -155,7 +157,7 @@ class Job:
                 seconds.append(time.monotonic() - self._begun)
                 self.steps += self.training.steps
                 self.epochs += self.training.epochs
-        self.seconds = max(seconds) if self._side_by_side else sum(seconds)
+        self.seconds = max(sum(seconds[lane :: self._at_once]) for lane in range(self._at_once))
         self._group.leave()
         best = self.training.best()
         say(f"best: epoch {best.epoch}, validation accuracy {best.valid_accuracy:.4f}")
@@ -201,19 +203,22 @@ class Job:
 
     @contextmanager
     def _others(self) -> Iterator[dict[int, BaseProcess]]:
-        """The other trainings of a soup, by their numbers, if they run beside the first."""
+        """Room for trainings of a soup beside the first, by their numbers; all end with it."""
         others: dict[int, BaseProcess] = {}
-        if self._side_by_side:
-            say(f"{self._soup} trainings side by side")
-            for number in range(1, self._soup):
-                task = self._again, number, self._checkpoints[number]
-                others[number] = start_worker(train_aside, task)
+        if self._at_once > 1:
+            say(f"{self._at_once} trainings side by side")
         try:
             yield others
         finally:
             for process in others.values():
                 process.kill()
                 process.join()
+
+    def _start_others(self, others: dict[int, BaseProcess], number: int) -> None:
+        """Start those that there is a thread for, when a training's turn has come."""
+        for other in range(len(others) + 1, min(self._soup, number + self._at_once)):
+            task = self._again, other, self._checkpoints[other]
+            others[other] = start_worker(train_aside, task)
 
     def aside(self, number: int, checkpoint: Checkpoint) -> None:
         """Train one of a soup up to its last validation, which needs the mean; leave a checkpoint.
