@@ -48,7 +48,10 @@ test: lint ## set up, then lint, types and all tests
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 ui: install ## browse the runs on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+	@case "$$MLFLOW_TRACKING_URI" in \
+	http*) echo "the runs are at $$MLFLOW_TRACKING_URI" ;; \
+	*) $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
+	esac
 
 track: install ## bring MLflow to the state of the files in data/
 	$(BIN)/sentiformer track

@@ -192,6 +192,7 @@ def test_the_page_tells_result_data_parameters_and_how_to_reproduce_it(html, dat
         assert str(value) in text
     reproduce = f"git checkout {commit} SENTIFORMER_THREADS=1 make sha256sum data/model/"
     assert f"{reproduce}model.safetensors # {weights}" in text
+    assert "in no commit" not in text
 
 
 def test_figures_stand_in_the_page_and_beside_it(data, html):
@@ -461,6 +462,14 @@ def test_the_code_version_is_the_last_commit_that_changed_code(tmp_path, monkeyp
     assert code_version() == commit
     (folder / "src" / "code.py").write_text("2\n")
     assert code_version() == f"{commit}, with uncommitted changes"
+
+
+def test_a_page_of_uncommitted_changes_says_that_its_commit_lacks_them(data, tmp_path, monkeypatch):
+    folder = make_repository(tmp_path / "repository")
+    monkeypatch.chdir(folder)
+    (folder / "src" / "code.py").write_text("2\n")
+    text = Page(report(data, tmp_path / "report")).text
+    assert "This page is of changes that are in no commit" in text
 
 
 def test_outside_git_the_page_names_no_commit(data, tmp_path, monkeypatch):

@@ -344,6 +344,14 @@ def test_a_model_that_the_registry_lacks_is_one_line(store, tmp_path, name):
     assert "\n" not in str(error.value)
 
 
+def test_where_there_is_no_store_asking_for_a_model_makes_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"mlflow\.db is missing; run from the project's root"):
+        tracking.download_model(f"models:/{NAME}@champion", tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_deleted_store_is_made_anew_from_the_files_by_another_process(store, data, tmp_path):
     root = Path.cwd()
@@ -428,11 +436,13 @@ def test_a_training_that_fails_ends_its_run_so_and_raises(project, data):
 def test_a_finished_run_is_not_logged_again(project, data):
     assert sync(data)
     store = Store.connect()
-    before = curves(store)
+    before, ended = curves(store), only_run(store).info.end_time
     with live_run(config_of(data)) as track:
         track(StepEvent(999, 1, 10, 0.5, 0.1, 0.1, 100))
+    assert sync(data)
     assert curves(store) == before
     assert only_run(store).info.status == "FINISHED"
+    assert only_run(store).info.end_time == ended
 
 
 def test_a_new_evaluation_replaces_the_test_metrics_that_changed(project, data):

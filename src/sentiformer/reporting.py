@@ -1,6 +1,5 @@
 """The report: one HTML page that needs no network, with its figures beside it as SVG."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from sentiformer.config import Params
 from sentiformer.console import UserError
 from sentiformer.figures import crowded, draw_all
 from sentiformer.files import corrupt, missing, read_json, sha256
+from sentiformer.process import output_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,19 +178,11 @@ def _excerpt(text: str) -> str:
 
 def code_version() -> str:
     """The last commit that changed code or parameters, and whether they have changed since."""
-    commit = _git("log", "-1", "--format=%H", "--", *CODE)
+    commit = output_of("git", "log", "-1", "--format=%H", "--", *CODE)
     if not commit:
         return "not in git"
-    changed = _git("status", "--porcelain", "--", *CODE)
+    changed = output_of("git", "status", "--porcelain", "--", *CODE)
     return f"{commit}, with uncommitted changes" if changed else commit
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()
 
 
 def read_table(path: Path, columns: list[str], *, made_by: str) -> "pd.DataFrame":

@@ -11,7 +11,6 @@ import logging
 import os
 import queue
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.config import project_root
 from sentiformer.console import UserError, say
 from sentiformer.files import read_json, sha256
+from sentiformer.process import output_of
 from sentiformer.self_training import LABELS_FILE
 from sentiformer.timings import kept_seconds
 from sentiformer.training import EpochEvent, StepEvent
@@ -145,6 +145,11 @@ class Store:
         for start in range(0, len(metrics), BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
 
+    def finish(self, run_id: str) -> None:
+        """Close a run that is complete; one that was closed so before keeps the time of its end."""
+        if self.client.get_run(run_id).info.status != "FINISHED":
+            self.client.set_terminated(run_id, "FINISHED")
+
 
 class LiveRun:
     """Logs a training while it runs, in a thread of its own that never holds the training up."""
@@ -230,7 +235,7 @@ def sync(data: Path) -> bool:
             _log_baselines(store, run_id, data / "evaluation")
             _log_report(store, run_id, data)
         _log_model(store, run_id, data / "model", about)
-        store.client.set_terminated(run_id, "FINISHED")
+        store.finish(run_id)
         say(f"tracked: MLflow run {run_id} in {store.client.tracking_uri}")
         return True
     return False
@@ -250,8 +255,11 @@ def download_model(uri: str, folder: Path) -> Path:
     Raises:
         UserError: there is no such model.
     """
+    uri_of_all, database = tracking_uri(), project_root() / "mlflow.db"
+    if uri_of_all == default_uri(project_root()) and not database.exists():
+        raise UserError(f"--model {uri}: {database} is missing; run from the project's root")
     mlflow = _mlflow()
-    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_tracking_uri(uri_of_all)
     try:
         files = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         return Path(files) / "artifacts" / "model"
@@ -390,7 +398,7 @@ def _pretraining_run(store: Store, data: Path) -> str:
     store.log_missing(run_id, _history(folder, "pretrain") + _seconds("pretrain", model_sha256))
     if not store.client.list_artifacts(run_id, "pretrained"):
         store.client.log_artifacts(run_id, str(folder), "pretrained")
-    store.client.set_terminated(run_id, "FINISHED")
+    store.finish(run_id)
     return run_id
 
 
@@ -461,20 +469,12 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
         **{f"{NAME}.{split}": of["fingerprint"] for split, of in about["data"]["splits"].items()},
         "mlflow.source.name": f"pipeline/{about['stage']}.py",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": _git_commit(),
+        "mlflow.source.git.commit": output_of("git", "rev-parse", "HEAD"),
         "dvc.stage": about["stage"],
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
     }
     return {key: value for key, value in tags.items() if value}
-
-
-def _git_commit() -> str:
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""
 
 
 def _data_inputs(about: dict[str, Any]) -> list[Any]:
