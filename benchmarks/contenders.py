@@ -1,7 +1,7 @@
 """Four ways to train a Transformer of one size, for train_speed.py.
 
 Each is a function that trains on given batches to their end, which is how they share a clock: the
-batches hold it. Every model drops what ours drops: activations, never attention weights.
+batches hold it. Every model drops activations, as ours does, and never attention weights.
 """
 
 import os

@@ -1,5 +1,6 @@
 """The command line: texts from everywhere, output for people and programs, mistakes in a line."""
 
+import codecs
 import io
 import json
 import os
@@ -79,6 +80,8 @@ def test_texts_as_arguments_are_classified(run, expected):
 def test_texts_as_lines_of_standard_input_are_classified(run, expected):
     lines = "\n".join(TEXTS[:3]).encode() + b"\r\n\n"
     assert_predicted(run("predict", "--json", stdin=lines), expected)
+    marked = run("predict", "--json", stdin=codecs.BOM_UTF8 + lines)
+    assert_predicted(marked, expected)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -187,6 +190,10 @@ def test_the_file_is_named_that_cannot_be_read(mistake, tmp_path):
 def test_a_model_that_is_not_there_is_one_line(mistake, tmp_path):
     line = mistake("predict", "--model", tmp_path / "none", "a text")
     assert f"{tmp_path}/none/config.json is missing; `dvc repro train` makes it" in line
+    (tmp_path / "file").touch()
+    assert f"{tmp_path}/file/config.json: not a" in mistake(
+        "predict", "--model", tmp_path / "file", "a"
+    )
 
 
 def test_a_setting_of_the_environment_that_makes_no_sense_is_named(mistake, monkeypatch):

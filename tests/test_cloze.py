@@ -57,8 +57,9 @@ def test_mistakes_are_one_line(language_model, data, tmp_path):
         language_model.fill("the film", 3)
     with pytest.raises(UserError, match=r"the text has 40 tokens, the model sees 12; shorten it"):
         language_model.fill("the " * 39 + GAP, 3)
-    with pytest.raises(UserError, match="has no word that the model knows"):
-        language_model.score("zyzzyva")
+    for unknown in ("zyzzyva", "", " "):
+        with pytest.raises(UserError, match="has no word that the model knows"):
+            language_model.score(unknown)
     (tmp_path / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
     with pytest.raises(UserError, match=r"holds no language model: .* was 0; raise it"):
         LanguageModel(tmp_path, RUNTIME)

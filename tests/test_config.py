@@ -242,6 +242,10 @@ def test_an_unknown_choice_is_refused_and_the_choices_are_named(message, section
         ([1.0, 0], "baseline.c_values.1 is 0: input should be greater than 0"),
         ([math.inf], "baseline.c_values.0 is inf: input should be a finite number"),
         (["1"], "baseline.c_values.0 is '1': input should be a valid number"),
+        (
+            [1e9],
+            "baseline.c_values.0 is 1000000000.0: input should be less than or equal to 1000000",
+        ),
     ],
 )
 def test_each_c_is_a_number_above_zero(message, values, problem):

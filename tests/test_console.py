@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,10 @@ from sentiformer.corpus import Block, write_corpus
 from sentiformer.files import write_json
 
 FULL_DISK = "error: the disk is full"
-OUT_OF_MEMORY = "error: out of memory; lower the sizes in model, max_len or train.batch_size"
+OUT_OF_MEMORY = (
+    "error: out of memory; free some, let one process work (SENTIFORMER_THREADS=1), or "
+    "lower the sizes in params.yaml, such as model.max_len and train.batch_size"
+)
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")  # noqa: PTH110
 
 
@@ -66,7 +70,12 @@ def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("a"), OSError(errno.EACCES, "no"), RuntimeError("b"), FileNotFoundError("c")],
+    [
+        ValueError("a"),
+        OSError(errno.EACCES, "of no file"),
+        FileNotFoundError(errno.ENOENT, "no", "a/b"),
+        RuntimeError("b"),
+    ],
 )
 def test_a_defect_keeps_its_traceback(error):
     with pytest.raises(type(error)) as caught, one_line_errors():
@@ -102,6 +111,20 @@ def test_a_full_disk_is_one_line_that_names_the_file(code):
     assert exit_of(OSError(code, os.strerror(code), "data/x")).startswith(f"{FULL_DISK} at data/x;")
     assert exit_of(OSError(code, os.strerror(code))).startswith(f"{FULL_DISK}; free some space")
     assert is_disk_full(RuntimeError(f"I/O error: {os.strerror(code)} (os error {code})"))
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("a/b", "not a directory"), (".", "is a directory"), ("a" * 300, "file na")],
+)
+def test_a_path_that_cannot_be_is_one_line_that_names_it(tmp_path, monkeypatch, path, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match=r"Errno") as caught:
+        Path(path).read_text()
+    assert exit_of(caught.value).startswith(f"error: {path}: {reason}")
+    denied = PermissionError(errno.EACCES, "no", "a")
+    assert exit_of(denied) == "error: a: permission denied; check the path and its permissions"
 
 
 def test_another_error_of_a_file_is_no_full_disk():

@@ -166,11 +166,12 @@ def test_one_process_goes_on_where_two_stopped_and_no_worker_outlives_its_launch
 
 
 @pytest.mark.slow
-def test_arguments_that_torchrun_does_not_take_are_one_line(start):
-    _, process = start("wrong", "--processes 2")
+@pytest.mark.parametrize("arguments", ["--processes 2", "--nproc-per-node x", "--rdzv-conf 'a"])
+def test_arguments_that_torchrun_does_not_take_are_one_line(start, arguments):
+    _, process = start("wrong", arguments)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "error: SENTIFORMER_TORCHRUN is '--processes 2', which torchrun does not take" in output
+    assert f"error: SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun does not take" in output
     assert "Traceback" not in output
 
 

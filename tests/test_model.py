@@ -197,6 +197,12 @@ def test_dropout_drops_its_share_and_keeps_the_mean(probability):
     assert drop.eval()(ones) is ones
 
 
+def test_of_all_but_everything_dropout_leaves_what_a_byte_can_say():
+    kept = Dropout(0.999)(torch.ones(99_999))
+    assert kept.isfinite().all()
+    assert kept.max() == 256
+
+
 @pytest.mark.usefixtures("_compiling")
 def test_dropout_repeats_with_its_seed_and_varies_without():
     drop, ones = Dropout(0.5), torch.ones(999)

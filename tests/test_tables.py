@@ -101,8 +101,9 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
     assert rows_of(files(train="[vw].csv", unlabeled="set"))["unlabeled"] == [("u", -1)]
 
 
-def test_unlabelled_texts_may_be_lines(there):
-    there(a_csv="text,label\na,x\nb,y\n", u_txt="one\ntwo\n")
+@pytest.mark.parametrize("label", ["x", "None"])
+def test_unlabelled_texts_may_be_lines_and_have_no_class(there, label):
+    there(a_csv=f"text,label\na,{label}\nb,y\n", u_txt="one\ntwo\n")
     rows = rows_of(files(train="a.csv", unlabeled="u.txt"))
     assert rows["unlabeled"] == [("one", -1), ("two", -1)]
 
@@ -133,6 +134,7 @@ def test_a_label_that_only_test_has_is_a_label(there):
 
 
 GOOD = {"a_csv": "text,label\na,x\nb,y\n"}
+LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,23 @@ GOOD = {"a_csv": "text,label\na,x\nb,y\n"}
             {"train": "a.jsonl"},
             r"a.jsonl, row 1: the text holds '\ud83d', which is no whole character; write it",
         ),
+        (
+            {"a_jsonl": LABELLED % (r"\ud83d", "z")},
+            {"train": "a.jsonl"},
+            r"a label holds '\ud83d', which is no whole character; write it in UTF-8",
+        ),
+        (
+            {"a_jsonl": LABELLED % (r"x\ry", "z")},
+            {"train": "a.jsonl"},
+            r"the label 'x\ry' is no single line; take its line breaks out",
+        ),
+        (GOOD, {"labels": ["x", "y\n"]}, r"the label 'y\n' is no single line"),
+        (
+            GOOD,
+            {"test": "~zyzzyva/b.csv"},
+            "download.test is '~zyzzyva/b.csv': ~zyzzyva is nobody's",
+        ),
+        ({"a_csv": "text,label,text\na,x,b\n"}, {}, "a.csv has several columns 'text'; name them"),
         ({"a_txt": "a\n"}, {"train": "a.txt"}, "its ending must be one of .csv, .jsonl, .parquet"),
     ],
 )

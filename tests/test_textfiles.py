@@ -9,6 +9,7 @@ from itertools import islice
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sentiformer.console import UserError
@@ -133,6 +134,13 @@ def test_a_missing_column_lists_the_columns(message, ending):
     text = message(f"a{ending}", FORMATS[ending](TEXTS, "review"))
     line = ", line 1" if ending == ".jsonl" else ""
     assert text == f"{line} has no column 'text'; --column takes one of: id, review"
+
+
+def test_a_column_that_stands_twice_is_not_chosen_from(message):
+    table = pa.table([["a"], ["b"]], names=["text", "text"])
+    pq.write_table(table, buffer := io.BytesIO())
+    for name, content in (("a.csv", b"text,text\na,b\n"), ("a.parquet", buffer.getvalue())):
+        assert message(name, content) == " has several columns 'text'; name them differently"
 
 
 def test_an_empty_csv_has_no_column(message):

@@ -247,6 +247,12 @@ def test_more_dimensions_than_words_is_one_line(data, tmp_path):
         fit_word_vectors(tiny_params().word_vectors, 64, data=data, folder=tmp_path)
 
 
+def test_texts_of_a_word_each_are_one_line(texts_of):
+    params = tiny_params().word_vectors
+    with pytest.raises(UserError, match=r"within word_vectors\.window of each other; set it to 0"):
+        make_vectors(texts_of([[2], [3], [4]], params.window), params, 2)
+
+
 def test_missing_cut_off_or_of_another_shape_is_one_line(data, tmp_path):
     folder = shutil.copytree(data / "word_vectors", tmp_path / "word_vectors")
     with pytest.raises(UserError, match=r"its shape is \(60, 16\), the model's \(60, 32\)"):

@@ -118,7 +118,7 @@ def lines_of_standard_input() -> Iterator[str]:
     """
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
-            yield line.decode("utf-8").rstrip("\r\n")
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UserError(
                 f"standard input, line {number}: byte {error.object[error.start]:#04x} is no "

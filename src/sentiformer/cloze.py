@@ -78,7 +78,7 @@ class LanguageModel:
         """The `count` likeliest words for each gap of a text, which is written `[MASK]`.
 
         Raises:
-            UserError: there is no gap, or it is farther from the beginning than the model sees.
+            UserError: there is no gap, or the text is longer than the model sees.
         """
         parts = list(self._tokenizer(map(whole_characters, text.split(GAP))))
         vocab, longest = self._trained.vocab, self._trained.params.max_len
@@ -108,13 +108,12 @@ class LanguageModel:
         """
         (tokens,) = self._tokenizer([whole_characters(text)])
         ids = torch.from_numpy(self._trained.vocab.encode(tokens)).long()
+        if not (ids != UNKNOWN).any():
+            raise UserError("the text has no word that the model knows; give another")
         found: list[float] = []
         for piece in ids.split(self._trained.params.max_len):
             found += self._scores(piece)
-        known = [value for value, word in zip(found, ids.tolist(), strict=True) if word != UNKNOWN]
-        if not known:
-            raise UserError("the text has no word that the model knows; give another")
-        mean = torch.tensor(known, dtype=torch.float64).mean()
+        mean = torch.tensor(found, dtype=torch.float64)[ids != UNKNOWN].mean()
         scores = [
             TokenScore(token=token, log_probability=None if word == UNKNOWN else value)
             for token, value, word in zip(tokens, found, ids.tolist(), strict=True)

@@ -24,7 +24,8 @@ Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
 Name = Annotated[str, Field(min_length=1)]
 Labels = Annotated[list[Name], Field(min_length=2)]
-CValues = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+CValues = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1)]
+Bins = Field(gt=0, le=1000)
 Truncation = Literal["head", "tail", "head_tail"]
 
 
@@ -158,7 +159,7 @@ class PretrainParams(FitParams):
 
 
 class TrainParams(FitParams):
-    """How the classifier is fitted."""
+    """How the classifier is fitted; patience is for one training, those of a soup do all epochs."""
 
     word_dropout: float = Field(ge=0, lt=1)
     class_weights: Literal["balanced"] | None
@@ -175,8 +176,8 @@ class TeachParams(Section):
 class EvaluateParams(Section):
     """How finely the predictions are judged."""
 
-    calibration_bins: int = Size
-    length_bins: int = Size
+    calibration_bins: int = Bins
+    length_bins: int = Bins
 
 
 class ReportParams(Section):
@@ -210,8 +211,8 @@ class Runtime(BaseModel):
     """This machine, from `SENTIFORMER_*` variables of the environment.
 
     Attributes:
-        threads: threads of torch, and processes of tokenizer, baselines and prediction; the bits
-            of a Transformer depend on it.
+        threads: threads of torch, and processes of tokenizer, baselines, word vectors and
+            prediction; the bits of a Transformer depend on it.
         device: `auto` takes a GPU where torch sees one.
         compile: whether training compiles the model by `torch.compile`; the bits depend on it.
         precision: in which a trained model predicts: fp32, bf16 (faster where the processor is

@@ -14,6 +14,15 @@ from sentiformer.process import exit_with_parent
 Item = TypeVar("Item")
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+WRONG_PATH = (  # what a path that the user chose can be to the system
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 OUT_OF_MEMORY = (
     "can't allocate memory",
     "out of memory",
@@ -64,7 +73,13 @@ def one_line_errors() -> Iterator[None]:
             at = f" at {place}" if place else ""
             sys.exit(f"error: the disk is full{at}; free some space and run the same command again")
         if is_out_of_memory(error):
-            sys.exit("error: out of memory; lower the sizes in model, max_len or train.batch_size")
+            sys.exit(
+                "error: out of memory; free some, let one process work (SENTIFORMER_THREADS=1), or "
+                "lower the sizes in params.yaml, such as model.max_len and train.batch_size"
+            )
+        if isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename:
+            reason = os.strerror(error.errno).lower()
+            sys.exit(f"error: {error.filename}: {reason}; check the path and its permissions")
         raise
 
 

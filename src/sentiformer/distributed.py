@@ -154,8 +154,8 @@ def _launch(module: str, arguments: str) -> None:
         raise UserError(
             f"process {ranks} of {module} failed; its own lines above say why"
         ) from None
-    except SystemExit as error:
+    except (SystemExit, ValueError) as error:
         raise UserError(
-            f"SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun does not take ({error.code}); "
+            f"SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun does not take ({error}); "
             "`torchrun --help` lists what it does"
         ) from None

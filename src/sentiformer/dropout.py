@@ -25,7 +25,7 @@ class Dropout(nn.Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        self.dropped_bytes = round(probability * 256)
+        self.dropped_bytes = min(255, round(probability * 256))
 
     def forward(self, hidden: Tensor, share: Share | None = None) -> Tensor:
         """Drop and rescale (B, ...) while training; nothing else."""

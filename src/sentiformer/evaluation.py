@@ -239,17 +239,18 @@ def predictions_table(
     import pandas as pd
 
     names = np.array(labels)
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "text": texts,
             "tokens": lengths,
             "actual": names[actual],
             "predicted": names[probabilities.argmax(axis=1)],
+            **{
+                f"probability_{label}": of
+                for label, of in zip(labels, probabilities.T, strict=True)
+            },
         }
     )
-    for number, label in enumerate(labels):
-        table[f"probability_{label}"] = probabilities[:, number]
-    return table
 
 
 def _read_texts(path: Path) -> tuple[list[str], np.ndarray]:

@@ -146,7 +146,8 @@ def spool_source(source: Source, spool: Spool) -> tuple["dict[str, pd.DataFrame]
     labelled = [label for split, of in found.items() if split != "unlabeled" for label in of]
     numbers, names = number_labels(labelled, source.labels)
     for split, table in tables.items():
-        number_of = [numbers.get(str(label), NO_LABEL) for label in found[split]]
+        unlabeled = split == "unlabeled"
+        number_of = [NO_LABEL if unlabeled else numbers[str(label)] for label in found[split]]
         table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
     return tables, names
 

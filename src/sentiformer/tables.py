@@ -87,15 +87,23 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
     """
     named = {split: getattr(params, split) for split in NAMES}
     found = {split: _matches(split, pattern) for split, pattern in named.items() if pattern}
-    folder = Path(params.train or "").expanduser()
+    folder = _path("train", params.train or "")
     if folder.is_dir():
         inside = {split: _files_in(folder, split) for split in NAMES}
         found = {split: paths for split, paths in inside.items() if paths} | found
     return {split: found[split] for split in NAMES if split in found}
 
 
+def _path(split: str, pattern: str) -> Path:
+    try:
+        return Path(pattern).expanduser()
+    except RuntimeError:
+        user = pattern.split("/")[0]
+        raise UserError(f"download.{split} is {pattern!r}: {user} is nobody's folder") from None
+
+
 def _matches(split: str, pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
+    path = _path(split, pattern)
     if path.is_dir():
         paths = _files_in(path, split)
         sought = f"{'|'.join(NAMES[split])}*{{{','.join(ENDINGS)}}}"
@@ -174,7 +182,7 @@ def number_labels(
         the number of each label, by its spelling; and the label names.
 
     Raises:
-        UserError: a label is not among the names, or there is only one.
+        UserError: a label is not among the names, a name cannot be shown, or there is only one.
     """
     known = {str(label) for label in found}
     whole = all(_is_whole(label) for label in known)
@@ -184,6 +192,10 @@ def number_labels(
         raise UserError(
             f"download.label_column holds only the label {names[0]!r}; a classifier needs two"
         )
+    for name in names:
+        require_whole_characters(name, "a label")
+        if name.splitlines() != [name]:
+            raise UserError(f"the label {name!r} is no single line; take its line breaks out")
     numbers = {name: number for number, name in enumerate(names)}
     if not known <= numbers.keys() and whole:
         numbers = {str(number): number for number in range(len(names))}

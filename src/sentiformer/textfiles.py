@@ -151,3 +151,5 @@ def _require(columns: Columns, present: list[str], path: Path, line: int | None 
             place = f"{path}, line {line}" if line else str(path)
             known = ", ".join(present) or "none"
             raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")
+        if present.count(column) > 1:
+            raise UserError(f"{path} has several columns {column!r}; name them differently")

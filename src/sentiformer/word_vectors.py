@@ -101,8 +101,15 @@ def make_vectors(
 
     Words are centred and scaled to a deviation of 1 / sqrt(D), and n-grams with them, which are
     then shortened by `NGRAM_SCALE`. What has no company has a vector of 0.
+
+    Raises:
+        UserError: no word has company.
     """
     company = company_of_words(texts)
+    if not company.nnz:
+        raise UserError(
+            "no text has two known words within word_vectors.window of each other; set it to 0"
+        )
     chances = context_chances(company)
     pmi = positive_pmi(company, chances)
     words, projection = factorize(pmi, d_model)
