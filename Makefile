@@ -23,7 +23,7 @@ endif
 .PHONY: all install test lint ui track verify lock help $(SETUPS)
 
 all: install ## set up, then rebuild whatever is out of date (the default)
-	$(BIN)/dvc repro
+	$(BIN)/dvc repro $(REPRO)
 	@echo "report: data/report/report.html; runs: make ui"
 
 install: $(STAMP) ## make .venv with every package at its pinned version

@@ -48,6 +48,10 @@ def main() -> None:
     options = parser.parse_args()
     changes = options.setup.read_text().split()
     params = set_up(changes + [f"train.epochs={options.epochs}"] * bool(options.epochs))
+    if params.pretrain.epochs or params.teach.by != "nobody":
+        print(
+            "neither pretrained nor taught here: what is measured learns from labelled texts alone"
+        )
     with tempfile.TemporaryDirectory() as folder:
         options.data = prepare(params, options, Path(folder))
         measure(params, options)

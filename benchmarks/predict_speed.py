@@ -45,7 +45,7 @@ def main() -> None:
     runtime = load_runtime()
     texts = pq.read_table(options.raw / "test.parquet", columns=["text"])["text"].to_pylist()
     bulk = texts[: options.texts]
-    single = texts[options.texts :][: WARM_UP + options.single]
+    single = texts[-(WARM_UP + options.single) :]
     print(f"{processor_name()}, threads: {runtime.threads}, torch {torch.__version__}")
     answers = []
     for precision in ("fp32", "bf16") if options.bf16 else ("fp32",):

@@ -27,6 +27,8 @@ from sentiformer.job import TrainingJob
 from sentiformer.teaching import teach
 from sentiformer.word_vectors import fit_word_vectors
 
+MAY_CHANGE = {"baseline", "word_vectors", "model", "teach", "train"}  # sections
+
 
 def main() -> None:
     """Print what the module's head says."""
@@ -38,6 +40,9 @@ def main() -> None:
     parser.add_argument("-S", dest="changes", action="append", default=[], metavar="SECTION.KEY=V")
     options = parser.parse_args()
     params = set_up(options.changes)
+    taken = {change.split(".")[0] for change in options.changes} - MAY_CHANGE
+    if taken:
+        parser.error(f"{', '.join(sorted(taken))}: data/ decides it; run the stages before with it")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DVC_ROOT"] = folder  # where times are kept
         judge(params, prepare(params, options, Path(folder) / "data"))

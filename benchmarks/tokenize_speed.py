@@ -1,7 +1,8 @@
 """Tokenization of data/raw beside spaCy's own loop, in one run.
 
 Ours is the stage's function: reading, all worker processes, numbering and writing included. spaCy's
-loop runs over a sample in this process; its time is scaled to all texts. Both give the same tokens.
+loop runs over a sample in this process, after twice as many other texts; its time is scaled to all.
+Both give the same tokens.
 """
 
 import argparse
@@ -31,9 +32,11 @@ def main() -> None:
     splits = corpus["splits"].values()
     texts, tokens = (sum(facts[of] for facts in splits) for of in ("rows", "tokens"))
 
-    table = pq.read_table(options.raw / "train.parquet", columns=["text"])
-    sample = table["text"].to_pylist()[: options.sample]
+    reviews = pq.read_table(options.raw / "train.parquet", columns=["text"])["text"].to_pylist()
+    sample, others = reviews[: options.sample], reviews[options.sample : 3 * options.sample]
     loop = spacy.blank("en").tokenizer
+    for text in others:  # it remembers the chunks that it has cut
+        spacy_tokens(loop, text)
     start = time.perf_counter()
     expected = [spacy_tokens(loop, text) for text in sample]
     theirs = (time.perf_counter() - start) * texts / len(sample)

@@ -87,6 +87,17 @@ def test_hidden_words_are_given_as_unknown_and_asked_for(corpora):
     assert places == set(range(8))
 
 
+@pytest.mark.parametrize("length", [100, 103])
+def test_the_share_that_is_hidden_is_that_of_decimals_whatever_is_padded(tmp_path, length):
+    ids = np.arange(100 + length, dtype=np.int32)
+    lengths = np.array([100, length])
+    write_corpus(tmp_path / "a.arrow", [Block(ids, lengths, np.zeros(2))])
+    params = PARAMS.model_copy(update={"window": 128, "masked_fraction": 0.15})
+    (batch,) = Windows([Corpus(tmp_path / "a.arrow")], ids + 2, params).epoch(1)
+    hidden = (batch.labels != SHOWN).sum(dim=1).tolist()
+    assert sorted(hidden) == [15, 15 if length == 100 else 16]
+
+
 def test_unknown_words_and_padding_are_never_asked_for(corpora):
     ids = np.full(55, UNKNOWN, dtype=np.int32)
     for batch in Windows(corpora, ids, PARAMS).epoch(1):
@@ -147,7 +158,7 @@ def test_judging_is_by_all_words(corpora):
     loss, right, count = objective.judge(batch).tolist()
     assert count == (batch.labels != SHOWN).sum()
     assert 0 <= right <= count
-    assert loss >= full_loss(objective, batch)
+    assert loss == pytest.approx(full_loss(objective, batch))
 
 
 def test_every_weight_gets_a_gradient(corpora):
@@ -216,6 +227,15 @@ def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
     with pytest.raises(UserError, match=r"no validation text has .* 60 words.*max_size") as error:
         pretraining(tokens.parent, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_what_it_does_not_use_is_in_no_file_of_it(data, tmp_path):
+    other = {"token_dropout": 0.1, "truncation": "tail"}
+    jobs = [
+        PretrainingJob(tiny_params(model=changes), RUNTIME, data=data, checkpoints=tmp_path)
+        for changes in ({}, other)
+    ]
+    assert jobs[0].about == jobs[1].about
 
 
 def test_stopped_it_resumes_to_the_same_bits(data, tmp_path):

@@ -218,7 +218,7 @@ class Runtime(BaseModel):
         precision: in which a trained model predicts: fp32, bf16 (faster where the processor is
             made for it; probabilities then differ by some 0.003), or auto. No stage uses it.
         torchrun: arguments of torchrun to train under, such as `--nproc-per-node 2`.
-        checkpoint_seconds: what a killed training may lose.
+        checkpoint_seconds: between two checkpoints; there is one at every tenth step at most.
     """
 
     model_config = ConfigDict(

@@ -52,7 +52,9 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -
     """
     import matplotlib as mpl
 
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context():
+        mpl.rcdefaults()  # no matplotlibrc of the user's decides a byte
+        mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
         figures = {
             "loss": loss(tables["steps"], tables["history"], "loss", "text"),
             "accuracy": accuracy(tables["history"], epoch),

@@ -325,9 +325,9 @@ class PretrainingJob(Job):
 
     def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
         super().__init__(params, runtime, data=data, checkpoints=checkpoints)
-        size = params.model.model_copy(
-            update={"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
-        )
+        own = {"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
+        unused = {"token_dropout": 0.0, "truncation": "head"}  # what is not used decides no file
+        size = params.model.model_copy(update=own | unused)
         sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
         about = describe(data, self._device, word_vectors_params(data) | sections)
         torch.manual_seed(params.pretrain.seed)

@@ -110,11 +110,12 @@ class MaskedWords:
         return logits.logsumexp(dim=-1) - right
 
     def judge(self, batch: Batch) -> Tensor:
-        """Of hidden words, by all words."""
+        """Of hidden words, by all words; none is a special."""
         assert batch.places is not None
         features = self.model(batch.token_ids, batch.padding_mask, batch.places)
         hidden = batch.labels != SHOWN
         logits = self.model.logits(features[hidden]).float()
+        logits[:, : len(SPECIAL_TOKENS)] = -math.inf
         return judged(logits, batch.labels[hidden])
 
 
@@ -153,7 +154,7 @@ class Windows(Batches):
         draws = torch.from_numpy(rng.random(token_ids.shape)).masked_fill(~known, 1.0)
         share = self._params.masked_fraction
         places = draws.argsort(dim=1)[:, : math.ceil(token_ids.shape[1] * share)]
-        counts = (known.sum(dim=1, keepdim=True) * share).ceil()
+        counts = (known.sum(dim=1, keepdim=True).double() * share).ceil()
         hidden = torch.arange(places.shape[1]) < counts
         words = token_ids.gather(1, places)
         token_ids = token_ids.scatter(1, places, words.masked_fill(hidden, UNKNOWN))
