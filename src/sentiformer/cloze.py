@@ -108,12 +108,13 @@ class LanguageModel:
         """
         (tokens,) = self._tokenizer([whole_characters(text)])
         ids = torch.from_numpy(self._trained.vocab.encode(tokens)).long()
-        if not (ids != UNKNOWN).any():
+        known = ids != UNKNOWN
+        if not known.any():
             raise UserError("the text has no word that the model knows; give another")
         found: list[float] = []
         for piece in ids.split(self._trained.params.max_len):
             found += self._scores(piece)
-        mean = torch.tensor(found, dtype=torch.float64)[ids != UNKNOWN].mean()
+        mean = torch.tensor(found, dtype=torch.float64)[known].mean()
         scores = [
             TokenScore(token=token, log_probability=None if word == UNKNOWN else value)
             for token, value, word in zip(tokens, found, ids.tolist(), strict=True)

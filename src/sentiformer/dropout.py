@@ -19,8 +19,9 @@ class Share(NamedTuple):
 class Dropout(nn.Module):
     """Inverted dropout whose random numbers are bytes, eight from each draw.
 
-    On a CPU drawing is what dropout costs; a probability is rounded to 1/256. For a share of a
-    batch the whole batch's numbers are drawn, so that sharing it out changes no text's dropout.
+    On a CPU drawing is what dropout costs; a probability is rounded to 1/256, 255 of them at most.
+    For a share of a batch the whole batch's numbers are drawn, so that sharing it out changes no
+    text's dropout.
     """
 
     def __init__(self, probability: float) -> None:

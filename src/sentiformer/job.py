@@ -147,8 +147,7 @@ class Job:
         seconds = []
         with self._others() as others:
             for number in range(self._soup):
-                if self._at_once > 1:
-                    self._start_others(others, number)
+                self._start_others(others, number)
                 if number:
                     self._begin(number, self.training.best_weights())
                 if number in others:
@@ -215,8 +214,9 @@ class Job:
                 process.join()
 
     def _start_others(self, others: dict[int, BaseProcess], number: int) -> None:
-        """Start those that there is a thread for, when a training's turn has come."""
-        for other in range(len(others) + 1, min(self._soup, number + self._at_once)):
+        """Start those after a training that there is a thread for, when its turn has come."""
+        first = max(number, len(others)) + 1
+        for other in range(first, min(self._soup, number + self._at_once)):
             task = self._again, other, self._checkpoints[other]
             others[other] = start_worker(train_aside, task)
 

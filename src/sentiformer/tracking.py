@@ -2,7 +2,8 @@
 
 The files of `data/` are the truth and MLflow is a view of them. A run is found by what it holds
 (hashes, as tags), never by a stored id, so `sync` makes or completes the run of the files at hand
-on any machine, however often it is called. No failure in here stops or slows a training.
+on any machine, however often it is called. No failure of MLflow's stops a training; a store that
+cannot be opened, or a server that answers too slowly, can hold up its end.
 """
 
 import csv
@@ -152,7 +153,7 @@ class Store:
 
 
 class LiveRun:
-    """Logs a training while it runs, in a thread of its own that never holds the training up."""
+    """Logs a training while it runs, in a thread of its own, beside the steps."""
 
     def __init__(self, about: dict[str, Any]) -> None:
         self._about = about
@@ -220,7 +221,7 @@ def sync(data: Path) -> bool:
     """Bring MLflow to the state of the files in `data`; says where, and whether it could.
 
     Raises:
-        UserError: there is no model in `data`.
+        UserError: there is no model in `data`, or a file there is corrupt.
     """
     about = read_json(data / "model" / "config.json", made_by="train")
     with _never_fails("nothing is lost"):
@@ -255,11 +256,11 @@ def download_model(uri: str, folder: Path) -> Path:
     Raises:
         UserError: there is no such model.
     """
-    uri_of_all, database = tracking_uri(), project_root() / "mlflow.db"
-    if uri_of_all == default_uri(project_root()) and not database.exists():
-        raise UserError(f"--model {uri}: {database} is missing; run from the project's root")
+    root = project_root()
+    if tracking_uri() == default_uri(root) and not _database(root).exists():
+        raise UserError(f"--model {uri}: {_database(root)} is missing; run from the project's root")
     mlflow = _mlflow()
-    mlflow.set_tracking_uri(uri_of_all)
+    mlflow.set_tracking_uri(tracking_uri())
     try:
         files = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         return Path(files) / "artifacts" / "model"
@@ -274,7 +275,11 @@ def tracking_uri() -> str:
 
 def default_uri(root: Path) -> str:
     """The database of a project."""
-    return f"sqlite:///{root / 'mlflow.db'}"
+    return f"sqlite:///{_database(root)}"
+
+
+def _database(root: Path) -> Path:
+    return root / "mlflow.db"
 
 
 def flatten(values: dict[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
@@ -519,7 +524,7 @@ def _first_touch(root: Path, mlflow: Any) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    database, partial = root / "mlflow.db", root / "mlflow.db.partial"
+    database, partial = _database(root), root / "mlflow.db.partial"
     with FileLock(root / "mlflow.db.lock"):
         if not database.exists():
             partial.unlink(missing_ok=True)
