@@ -234,6 +234,12 @@ def test_baselines_of_other_texts_are_refused(copy):
         load_baselines(copy / "baseline", corpus_of(copy))
 
 
+def test_metrics_without_a_baseline_are_corrupt(copy):
+    change_json(copy / "baseline" / "metrics.json", lambda metrics: metrics.pop("tfidf"))
+    with pytest.raises(UserError, match=r"metrics\.json is corrupt \(it lacks 'tfidf'\)"):
+        load_baselines(copy / "baseline", corpus_of(copy))
+
+
 def test_probabilities_of_another_number_of_texts_are_corrupt(copy):
     path = copy / "baseline" / "tfidf.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)

@@ -348,6 +348,7 @@ def test_the_environment_decides(environment):
     ("variable", "value", "fix"),
     [
         ("THREADS", "many", "input should be a valid integer"),
+        ("THREADS", "1025", "input should be less than or equal to 1024"),
         ("THREADS", "0", "input should be greater than 0"),
         ("THREADS", "-1", "input should be greater than 0"),
         ("THREADS", "1.5", "input should be a valid integer"),

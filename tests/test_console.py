@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from sentiformer import console
+from sentiformer import console, process
 from sentiformer.console import (
     Bar,
     UserError,
@@ -208,7 +209,7 @@ def test_a_stage_turns_mistakes_to_a_line_and_keeps_its_name(monkeypatch):
 
 def test_a_stage_ends_with_dvc_and_only_with_dvc(monkeypatch):
     called = []
-    monkeypatch.setattr(console, "exit_with_parent", lambda: called.append("watch"))
+    monkeypatch.setattr(process, "exit_with_parent", lambda: called.append("watch"))
     main = stage(lambda: called.append("main"))
     monkeypatch.delenv("DVC_STAGE", raising=False)
     main()
@@ -265,3 +266,71 @@ def test_progress_yields_the_items_as_they_come(capsys, monkeypatch):
     assert next(items) == "b", "it reads no item ahead"
     assert list(shown) == ["c"]
     assert capsys.readouterr().out == "read: 1 of 3\nread: 2 of 3\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_one_that_nobody_reads(closed):
+    code = (
+        "import sys; from sentiformer.console import Bar, one_line_errors, say\n"
+        "with one_line_errors():\n"
+        "    say('é'); print(sys.stdin.read()); print('x', file=sys.stderr)\n"
+        "    with Bar('work', total=1) as bar: bar.advance(1)\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stderr.replace("x\n", "")) == (0, "")
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(
+        """
+        from sentiformer.console import UserError, one_line_errors, say
+        with one_line_errors():
+            say("model \u2192 data")
+            raise UserError("\u00fc")
+        """,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "model \\u2192 data\n")
+    assert done.stderr == "error: \\xfc\n"
+
+
+INTERRUPTED = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
+from sentiformer.console import answer_interrupts, one_line_errors
+sys.argv[0] = "-m"
+answer_interrupts()
+with one_line_errors():
+    try:
+        {work}
+    except KeyboardInterrupt:
+        print("caught", flush=True)
+        raise
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "output"),
+    [("import slow", "slow\n"), ("print('slow', flush=True); time.sleep(30)", "slow\ncaught\n")],
+)
+def test_an_interruption_of_an_import_ends_the_process_at_once(tmp_path, work, output):
+    (tmp_path / "slow.py").write_text("print('slow', flush=True)\nimport time\ntime.sleep(30)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED.format(work=work)],
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "slow\n"
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=10)
+    assert ("slow\n" + rest, errors, process.returncode) == (output, "interrupted\n", 1)

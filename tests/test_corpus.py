@@ -156,6 +156,17 @@ def test_a_table_with_other_columns_is_corrupt(path, columns):
     assert_names_file_and_fix(corrupt_message(path, path.read_bytes()), path)
 
 
+def test_a_type_that_the_table_of_types_lacks_is_corrupt(path):
+    write(path, 8)
+    highest = max(max(text) for text in TEXTS if text)
+    assert len(Corpus(path, types=highest + 1)) == len(TEXTS)
+    with pytest.raises(
+        UserError, match=rf"it holds type {highest}, types\.txt {highest} types"
+    ) as of:
+        Corpus(path, types=highest)
+    assert_names_file_and_fix(str(of.value), path)
+
+
 def test_lines_round_trip_whatever_they_hold(tmp_path):
     path, lines = tmp_path / "types.txt", ["a", "é", "😀", "", " ", "\u2028", "\x85x", "<pad>", "￾"]
     write_lines(path, lines)

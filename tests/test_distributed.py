@@ -175,6 +175,15 @@ def test_arguments_that_torchrun_does_not_take_are_one_line(start, arguments):
     assert "Traceback" not in output
 
 
+def test_wrong_parameters_are_said_once_and_not_by_each_process(start):
+    folder, process = start("params", TWO)
+    (folder / "params.yaml").write_text("{}\n")  # which it reads when torch is imported
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert output.startswith("error: params.yaml: ")
+    assert len(output.splitlines()) == 1
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8])
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_shares_are_everything_once(count, size):

@@ -401,6 +401,12 @@ def test_a_metric_outside_the_tolerance_is_named_with_both_values(verified, rebu
         verified(rebuilt)
 
 
+@pytest.mark.parametrize("rebuilt", ["0.88", [0.88], None, {}])
+def test_a_metric_that_is_no_number_is_corrupt(verified, rebuilt):
+    with pytest.raises(UserError, match=r"metrics\.json is corrupt \(its accuracy is .*no number"):
+        verified(rebuilt)
+
+
 def test_no_tolerance_asks_for_equal_metrics(verified):
     assert verified(0.88, tolerance=0)
     with pytest.raises(UserError, match="expected"):

@@ -1,6 +1,7 @@
 """Folders that appear whole or not at all, JSON, and hashes."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -75,10 +76,58 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
     assert contents(path) == {}
 
 
+def test_a_kill_between_the_two_moves_leaves_nothing_after_the_next_run(tmp_path):
+    path, old = tmp_path / "model", tmp_path / ".model.old"
+    old.mkdir()
+    (old / "a").write_text("1")
+    with whole_folder(path) as folder:
+        (folder / "a").write_text("2")
+    assert contents(path) == {"a": "2"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("elsewhere")])
+def test_a_file_or_link_where_the_folder_is_to_be_is_refused_before_the_work(tmp_path, make):
+    path = tmp_path / "model"
+    make(path)
+    with (
+        pytest.raises(UserError, match=r"model is a link or a file where a folder is to be; move"),
+        whole_folder(path),
+    ):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_two_that_write_a_folder_at_once_the_second_is_refused_and_disturbs_nothing(tmp_path):
+    path = tmp_path / "model"
+    with whole_folder(path) as folder:
+        (folder / "a").write_text("1")
+        with pytest.raises(UserError, match=r"another process is writing .*model; wait"):
+            whole_folder(path).__enter__()
+    assert contents(path) == {"a": "1"}
+    with whole_folder(path):
+        pass
+    assert contents(path) == {}
+
+
+def test_a_file_that_is_missing_has_no_hash(tmp_path):
+    with pytest.raises(UserError, match=r"x is missing; `dvc repro train` makes it"):
+        sha256(tmp_path / "x", made_by="train")
+
+
+def test_a_folder_or_a_file_that_may_not_be_read_is_not_called_corrupt(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught:
+        read_json(tmp_path, made_by="train")
+    assert caught.value.filename == str(tmp_path)
+
+
 def test_json_round_trips_readably(tmp_path):
-    path, value = tmp_path / "x.json", {"b": [1, 2.5, None, "é😀"], "a": {"c": True}}
+    path, value = tmp_path / "x.json", {"b": [1, 2.5, None, "é😀"], "a": {"c": True, "d": None}}
     write_json(path, value)
-    assert read_json(path, made_by="train") == value
+    found = read_json(path, made_by="train")
+    assert found == value
+    with pytest.raises(UserError, match=r"x\.json is corrupt \(it lacks 'd'\)"):
+        found["a"]["d"]
     assert "é😀" in path.read_text(encoding="utf-8")
     assert path.read_bytes().endswith(b"}\n")
 
@@ -90,7 +139,9 @@ def test_missing_json_names_the_stage_that_makes_it(tmp_path):
     assert str(caught.value) == f"{path} is missing; `dvc repro train` makes it"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b"{}\n{}", b"{'a': 1}"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"a": 1', b"\xff\xfe", b"{}\n{}", b"{'a': 1}", b"[]", b"null", b"1"]
+)
 def test_corrupt_json_says_how_to_make_it_anew(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)

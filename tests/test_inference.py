@@ -10,6 +10,7 @@ import pytest
 from conftest import RUNTIME
 from test_evaluation import DAMAGES
 
+from sentiformer.cloze import LanguageModel
 from sentiformer.console import UserError
 from sentiformer.inference import BATCH_TOKENS, Predictor, batches_of_tokens
 
@@ -159,12 +160,19 @@ def test_a_vocabulary_of_another_size_than_the_models_is_corrupt(model, change):
         Predictor.load(model, RUNTIME)
 
 
-@pytest.mark.parametrize("config", ["[]", "{}", '{"labels": "positive"}'])
+@pytest.mark.parametrize("config", ["{}", '{"stage": "train", "labels": "positive"}'])
 def test_a_config_that_says_too_little_names_what_it_lacks(model, config):
     (model / "config.json").write_text(config)
-    with pytest.raises(UserError, match=r"config\.json: ") as error:
+    with pytest.raises(UserError, match=r"config\.json(: | is corrupt \()") as error:
         Predictor.load(model, RUNTIME)
     assert "\n" not in str(error.value)
+
+
+def test_the_model_of_another_stage_is_named_as_such(data):
+    with pytest.raises(UserError, match=r"pretrained is of stage pretrain; give what stage train"):
+        Predictor.load(data / "pretrained", RUNTIME)
+    with pytest.raises(UserError, match=r"model is of stage train; give what stage pretrain wrote"):
+        LanguageModel(data / "model", RUNTIME)
 
 
 def test_weights_of_another_size_than_the_config_says_are_one_line(model):

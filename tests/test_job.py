@@ -7,6 +7,8 @@ import pytest
 from conftest import RUNTIME, tiny_params
 
 from sentiformer.checkpoint import Checkpoint
+from sentiformer.console import UserError
+from sentiformer.device import compiling
 from sentiformer.job import TrainingJob
 from sentiformer.process import start_worker
 from sentiformer.training import Training
@@ -163,3 +165,17 @@ def test_no_training_goes_on_beside_one_that_is_stopped(soup, tmp_path):
     assert len(beside) == 1, "there is a thread for one"
     events.close()
     assert not any(process.is_alive() for process in beside)
+
+
+def test_where_torch_cannot_compile_it_is_one_line_and_other_errors_stay_defects():
+    of_torch = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+    with (
+        pytest.raises(
+            UserError, match=r"torch cannot compile here \(no g\+\+\); install"
+        ) as caught,
+        compiling(),
+    ):
+        raise of_torch("no g++\nand more")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RuntimeError, match="a shape"), compiling():
+        raise RuntimeError("a shape")

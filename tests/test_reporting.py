@@ -409,6 +409,14 @@ def test_a_missing_or_corrupt_input_is_one_line_that_names_it(copy, tmp_path, na
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith(".json")])
+@pytest.mark.parametrize("content", ["{}", "[]", "null"])
+def test_an_input_that_says_nothing_is_one_line(copy, tmp_path, name, content):
+    (copy / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is corrupt.*dvc repro"):
+        report(copy, tmp_path / "report")
+
+
 @pytest.mark.parametrize("name", CSVS)
 def test_a_table_without_its_columns_is_corrupt(copy, tmp_path, name):
     _, *rows = (copy / name).read_text().splitlines(keepends=True)

@@ -362,6 +362,16 @@ def test_too_few_rows_name_the_split_and_the_label(installed, tmp_path, count, s
         download(PARAMS, tmp_path)
 
 
+def test_a_test_file_that_is_the_train_file_says_that_all_rows_leaked(tmp_path):
+    made_up_reviews(40).to_csv(tmp_path / "a.csv", index=False)
+    path = str(tmp_path / "a.csv")
+    params = DownloadParams.model_validate(
+        PARAMS.model_dump() | {"source": "files", "train": path, "test": path}
+    )
+    with pytest.raises(UserError, match=r"train has no text labelled 0, 1 \(removed: leaked 40\)"):
+        download(params, tmp_path)
+
+
 def test_a_label_without_rows_is_named(installed, tmp_path):
     installed(made_up_reviews(40).query("label == 0"))
     with pytest.raises(UserError, match=r"has no text labelled positive; give it more rows"):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -566,6 +567,15 @@ def test_a_dead_server_costs_two_lines_and_seconds(project, data, monkeypatch, c
     assert training.startswith(f"MLflow at http://127.0.0.1:{port} fails (")
     assert training.endswith("; training goes on, `make track` logs this run later")
     assert after.endswith("; nothing is lost, `make track` logs this run later")
+
+
+def test_a_damaged_file_of_a_later_stage_fails_no_training(project, data, tmp_path, capfd):
+    copy = shutil.copytree(data, tmp_path / "copy")
+    (copy / "evaluation" / "lineage.json").write_text("{")
+    assert sync(copy) is False
+    (line,) = capfd.readouterr().err.splitlines()
+    assert re.search(r"^\S*lineage\.json is corrupt .*`dvc repro --force evaluate` makes it", line)
+    assert not [run for run in [only_run(Store.connect())] if run.info.status == "FAILED"]
 
 
 def train_until(error, about, events):

@@ -229,6 +229,17 @@ def test_a_loss_that_is_no_number_stops_with_one_line(corpora):
         list(training.run())
 
 
+def test_weights_that_the_last_step_makes_no_numbers_stop_with_one_line(corpora):
+    training = make_training(corpora, epochs=1)
+    events = training.run()
+    while training.steps_done < training.total_steps:
+        next(events)
+    training.model.classifier.bias.data.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"the loss is nan at step \d+: training diverged"):
+        list(events)
+    assert not training.epochs
+
+
 def test_gradients_are_clipped_before_the_step(corpora):
     training = make_training(corpora, clip_norm=1e-3)
     batch = next(training.train.epoch(1))

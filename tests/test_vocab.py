@@ -27,7 +27,8 @@ def tokens(tmp_path):
             block = Block(np.array(ids, dtype=int), lengths, np.zeros(len(texts), dtype=int))
             write_corpus(folder / f"{split}.arrow", [block])
         write_lines(folder / "types.txt", index)
-        write_json(folder / "corpus.json", {"splits": {split: {} for split in splits}})
+        about = {"splits": {split: {} for split in splits}, "types": len(index)}
+        write_json(folder / "corpus.json", about)
         return folder
 
     return write

@@ -18,7 +18,7 @@ import numpy as np
 from sentiformer.config import UNLABELED, BaselineParams, TeachParams
 from sentiformer.console import UserError, say
 from sentiformer.corpus import Corpus, nonempty_corpus, require_all
-from sentiformer.files import corrupt, missing, read_json, write_json
+from sentiformer.files import corrupt, read_json, reading, write_json
 from sentiformer.ngrams import NGrams
 from sentiformer.process import ordered_map
 from sentiformer.self_training import require_unlabeled, write_probabilities
@@ -148,8 +148,8 @@ def load_baselines(folder: Path, corpus: dict[str, Any]) -> dict[str, Baseline]:
     shape = corpus["splits"]["test"]["rows"], len(corpus["labels"])
     metrics = read_json(folder / "metrics.json", made_by="baseline")
     return {
-        name: Baseline(of, _read_probabilities(folder / f"{name}.parquet", shape))
-        for name, of in metrics.items()
+        name: Baseline(metrics[name], _read_probabilities(folder / f"{name}.parquet", shape))
+        for name in KINDS
     }
 
 
@@ -273,12 +273,8 @@ def _write_choices(path: Path, fits: dict[str, Fit]) -> None:
 def _read_probabilities(path: Path, shape: tuple[int, int]) -> np.ndarray:
     import pandas as pd
 
-    try:
+    with reading(path, "baseline"):
         probabilities = pd.read_parquet(path).to_numpy()
-    except FileNotFoundError:
-        raise missing(path, "baseline") from None
-    except (OSError, ValueError) as error:
-        raise corrupt(path, "baseline", error) from None
     if probabilities.shape != shape:
         raise corrupt(path, "baseline", f"it holds {probabilities.shape} values, not {shape}")
     return probabilities

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from sentiformer.config import SPECIAL_TOKENS, Runtime
 from sentiformer.console import UserError
-from sentiformer.files import read_json
-from sentiformer.inference import Trained, whole_characters
+from sentiformer.inference import Trained, read_about, whole_characters
 from sentiformer.language_model import MaskedLanguageModel
 from sentiformer.tokenizer import Tokenizer
 from sentiformer.vocab import UNKNOWN
@@ -55,7 +54,7 @@ class LanguageModel:
     """
 
     def __init__(self, folder: Path, runtime: Runtime) -> None:
-        about = read_json(folder / "config.json", made_by="pretrain")
+        about = read_about(folder, made_by="pretrain")
         if not about["params"]["pretrain"]["epochs"]:
             raise UserError(
                 f"{folder} holds no language model: pretrain.epochs was 0; raise it, for instance "

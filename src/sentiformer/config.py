@@ -228,7 +228,7 @@ class Runtime(BaseModel):
         alias_generator=lambda field: f"SENTIFORMER_{field.upper()}",
     )
 
-    threads: int = Field(default_factory=_own_cores, gt=0)
+    threads: int = Field(default_factory=_own_cores, gt=0, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "fp32"

@@ -1,15 +1,16 @@
 """What a person at the terminal sees: progress, results, and mistakes in one line each."""
 
 import errno
+import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from types import FrameType
 from typing import Self, TypeVar
-
-from sentiformer.process import exit_with_parent
 
 Item = TypeVar("Item")
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
@@ -20,6 +21,7 @@ WRONG_PATH = (  # what a path that the user chose can be to the system
     errno.EROFS,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
@@ -57,6 +59,7 @@ def one_line_errors() -> Iterator[None]:
 
     Anything else is a defect of the program and keeps its traceback.
     """
+    _steady_streams()
     try:
         yield
     except UserError as error:
@@ -65,7 +68,7 @@ def one_line_errors() -> Iterator[None]:
         _give_up_output()  # the reader, such as `head`, has what it wants
         sys.exit(0)
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        sys.exit("interrupted" if "RANK" not in os.environ else 1)  # torchrun's parent says it
     except Exception as error:
         if is_disk_full(error):
             _give_up_output()
@@ -88,12 +91,34 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(main)
     def run() -> None:
+        from sentiformer.process import exit_with_parent
+
         if "DVC_STAGE" in os.environ or "RANK" in os.environ:  # of DVC, or of torchrun
             exit_with_parent()
         with one_line_errors():
             main()
 
     return run
+
+
+def answer_interrupts() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt, but end the process at once where it imports a module.
+
+    Raised there it could be lost, and leave a lock of Python's behind that nothing ever gives back.
+    In a module that is itself imported by another, such as a test's, nothing changes.
+    """
+    is_run = sys.argv[:1] == ["-m"]  # as `python -m pipeline.train`, whose module comes next
+    if is_run and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"interrupted\n" if "RANK" not in os.environ else b"")
+            os._exit(1)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -110,6 +135,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_first() -> bool:
     """Whether of the processes that torchrun started this is the one that shows and writes."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _steady_streams() -> None:
+    """Let nothing fail for what it prints: a stream may be closed, or know no such character."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _give_up_output() -> None:

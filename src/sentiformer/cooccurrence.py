@@ -47,7 +47,7 @@ class Texts:
         """
         gap = np.full(self.window, UNKNOWN, dtype=np.int32)
         for path in self.paths:
-            corpus = Corpus(path)
+            corpus = Corpus(path, types=len(self.ids_of_types))
             starts = np.cumsum(corpus.lengths) // CHUNK_TOKENS
             for rows in np.split(np.arange(len(corpus)), np.flatnonzero(np.diff(starts)) + 1):
                 texts = (self.ids_of_types[corpus[row]] for row in rows.tolist())

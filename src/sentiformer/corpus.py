@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from sentiformer.console import UserError
-from sentiformer.files import corrupt, missing
+from sentiformer.files import corrupt, read_json, reading
 
 SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
 
@@ -55,12 +55,16 @@ class Corpus:
 
     `corpus[i]` is the int32 type ids of text i.
 
+    Args:
+        paths: the files.
+        types: how many types there are, where somebody will look the ids up.
+
     Raises:
-        UserError: a file is missing or corrupt.
+        UserError: a file is missing or corrupt, or holds an id of no type.
     """
 
-    def __init__(self, *paths: Path) -> None:
-        table = pa.concat_tables(map(_read_split, paths))
+    def __init__(self, *paths: Path, types: int | None = None) -> None:
+        table = pa.concat_tables(_read_split(path, types) for path in paths)
         chunks = table["type_ids"].chunks
         self._values = [chunk.values.to_numpy() for chunk in chunks]
         self._offsets = [chunk.offsets.to_numpy() for chunk in chunks]
@@ -84,25 +88,26 @@ class Corpus:
             yield values[offsets[0] : offsets[-1]]
 
 
-def _read_split(path: Path) -> pa.Table:
-    try:
+def _read_split(path: Path, types: int | None) -> pa.Table:
+    with reading(path, "tokenize", pa.ArrowException):
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
         table.validate(full=True)
-        return table.cast(SCHEMA)
-    except FileNotFoundError:
-        raise missing(path, "tokenize") from None
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise corrupt(path, "tokenize", error) from None
+        table = table.cast(SCHEMA)
+        ids = (chunk.flatten().to_numpy() for chunk in table["type_ids"].chunks)
+        highest = max((of.max(initial=-1) for of in ids), default=-1)
+    if types is not None and highest >= types:
+        raise corrupt(path, "tokenize", f"it holds type {highest}, types.txt {types:,} types")
+    return table
 
 
-def nonempty_corpus(path: Path) -> Corpus:
-    """Open a split that must hold a text.
+def nonempty_corpus(path: Path, *, types: int | None = None) -> Corpus:
+    """Open a split that must hold a text; see `Corpus`.
 
     Raises:
         UserError: it holds none, or the file is missing or corrupt.
     """
-    corpus = Corpus(path)
+    corpus = Corpus(path, types=types)
     if not len(corpus):
         raise UserError(f"{path} holds no text; raise its share in the section download")
     return corpus
@@ -121,18 +126,28 @@ def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
         )
 
 
+def read_types(tokens: Path) -> list[str]:
+    """Read the types of the corpora in a folder.
+
+    Raises:
+        UserError: a file is missing or corrupt, or there are not as many as `corpus.json` says.
+    """
+    count = read_json(tokens / "corpus.json", made_by="tokenize")["types"]
+    path = tokens / "types.txt"
+    types = read_lines(path, made_by="tokenize")
+    if len(types) != count:
+        raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
+    return types
+
+
 def read_lines(path: Path, *, made_by: str) -> list[str]:
     """Read a file of one token a line.
 
     Raises:
         UserError: the file is missing or corrupt.
     """
-    try:
+    with reading(path, made_by):
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise missing(path, made_by) from None
-    except UnicodeDecodeError as error:
-        raise corrupt(path, made_by, error) from None
     if not text.endswith("\n"):
         raise corrupt(path, made_by, "it does not end with a line break")
     return text[:-1].split("\n")

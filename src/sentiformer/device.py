@@ -2,7 +2,8 @@
 
 import os
 import platform
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -73,6 +74,25 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
     if precision == "auto":
         precision = "bf16" if is_fast_in_bf16(device) else "fp32"
     return Device(device, precision, _environment(device, precision, runtime))
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Say in one line that torch cannot compile here.
+
+    Raises:
+        UserError: no compiler is installed, or it fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"SENTIFORMER_COMPILE is set, but torch cannot compile here ({reason}); install a C++ "
+            "compiler, such as g++, or unset it"
+        ) from None
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:

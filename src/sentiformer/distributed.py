@@ -5,11 +5,13 @@ over all, so that every process makes the same step. Process 0 leads: it alone w
 """
 
 import json
+import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
@@ -17,10 +19,11 @@ from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from sentiformer.config import load_runtime
+from sentiformer.config import load_params, load_runtime
 from sentiformer.console import UserError
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and JSON
+ELASTIC = "torch.distributed.elastic"  # torchrun's loggers
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.int64)}
 
 
@@ -137,18 +140,25 @@ def by_torchrun(main: Callable[[], None]) -> Callable[[], None]:
         else:
             spec = sys.modules["__main__"].__spec__
             assert spec is not None  # a stage is run as `python -m`
+            load_params()  # or each process would say what is wrong with them
             _launch(spec.name, arguments)
 
     return run
 
 
 def _launch(module: str, arguments: str) -> None:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stage sets its own; this silences torchrun
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
     try:
-        main([*shlex.split(arguments), "-m", module])
+        with TemporaryDirectory() as logs:
+            main(["--log-dir", logs, *shlex.split(arguments), "-m", module])
+    except SignalException:
+        raise KeyboardInterrupt from None
     except ChildFailedError as error:
         ranks = ", ".join(str(rank) for rank in sorted(error.failures))
         raise UserError(

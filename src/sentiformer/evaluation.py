@@ -12,8 +12,8 @@ from sentiformer.batching import Batcher
 from sentiformer.comparison import accuracy_interval, paired_difference
 from sentiformer.config import EvaluateParams, Runtime
 from sentiformer.console import UserError
-from sentiformer.corpus import Corpus, read_lines, require_all
-from sentiformer.files import corrupt, missing, read_json, sha256, write_json
+from sentiformer.corpus import Corpus, read_types, require_all
+from sentiformer.files import corrupt, read_json, reading, sha256, write_json
 from sentiformer.inference import BATCH_TEXTS, Classifier
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def evaluate(
     """
     classifier = Classifier(model, runtime)
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    types = _read_types(tokens / "types.txt", about["types"])
-    corpus = Corpus(tokens / f"{SPLIT}.arrow")
+    types = read_types(tokens)
+    corpus = Corpus(tokens / f"{SPLIT}.arrow", types=len(types))
     texts, actual = _read_texts(raw / f"{SPLIT}.parquet")
     together = np.array_equal(actual, corpus.labels)
     if not together or classifier.about.data["splits"] != about["splits"]:
@@ -257,20 +257,9 @@ def _read_texts(path: Path) -> tuple[list[str], np.ndarray]:
     """The texts and labels of a split as it was downloaded."""
     import pandas as pd
 
-    try:
+    with reading(path, "download", KeyError):
         table = pd.read_parquet(path, columns=["text", "label"])
         return table["text"].tolist(), table["label"].to_numpy()
-    except FileNotFoundError:
-        raise missing(path, "download") from None
-    except (OSError, ValueError) as error:
-        raise corrupt(path, "download", error) from None
-
-
-def _read_types(path: Path, count: int) -> list[str]:
-    types = read_lines(path, made_by="tokenize")
-    if len(types) != count:
-        raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
-    return types
 
 
 def compare(rebuilt: Path, expected: Path) -> str:
@@ -282,6 +271,9 @@ def compare(rebuilt: Path, expected: Path) -> str:
     metrics = read_json(rebuilt, made_by="evaluate")
     stated = _read_expected(expected)
     found = {name: metrics.get(name, math.nan) for name in stated}
+    for name, value in found.items():
+        if not isinstance(value, int | float):
+            raise corrupt(rebuilt, "evaluate", f"its {name} is {value!r}, no number")
     far = [
         f"{name} is {found[name]}, expected {value} ± {tolerance}"
         for name, (value, tolerance) in stated.items()

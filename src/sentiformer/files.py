@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, JSON, and the hashes that name contents."""
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +16,53 @@ from sentiformer.console import UserError
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write in that becomes `path` when the block ends without an error."""
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    """Give a folder to write in that becomes `path` when the block ends without an error.
+
+    Raises:
+        UserError: `path` is no folder of its own, or another process is writing it.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UserError(f"{path} is a link or a file where a folder is to be; move it away")
+    written, old = (path.with_name(f".{path.name}.{what}") for what in ("partial", "old"))
+    written.mkdir(parents=True, exist_ok=True)
+    with _alone(written, path):
+        for left in (*written.iterdir(), old):  # by a process that was killed
+            _delete(left)
+        if old.exists():
+            raise UserError(f"{old}, of an earlier run, may not be deleted; delete it")
+        try:
+            yield written
+            if path.exists():
+                path.replace(old)
+            written.replace(path)
+        finally:
+            for left in (written, old):
+                _delete(left)
+
+
+@contextmanager
+def _alone(folder: Path, output: Path) -> Iterator[None]:
+    """Lock a folder; the system unlocks it when this process ends, however it does."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is writing {output}; wait for it, or stop it"
+            ) from None
+        except OSError:
+            pass  # a disk that knows no locks
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(handle)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -30,22 +70,50 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, *, made_by: str) -> Any:
-    """Read JSON that the stage `made_by` wrote; a key that it lacks is an error when asked for.
+class Found(dict[str, Any]):
+    """An object of a JSON file; a key that it lacks is an error when asked for, and so is null."""
+
+    def __init__(self, values: dict[str, Any], error: Callable[[str], UserError]) -> None:
+        super().__init__(values)
+        self._error = error
+
+    def __getitem__(self, key: str) -> Any:
+        if (value := self.get(key)) is None:
+            raise self._error(f"it lacks {key!r}")
+        return value
+
+
+def read_json(path: Path, *, made_by: str) -> Found:
+    """Read the JSON object that the stage `made_by` wrote.
 
     Raises:
-        UserError: the file is missing or is no JSON.
+        UserError: the file is missing or holds no JSON object.
     """
+    error = partial(corrupt, path, made_by)
+    with reading(path, made_by):
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text, object_hook=lambda values: Found(values, error))
+    if not isinstance(found, Found):
+        raise error("it is no JSON object")
+    return found
 
-    class Found(dict[str, Any]):
-        def __missing__(self, key: str) -> Any:
-            raise corrupt(path, made_by, f"it lacks {key!r}")
 
+@contextmanager
+def reading(path: Path, made_by: str, *unreadable: type[Exception]) -> Iterator[None]:
+    """Read a file of the stage `made_by` within; `unreadable` is what its format's reader raises.
+
+    Raises:
+        UserError: the file is missing or corrupt.
+        OSError: it may not be read, or is a folder.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_hook=Found)
+        path.open("rb").close()  # some readers do not say why they cannot
     except FileNotFoundError:
         raise missing(path, made_by) from None
-    except ValueError as error:
+    kinds: tuple[type[Exception], ...] = (OSError, ValueError, *unreadable)
+    try:
+        yield
+    except kinds as error:
         raise corrupt(path, made_by, error) from None
 
 
@@ -62,7 +130,11 @@ def corrupt(path: Path, made_by: str, error: object) -> UserError:
     )
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+def sha256(path: Path, *, made_by: str | None = None) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        UserError: the stage `made_by` should have written it, and it is missing.
+    """
+    with reading(path, made_by) if made_by else nullcontext(), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

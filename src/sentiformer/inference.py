@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 
 from sentiformer.batching import LENGTH_MULTIPLE, Batch, Batcher, pad, truncate
 from sentiformer.config import ModelParams, Runtime, TokenizeParams, parse
+from sentiformer.console import UserError
 from sentiformer.corpus import read_lines
 from sentiformer.device import Precision, prepare_device
-from sentiformer.files import corrupt, missing, read_json
+from sentiformer.files import Found, corrupt, read_json, reading
 from sentiformer.model import TransformerClassifier
 from sentiformer.process import ordered_map
 from sentiformer.tokenizer import Tokenizer
@@ -59,6 +60,18 @@ class About(BaseModel):
     data: Any  # what `read_json` found, which says what it lacks
 
 
+def read_about(folder: Path, *, made_by: str) -> Found:
+    """What `config.json` says of the model in a folder.
+
+    Raises:
+        UserError: it is missing or corrupt, or another stage than `made_by` wrote it.
+    """
+    about = read_json(folder / "config.json", made_by=made_by)
+    if about["stage"] != made_by:
+        raise UserError(f"{folder} is of stage {about['stage']}; give what stage {made_by} wrote")
+    return about
+
+
 class Trained(Generic[Model]):
     """A trained model, in fp32 unless told otherwise, with its vocabulary.
 
@@ -87,16 +100,12 @@ class Trained(Generic[Model]):
         bf16 = self._prepared.precision == "bf16"
         self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE
         config = folder / "config.json"
-        self.about = parse(About, read_json(config, made_by=made_by), where=str(config))
+        self.about = parse(About, read_about(folder, made_by=made_by), where=str(config))
         self.params = self.about.params.model
         self.vocab = _read_vocab(folder / "vocab.txt", self.about.vocab_size, made_by)
         model, path = make(self.about), folder / "model.safetensors"
-        try:
+        with reading(path, made_by, SafetensorError, RuntimeError):
             model.load_state_dict(load_file(path))
-        except FileNotFoundError:
-            raise missing(path, made_by) from None
-        except (SafetensorError, RuntimeError, OSError) as error:
-            raise corrupt(path, made_by, error) from None
         self.model = model.to(self.device).eval()
 
 

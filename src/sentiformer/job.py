@@ -26,8 +26,8 @@ from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
 from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
 from sentiformer.console import Bar, UserError, say
-from sentiformer.corpus import Corpus, nonempty_corpus, read_lines
-from sentiformer.device import Device, prepare_device
+from sentiformer.corpus import Corpus, nonempty_corpus, read_types
+from sentiformer.device import Device, compiling, prepare_device
 from sentiformer.distributed import Group
 from sentiformer.files import read_json, write_json
 from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
@@ -88,8 +88,7 @@ class Job:
         self._at_once = min(soup, runtime.threads) if alone else 1  # trainings, side by side
         self._tokens = data / "tokens"
         self.vocab = Vocab.load(data / "vocab" / "vocab.txt")
-        types = read_lines(self._tokens / "types.txt", made_by="tokenize")
-        self._ids_of_types = self.vocab.ids_of_types(types)
+        self._ids_of_types = self.vocab.ids_of_types(read_types(self._tokens))
         self._files = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
@@ -98,7 +97,7 @@ class Job:
     def _corpus(self, split: str) -> Corpus:
         """A split that must hold a text, and that decides the result."""
         self._files.append(self._tokens / f"{split}.arrow")
-        return nonempty_corpus(self._files[-1])
+        return nonempty_corpus(self._files[-1], types=len(self._ids_of_types))
 
     def _start(
         self,
@@ -187,11 +186,12 @@ class Job:
     def _new_events(self) -> Iterator[StepEvent | EpochEvent]:
         """Train from here to the end, and save now and then."""
         written = time.monotonic()
-        for event in self.training.run():
-            yield event
-            if time.monotonic() - written > self._runtime.checkpoint_seconds:
-                self._save()
-                written = time.monotonic()
+        with compiling():
+            for event in self.training.run():
+                yield event
+                if time.monotonic() - written > self._runtime.checkpoint_seconds:
+                    self._save()
+                    written = time.monotonic()
         self._save()
 
     def _save(self) -> None:
@@ -267,7 +267,7 @@ class TrainingJob(Job):
         teacher = teacher_of(data / "teacher")
         sections = {"model": params.model.model_dump(), "train": params.train.model_dump()}
         sections["teach"] = {"by": teacher}
-        about = describe(data, self._device, pretraining_params(data) | sections)
+        about = describe(data, self.vocab, self._device, pretraining_params(data) | sections)
         torch.manual_seed(params.train.seed)
         model = TransformerClassifier(
             params.model,
@@ -329,7 +329,7 @@ class PretrainingJob(Job):
         unused = {"token_dropout": 0.0, "truncation": "head"}  # what is not used decides no file
         size = params.model.model_copy(update=own | unused)
         sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
-        about = describe(data, self._device, word_vectors_params(data) | sections)
+        about = describe(data, self.vocab, self._device, word_vectors_params(data) | sections)
         torch.manual_seed(params.pretrain.seed)
         model = MaskedLanguageModel(
             size, vocab_size=len(self.vocab), pairs=about["pairs"], triples=about["triples"]
@@ -385,12 +385,13 @@ def write_perplexity(
 
 def write_no_language_model(folder: Path) -> None:
     """Write what stage pretrain leaves when it is switched off: the same tables, empty."""
-    write_json(folder / "config.json", {"params": {"pretrain": {"epochs": 0}}})
+    about = {"stage": PretrainingJob.name, "params": {PretrainingJob.name: {"epochs": 0}}}
+    write_json(folder / "config.json", about)
     _write_csv(folder / "steps.csv", STEP_COLUMNS, [])
     write_perplexity(folder, {}, [])
 
 
-def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
+def describe(data: Path, vocab: Vocab, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
     """Gather what makes a model: labels, parameters, data, vocabulary, environment."""
     corpus = read_json(data / "tokens" / "corpus.json", made_by="tokenize")
     coverage = read_json(data / "vocab" / "coverage.json", made_by="build_vocab")
@@ -402,7 +403,7 @@ def describe(data: Path, device: Device, sections: dict[str, Any]) -> dict[str, 
             "build_vocab": {"max_size": coverage["max_size"]},
             **sections,
         },
-        "vocab_size": coverage["size"],
+        "vocab_size": len(vocab),
         "pairs": vectors["pairs"],
         "triples": vectors["triples"],
         "data": {name: corpus[name] for name in FACTS},

@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sentiformer.files import corrupt, missing, read_json
+from sentiformer.files import read_json, reading
 from sentiformer.model import Encoder
 from sentiformer.word_vectors import FILE, read_word_vectors
 
@@ -26,14 +26,10 @@ def load_pretrained(encoder: Encoder, data: Path) -> list[Path]:
     path = data / "pretrained" / "model.safetensors"
     if not pretraining_params(data)["pretrain"]["epochs"]:
         return load_word_vectors(encoder, data)
-    try:
+    with reading(path, "pretrain", SafetensorError, RuntimeError):
         weights = load_file(path)
         ours = [name for name in weights if name.startswith(PREFIX)]
         encoder.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in ours})
-    except FileNotFoundError:
-        raise missing(path, "pretrain") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise corrupt(path, "pretrain", error) from None
     return [path]
 
 

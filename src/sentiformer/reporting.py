@@ -1,6 +1,7 @@
 """The report: one HTML page that needs no network, with its figures beside it as SVG."""
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from sentiformer.comparison import p_value_text, points, verdict
 from sentiformer.config import Params
 from sentiformer.console import UserError
 from sentiformer.figures import crowded, draw_all
-from sentiformer.files import corrupt, missing, read_json, sha256
+from sentiformer.files import read_json, reading, sha256
 from sentiformer.process import output_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_report(params: Params, *, data: Path, folder: Path) -> None:
     model, evaluation = data / "model", data / "evaluation"
     about = read_json(model / "config.json", made_by="train")
     lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
-    if lineage["model_sha256"] != sha256(model / "model.safetensors"):
+    if lineage["model_sha256"] != sha256(model / "model.safetensors", made_by="train"):
         raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
     language_model = None
     if about["params"]["pretrain"]["epochs"]:
@@ -118,18 +119,18 @@ def comparison_rows(
         best: its best epoch.
         baselines: what the evaluation says of each.
     """
-    ours = {**metrics, "validation_accuracy": best["valid_accuracy"]}
+    ours = ChainMap({"validation_accuracy": best["valid_accuracy"]}, metrics)
 
-    def of_all(form: Callable[[dict[str, Any]], str]) -> list[str]:
+    def of_all(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
         return [form(of) for of in (ours, *baselines)]
 
-    def of_baselines(form: Callable[[dict[str, Any]], str]) -> list[str]:
+    def of_baselines(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
         return ["", *map(form, baselines)]
 
-    def interval(of: dict[str, Any]) -> str:
+    def interval(of: Mapping[str, Any]) -> str:
         return f"{100 * of['accuracy_low']:.2f} to {100 * of['accuracy_high']:.2f}"
 
-    def paired_interval(of: dict[str, Any]) -> str:
+    def paired_interval(of: Mapping[str, Any]) -> str:
         return f"{points(of['difference_low'])} to {points(of['difference_high'])}"
 
     return [
@@ -155,12 +156,8 @@ def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
     """The mistakes of which the model was surest: text, actual, predicted, probability."""
     import pandas as pd
 
-    try:
+    with reading(path, "evaluate"):
         table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise missing(path, "evaluate") from None
-    except (OSError, ValueError) as error:
-        raise corrupt(path, "evaluate", error) from None
     probabilities = table.filter(regex="^probability_")
     wrong = table.assign(probability=probabilities.max(axis=1))[table.actual != table.predicted]
     wrong = wrong.sort_values("probability", ascending=False, kind="stable").head(count)
@@ -194,9 +191,5 @@ def read_table(path: Path, columns: list[str], *, made_by: str) -> "pd.DataFrame
     import pandas as pd
 
     types = {column: str if column in NAMES else float for column in columns}
-    try:
+    with reading(path, made_by):
         return pd.read_csv(path, usecols=columns, dtype=types, keep_default_na=False)
-    except FileNotFoundError:
-        raise missing(path, made_by) from None
-    except ValueError as error:
-        raise corrupt(path, made_by, error) from None

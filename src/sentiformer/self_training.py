@@ -13,7 +13,7 @@ import numpy as np
 from sentiformer.config import UNLABELED
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
-from sentiformer.files import corrupt, missing, read_json, write_json
+from sentiformer.files import corrupt, read_json, reading, write_json
 
 LABELS_FILE = f"{UNLABELED}.npy"
 
@@ -43,12 +43,8 @@ def read_probabilities(folder: Path, shape: tuple[int, int], *, made_by: str) ->
         UserError: the file is missing or corrupt, or of another number of texts or classes.
     """
     path = folder / LABELS_FILE
-    try:
+    with reading(path, made_by, EOFError):
         probabilities: np.ndarray = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise missing(path, made_by) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise corrupt(path, made_by, error) from None
     if probabilities.shape != shape:
         raise corrupt(path, made_by, f"it holds {probabilities.shape} values, not {shape}")
     return probabilities

@@ -316,7 +316,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         tables, labels = spool_source(source, spool)
         splits, removed = split_up(tables, spool, params)
         del tables
-        _require_all(labels, splits)
+        _require_all(labels, splits, removed)
         texts = {s: SpooledTexts(spool, table["place"].to_numpy()) for s, table in splits.items()}
         facts = {
             split: write_split(folder / f"{split}.parquet", texts[split], of.to_numpy(), labels)
@@ -336,9 +336,16 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     return dataset
 
 
-def _require_all(labels: list[str], splits: "dict[str, pd.DataFrame]") -> None:
+def _require_all(
+    labels: list[str], splits: "dict[str, pd.DataFrame]", removed: dict[str, int]
+) -> None:
     for split in SPLITS:
         absent = sorted(set(range(len(labels))) - set(splits[split]["label"]))
         if absent:
             names = ", ".join(labels[label] for label in absent)
-            raise UserError(f"the split {split} has no text labelled {names}; give it more rows")
+            gone = ", ".join(f"{reason} {count:,}" for reason, count in removed.items() if count)
+            raise UserError(
+                f"the split {split} has no text labelled {names}"
+                + (f" (removed: {gone})" if gone else "")
+                + "; give it more rows"
+            )

@@ -20,11 +20,10 @@ import numpy as np
 from sentiformer.config import TokenizeParams
 from sentiformer.console import UserError, progress
 from sentiformer.corpus import Block, write_corpus, write_lines
-from sentiformer.files import corrupt, missing, read_json, write_json
+from sentiformer.files import read_json, reading, write_json
 from sentiformer.process import ordered_map
 
 if TYPE_CHECKING:
-    import pyarrow.parquet as pq
     from spacy.tokenizer import Tokenizer as SpacyTokenizer
 
 SEGMENTERS = {"Tokenizer": "rules", "ChineseTokenizer": "characters"}  # by spaCy's class
@@ -174,18 +173,9 @@ def _number(blocks: Iterable[TokenizedBlock], index: dict[str, int]) -> Iterator
 def _read_blocks(path: Path, language: str) -> Iterator[tuple[str, list[str], np.ndarray]]:
     """Yield language, texts and labels, in blocks that are full but for the last."""
     import pyarrow as pa
-
-    try:
-        for batch in _open_parquet(path).iter_batches(BLOCK_TEXTS, columns=["text", "label"]):
-            labels = batch["label"].to_numpy(zero_copy_only=False)
-            yield language, batch["text"].to_pylist(), labels
-    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
-        raise corrupt(path, "download", error) from None
-
-
-def _open_parquet(path: Path) -> "pq.ParquetFile":
     import pyarrow.parquet as pq
 
-    if not path.exists():
-        raise missing(path, "download")
-    return pq.ParquetFile(path)
+    with reading(path, "download", pa.ArrowException, KeyError):
+        for batch in pq.ParquetFile(path).iter_batches(BLOCK_TEXTS, columns=["text", "label"]):
+            labels = batch["label"].to_numpy(zero_copy_only=False)
+            yield language, batch["text"].to_pylist(), labels

@@ -2,8 +2,8 @@
 
 The files of `data/` are the truth and MLflow is a view of them. A run is found by what it holds
 (hashes, as tags), never by a stored id, so `sync` makes or completes the run of the files at hand
-on any machine, however often it is called. No failure of MLflow's stops a training; a store that
-cannot be opened, or a server that answers too slowly, can hold up its end.
+on any machine, however often it is called. No failure of MLflow's stops a training; a server that
+does not answer, or a database that somebody else holds, can hold up its end by half a minute.
 """
 
 import csv
@@ -23,6 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import project_root
 from sentiformer.console import UserError, say
+from sentiformer.database import (
+    artifacts_of,
+    check_database,
+    database_of,
+    default_uri,
+    locked_database,
+    tracking_uri,
+)
 from sentiformer.files import read_json, sha256
 from sentiformer.process import output_of
 from sentiformer.self_training import LABELS_FILE
@@ -94,13 +102,17 @@ class Store:
         uri = tracking_uri()
         mlflow.set_tracking_uri(uri)  # which sets MLFLOW_TRACKING_URI, too
         ours = uri == default_uri(root)
-        with _first_touch(root, mlflow) if ours else nullcontext():
+
+        def make(address: str) -> None:
+            mlflow.MlflowClient(address).search_experiments(max_results=1)
+
+        with locked_database(root, make) if ours else nullcontext():
             client = mlflow.MlflowClient()
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", NAME)
             experiment = client.get_experiment_by_name(name)
             if experiment is not None:
                 return cls(client, experiment.experiment_id)
-            location = (root / "mlartifacts").as_uri() if ours else None
+            location = artifacts_of(root) if ours else None
             return cls(client, client.create_experiment(name, artifact_location=location))
 
     def find(self, tag: str, value: str) -> "Run | None":
@@ -221,17 +233,17 @@ def sync(data: Path) -> bool:
     """Bring MLflow to the state of the files in `data`; says where, and whether it could.
 
     Raises:
-        UserError: there is no model in `data`, or a file there is corrupt.
+        UserError: there is no model in `data`, or its files are corrupt.
     """
     about = read_json(data / "model" / "config.json", made_by="train")
+    model_sha256 = sha256(data / "model" / "model.safetensors", made_by="train")
     with _never_fails("nothing is lost"):
         store = Store.connect()
-        model_sha256 = sha256(data / "model" / "model.safetensors")
         run_id = _run_of(store, about, model_sha256)
         store.log_missing(run_id, _history(data / "model", "train") + _best(about))
         _log_pretraining(store, run_id, data)
         store.log_missing(run_id, _seconds("train", model_sha256) + _teacher_seconds(data))
-        if _belongs(data):
+        if _belongs(data, model_sha256):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
             _log_baselines(store, run_id, data / "evaluation")
             _log_report(store, run_id, data)
@@ -257,29 +269,26 @@ def download_model(uri: str, folder: Path) -> Path:
         UserError: there is no such model.
     """
     root = project_root()
-    if tracking_uri() == default_uri(root) and not _database(root).exists():
-        raise UserError(f"--model {uri}: {_database(root)} is missing; run from the project's root")
+    ours = tracking_uri() == default_uri(root)
+    if ours and not database_of(root).exists():
+        raise UserError(
+            f"--model {uri}: {database_of(root)} is missing; run from the project's root"
+        )
     mlflow = _mlflow()
     mlflow.set_tracking_uri(tracking_uri())
     try:
+        if ours:
+            check_database(root)
         files = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
-        return Path(files) / "artifacts" / "model"
     except Exception as error:  # whatever the store and its transport raise
         raise UserError(f"--model {uri} cannot be had from MLflow: {_reason(error)}") from None
-
-
-def tracking_uri() -> str:
-    """Where MLflow's data is: `MLFLOW_TRACKING_URI`, or else the project's database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
-
-
-def default_uri(root: Path) -> str:
-    """The database of a project."""
-    return f"sqlite:///{_database(root)}"
-
-
-def _database(root: Path) -> Path:
-    return root / "mlflow.db"
+    model = Path(files) / "artifacts" / "model"
+    if not model.exists():
+        raise UserError(
+            f"--model {uri}: MLflow at {tracking_uri()} knows it, but its files are gone; "
+            "train again, or give the folder of a model"
+        )
+    return model
 
 
 def flatten(values: dict[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
@@ -371,15 +380,14 @@ def _log_baselines(store: Store, run_id: str, evaluation: Path) -> None:
     store.log_missing(run_id, metrics + _seconds("baseline", made))
 
 
-def _belongs(data: Path) -> bool:
+def _belongs(data: Path, model_sha256: str) -> bool:
     """Whether evaluation and report are there, and are of this model."""
     lineage = data / "evaluation" / "lineage.json"
     report = data / "report" / "report.html"
     if not (lineage.exists() and report.exists()):
         return False
-    model = read_json(lineage, made_by="evaluate")["model_sha256"]
-    ours = sha256(data / "model" / "model.safetensors")
-    return model == ours and ours in report.read_text(encoding="utf-8")
+    judged = read_json(lineage, made_by="evaluate")["model_sha256"]
+    return judged == model_sha256 and model_sha256 in report.read_text(encoding="utf-8")
 
 
 def _run_of(store: Store, about: dict[str, Any], model_sha256: str) -> str:
@@ -398,7 +406,7 @@ def _pretraining_run(store: Store, data: Path) -> str:
     """The finished run of the language model in `data`, made or completed."""
     folder = data / "pretrained"
     about = read_json(folder / "config.json", made_by="pretrain")
-    model_sha256 = sha256(folder / "model.safetensors")
+    model_sha256 = sha256(folder / "model.safetensors", made_by="pretrain")
     run_id = _run_of(store, about, model_sha256)
     store.log_missing(run_id, _history(folder, "pretrain") + _seconds("pretrain", model_sha256))
     if not store.client.list_artifacts(run_id, "pretrained"):
@@ -503,7 +511,7 @@ def _mlflow() -> Any:
     """Import MLflow, quiet, with no telemetry, and with little patience for a dead server."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -511,26 +519,8 @@ def _mlflow() -> Any:
     import mlflow
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is said in one line
     return mlflow
-
-
-@contextmanager
-def _first_touch(root: Path, mlflow: Any) -> Iterator[None]:
-    """Lock the project's database, and create it whole or not at all.
-
-    Two processes that create it at once both fail, and one that is killed in the middle would
-    leave tables that MLflow refuses for ever.
-    """
-    from filelock import FileLock
-
-    database, partial = _database(root), root / "mlflow.db.partial"
-    with FileLock(root / "mlflow.db.lock"):
-        if not database.exists():
-            partial.unlink(missing_ok=True)
-            mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
-            partial.replace(database)
-        yield
 
 
 @contextmanager
@@ -551,15 +541,11 @@ def _never_fails(meanwhile: str) -> Iterator[None]:
     """Say in one line that tracking failed, instead of failing."""
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:  # whatever MLflow, its database and its transport raise
-        print(
-            f"MLflow at {tracking_uri()} fails ({_reason(error)}); {meanwhile}, "
-            "`make track` logs this run later",
-            file=sys.stderr,
-            flush=True,
-        )
+        why = f"MLflow at {tracking_uri()} fails ({_reason(error)})"
+        if isinstance(error, UserError):  # a file that MLflow was to be told of
+            why = str(error)
+        print(f"{why}; {meanwhile}, `make track` logs this run later", file=sys.stderr, flush=True)
 
 
 def _reason(error: Exception) -> str:

@@ -33,6 +33,7 @@ from sentiformer.recorder import Recorder
 
 LOG_STEPS = 10  # steps between two StepEvents
 DIVERGED = 3.0  # a loss this many times that of guessing is no accident
+DIVERGED_ON_VALIDATION = 30.0  # where a model may be sure and wrong
 
 
 @dataclass(frozen=True)
@@ -294,15 +295,18 @@ class Training:
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()
         rate = float(self.optimizer.param_groups[0]["lr"])
-        if not loss <= DIVERGED * self.objective.guessing:
+        self._require_sense(loss, DIVERGED)
+        event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
+        self.steps.append(event)
+        return event
+
+    def _require_sense(self, loss: float, times_guessing: float) -> None:
+        if not loss <= times_guessing * self.objective.guessing:
             raise UserError(
                 f"the loss is {loss:.3g} at step {self.step}: training diverged; lower "
                 f"{self.name}.learning_rate ({self.params.learning_rate}) or raise "
                 f"{self.name}.warmup_fraction ({self.params.warmup_fraction})"
             )
-        event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
-        self.steps.append(event)
-        return event
 
     def _validate(self, epoch: int) -> EpochEvent:
         rows = [event for event in self.steps if event.epoch == epoch]
@@ -311,6 +315,7 @@ class Training:
         if self.soup and ends:
             self._average(self.soup)
         valid_loss, accuracy = self.judge(self.validation)
+        self._require_sense(valid_loss, DIVERGED_ON_VALIDATION)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
         if self.best() is event and (ends or not self.soup):

@@ -7,7 +7,7 @@ import numpy as np
 
 from sentiformer.config import SPECIAL_TOKENS, BuildVocabParams
 from sentiformer.console import UserError
-from sentiformer.corpus import Corpus, read_lines, write_lines
+from sentiformer.corpus import Corpus, read_lines, read_types, write_lines
 from sentiformer.files import corrupt, read_json, write_json
 
 PAD, UNKNOWN = range(len(SPECIAL_TOKENS))
@@ -69,9 +69,10 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
         UserError: a file of `tokens` is missing or corrupt, or train holds no token.
     """
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    types = read_lines(tokens / "types.txt", made_by="tokenize")
+    types = read_types(tokens)
     counts = {
-        split: _count(Corpus(tokens / f"{split}.arrow"), len(types)) for split in about["splits"]
+        split: _count(Corpus(tokens / f"{split}.arrow", types=len(types)), len(types))
+        for split in about["splits"]
     }
     vocab = Vocab(most_frequent(counts["train"], types, params.max_size))
     if len(vocab) == len(SPECIAL_TOKENS):

@@ -24,8 +24,8 @@ from sentiformer.cooccurrence import (
     frequent_ngrams,
     positive_pmi,
 )
-from sentiformer.corpus import read_lines
-from sentiformer.files import corrupt, missing, read_json, write_json
+from sentiformer.corpus import read_types
+from sentiformer.files import corrupt, read_json, reading, write_json
 from sentiformer.process import ordered_map
 from sentiformer.vocab import Vocab
 
@@ -83,7 +83,7 @@ def fit_word_vectors(
             f"model.d_model is {d_model} and the vocabulary has {len(vocab)} words; for word "
             "vectors there must be more words: lower model.d_model, or set word_vectors.window to 0"
         )
-    ids_of_types = vocab.ids_of_types(read_lines(tokens / "types.txt", made_by="tokenize"))
+    ids_of_types = vocab.ids_of_types(read_types(tokens))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in about["splits"]]
     texts = Texts(paths, ids_of_types, len(vocab), params.window)
     vectors = make_vectors(texts, params, d_model, workers=workers)
@@ -160,15 +160,14 @@ def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:
     Raises:
         UserError: a file is missing or corrupt, or the words' vectors are of another shape.
     """
-    path = folder / FILE
-    if not read_json(folder / "config.json", made_by=STAGE)["params"][STAGE]["window"]:
+    path, about = folder / FILE, read_json(folder / "config.json", made_by=STAGE)
+    if not about["params"][STAGE]["window"]:
         return None
-    try:
+    with reading(path, STAGE, SafetensorError, TypeError):
         vectors = Vectors(**load_file(path))
-    except FileNotFoundError:
-        raise missing(path, STAGE) from None
-    except (SafetensorError, TypeError, OSError) as error:
-        raise corrupt(path, STAGE, error) from None
-    if vectors.words.shape != shape:
-        raise corrupt(path, STAGE, f"its shape is {vectors.words.shape}, the model's {shape}")
+    found = (*vectors.words.shape, len(vectors.pairs), len(vectors.triples))
+    asked = (*shape, about["pairs"], about["triples"])
+    if found != asked:
+        known = f"its words, dimensions, pairs and triples are {found}, the model's {asked}"
+        raise corrupt(path, STAGE, known)
     return vectors

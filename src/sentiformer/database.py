@@ -1,0 +1,107 @@
+"""Where MLflow keeps its data; the project's own database is made whole, and moves with its folder.
+
+What can be known of it is asked here first: MLflow tries for minutes to open what it cannot.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sentiformer.config import project_root
+from sentiformer.console import UserError
+
+LOCK_SECONDS = 30.0  # to wait for another process, which may be making all tables
+ARTIFACTS = "mlartifacts"
+PLACES = {  # tables of MLflow's, and their column that says where artifacts lie
+    "experiments": "artifact_location",
+    "runs": "artifact_uri",
+    "logged_models": "artifact_location",
+    "model_versions": "storage_location",
+}
+
+
+def tracking_uri() -> str:
+    """Where MLflow's data is: `MLFLOW_TRACKING_URI`, or else the project's database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
+
+
+def default_uri(root: Path) -> str:
+    """The address of a project's database."""
+    return f"sqlite:///{database_of(root)}"
+
+
+def database_of(root: Path) -> Path:
+    """The file of a project's database."""
+    return root / "mlflow.db"
+
+
+def artifacts_of(root: Path) -> str:
+    """The address of the folder in which a project's artifacts lie."""
+    return (root / ARTIFACTS).as_uri()
+
+
+@contextmanager
+def locked_database(root: Path, make: Callable[[str], object]) -> Iterator[None]:
+    """Lock the project's database, and let `make` create it, whole or not at all, by its address.
+
+    Two processes that create it at once both fail, and one that is killed in the middle would
+    leave tables that MLflow refuses for ever.
+
+    Raises:
+        UserError: it is damaged.
+        filelock.Timeout: another process holds it for too long.
+        sqlite3.Error: it cannot be opened and written.
+    """
+    from filelock import FileLock
+
+    database, partial = database_of(root), root / "mlflow.db.partial"
+    with FileLock(root / "mlflow.db.lock", timeout=LOCK_SECONDS):
+        if not database.exists() or not database.stat().st_size:
+            partial.unlink(missing_ok=True)
+            make(f"sqlite:///{partial}")
+            partial.replace(database)
+        check_database(root, write=True)
+        yield
+
+
+def check_database(root: Path, *, write: bool = False) -> None:
+    """Open the project's database once, before MLflow does, so that it follows its folder.
+
+    Raises:
+        UserError: the file is no database, or a damaged one.
+        sqlite3.Error: it may not be read, or not be written.
+    """
+    path = database_of(root)
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+        try:
+            _follow(database, root)
+            database.commit()
+            if write:
+                database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{path}: {error}; delete it, and it is made anew") from None
+
+
+def _follow(database: sqlite3.Connection, root: Path) -> None:
+    """Where the project's folder was moved or copied, let artifacts be those of the folder here.
+
+    MLflow keeps whole addresses, and would go on writing to the folder that was.
+    """
+    new = artifacts_of(root)
+    known = database.execute(
+        "SELECT DISTINCT artifact_location FROM experiments "
+        f"WHERE artifact_location LIKE 'file:%/{ARTIFACTS}' AND artifact_location != ?",
+        (new,),
+    ).fetchall()
+    for (old,) in known:
+        for table, column in PLACES.items():
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column} || '/', 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )

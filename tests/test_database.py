@@ -1,0 +1,102 @@
+"""The project's database: made whole, refused at once where it cannot be used, moved with it."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import filelock
+import mlflow
+import pytest
+
+from sentiformer import database
+from sentiformer.console import UserError
+from sentiformer.database import artifacts_of, database_of, default_uri, locked_database
+from sentiformer.tracking import NAME, Store
+
+TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+
+
+@pytest.fixture
+def project(tmp_path, empty_store, monkeypatch):
+    """A project with a store; and nothing of it is left over in the environment."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    return folder
+
+
+def touch(root):
+    """What `locked_database` made."""
+    made = []
+    with locked_database(root, made.append):
+        pass
+    return made
+
+
+def test_artifacts_of_a_project_that_was_moved_are_those_of_its_folder(project, monkeypatch):
+    store = Store.connect()
+    run = store.client.create_run(store.experiment_id)
+    elsewhere = store.client.create_experiment("theirs", artifact_location="/elsewhere/x")
+    moved = shutil.copytree(project, project.parent / "mo ved")
+    monkeypatch.setenv("DVC_ROOT", str(moved))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", default_uri(moved))
+    again = Store.connect()
+    assert again.client.get_experiment(again.experiment_id).artifact_location == artifacts_of(moved)
+    address = again.client.get_run(run.info.run_id).info.artifact_uri
+    assert address == f"{artifacts_of(moved)}/{run.info.run_id}/artifacts"
+    assert again.client.get_experiment(elsewhere).artifact_location == "/elsewhere/x"
+
+
+def test_a_model_of_the_registry_is_found_after_a_move(project, monkeypatch):
+    """As MLflow itself keeps addresses: in no other column than those that are known here."""
+    store = Store.connect()
+    run = store.client.create_run(store.experiment_id)
+
+    @mlflow.pyfunc.utils.pyfunc
+    def model(model_input: list[str]) -> list[str]:
+        return model_input
+
+    with mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=model,
+            registered_model_name=NAME,
+            pip_requirements=[],
+        )
+    moved = project.rename(project.parent / "moved")
+    touch(moved)
+    with closing(sqlite3.connect(database_of(moved))) as opened:
+        tables = [name for (name,) in opened.execute(TABLES)]
+        rows = [str(row) for name in tables for row in opened.execute(f'SELECT * FROM "{name}"')]
+    assert any(f"{moved}/mlartifacts" in row for row in rows)
+    assert not any(f"{project}/mlartifacts" in row for row in rows)
+
+
+def test_a_store_is_made_where_there_is_none_or_an_empty_file(tmp_path):
+    for prepare in (lambda path: None, lambda path: path.touch()):
+        prepare(database_of(tmp_path))
+        with pytest.raises(FileNotFoundError, match="partial"):  # which `make` should have written
+            touch(tmp_path)
+
+
+def test_what_is_no_database_is_named_and_refused_at_once(tmp_path):
+    database_of(tmp_path).write_bytes(b"junk" * 1000)
+    with pytest.raises(UserError, match=r"mlflow\.db: file is not a database; delete it"):
+        touch(tmp_path)
+    database_of(tmp_path).unlink()
+    database_of(tmp_path).mkdir()
+    (database_of(tmp_path) / "x").touch()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+        touch(tmp_path)
+
+
+def test_a_lock_that_is_never_given_back_is_not_waited_for(project, monkeypatch):
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.1)
+    with (
+        filelock.FileLock(project / "mlflow.db.lock"),
+        pytest.raises(filelock.Timeout, match=r"mlflow\.db\.lock"),
+    ):
+        touch(project)
+    assert touch(project) == []
