@@ -60,7 +60,9 @@ def test_mistakes_are_one_line(language_model, data, tmp_path):
     for unknown in ("zyzzyva", "", " "):
         with pytest.raises(UserError, match="has no word that the model knows"):
             language_model.score(unknown)
-    (tmp_path / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
+    (tmp_path / "config.json").write_text(
+        '{"stage": "pretrain", "params": {"pretrain": {"epochs": 0}}}'
+    )
     with pytest.raises(UserError, match=r"holds no language model: .* was 0; raise it"):
         LanguageModel(tmp_path, RUNTIME)
     folder = shutil.copytree(data / "pretrained", tmp_path / "pretrained")
