@@ -10,7 +10,13 @@ import pytest
 
 from sentiformer import database
 from sentiformer.console import UserError
-from sentiformer.database import artifacts_of, database_of, default_uri, locked_database
+from sentiformer.database import (
+    artifacts_of,
+    check_database,
+    database_of,
+    default_uri,
+    locked_database,
+)
 from sentiformer.tracking import NAME, Store
 
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
@@ -90,6 +96,16 @@ def test_what_is_no_database_is_named_and_refused_at_once(tmp_path):
     (database_of(tmp_path) / "x").touch()
     with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
         touch(tmp_path)
+
+
+def test_a_database_that_may_be_read_and_not_written_serves_to_read(project, monkeypatch):
+    Store.connect()
+    monkeypatch.setattr(database, "WRITER_SECONDS", 0.01)
+    with closing(sqlite3.connect(database_of(project))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        check_database(project)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            check_database(project, write=True)
 
 
 def test_a_lock_that_is_never_given_back_is_not_waited_for(project, monkeypatch):

@@ -14,6 +14,7 @@ from sentiformer.config import project_root
 from sentiformer.console import UserError
 
 LOCK_SECONDS = 30.0  # to wait for another process, which may be making all tables
+WRITER_SECONDS = 5.0  # to wait for one that writes
 ARTIFACTS = "mlartifacts"
 PLACES = {  # tables of MLflow's, and their column that says where artifacts lie
     "experiments": "artifact_location",
@@ -75,7 +76,8 @@ def check_database(root: Path, *, write: bool = False) -> None:
         sqlite3.Error: it may not be read, or not be written.
     """
     path = database_of(root)
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+    address = f"file:{quote(str(path))}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True, timeout=WRITER_SECONDS)) as database:
         try:
             _follow(database, root)
             database.commit()

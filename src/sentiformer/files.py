@@ -36,8 +36,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 path.replace(old)
             written.replace(path)
         finally:
-            for left in (written, old):
-                _delete(left)
+            _delete(written)
+        _delete(old)
 
 
 @contextmanager

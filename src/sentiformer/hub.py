@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.config import DownloadParams
+from sentiformer.config import UNLABELED, DownloadParams
 from sentiformer.console import UserError, is_disk_full, is_out_of_memory
 from sentiformer.files import sha256
 from sentiformer.tables import NAMES, Source, Stream, row_of
@@ -116,7 +116,7 @@ def _refuse_damaged(name: str, revision: str, prepared: Path | None = None) -> N
 def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tuple[str, object]]:
     place = f"{params.hub_dataset}, split {split}"
     columns = {params.text_column: "text_column"}
-    if split != "unlabeled":
+    if split != UNLABELED:
         columns[params.label_column] = "label_column"
     for column, key in columns.items():
         if column not in dataset.column_names:

@@ -17,7 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.config import DownloadParams
+from sentiformer.config import UNLABELED, DownloadParams
 from sentiformer.console import UserError
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
@@ -143,10 +143,10 @@ def spool_source(source: Source, spool: Spool) -> tuple["dict[str, pd.DataFrame]
     tables, found = {}, {}
     for split, stream in source.streams.items():
         tables[split], found[split] = spool_rows(stream, spool)
-    labelled = [label for split, of in found.items() if split != "unlabeled" for label in of]
+    labelled = [label for split, of in found.items() if split != UNLABELED for label in of]
     numbers, names = number_labels(labelled, source.labels)
     for split, table in tables.items():
-        unlabeled = split == "unlabeled"
+        unlabeled = split == UNLABELED
         number_of = [NO_LABEL if unlabeled else numbers[str(label)] for label in found[split]]
         table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
     return tables, names
@@ -221,10 +221,10 @@ def split_up(
     made = hold_out(train, params, missing) | given
     splits = {split: made[split] for split in SPLITS}
     removed |= {"leaked": leaked, "unlabeled_duplicates": 0, "unlabeled_leaked": 0}
-    if "unlabeled" in tables:
-        unlabeled, repeated = without_duplicates(tables["unlabeled"], texts)
+    if UNLABELED in tables:
+        unlabeled, repeated = without_duplicates(tables[UNLABELED], texts)
         removed["unlabeled_duplicates"] = repeated["duplicates"]
-        splits["unlabeled"], removed["unlabeled_leaked"] = without(
+        splits[UNLABELED], removed["unlabeled_leaked"] = without(
             unlabeled, splits["validation"], splits["test"]
         )
     return splits, removed

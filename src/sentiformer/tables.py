@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiformer.config import DownloadParams
+from sentiformer.config import UNLABELED, DownloadParams
 from sentiformer.console import UserError
 from sentiformer.textfiles import as_text, read_rows, require_whole_characters
 
@@ -20,7 +20,7 @@ NAMES = {  # how the files of a split begin in a folder
     "train": ("train",),
     "validation": ("validation",),
     "test": ("test",),
-    "unlabeled": ("unsupervised", "unlabeled"),
+    UNLABELED: ("unsupervised", UNLABELED),
 }
 
 
@@ -62,7 +62,7 @@ def read_files(params: DownloadParams) -> Source:
     streams = {}
     for split, paths in find_files(params).items():
         columns = {params.text_column: "download.text_column"}
-        if split != "unlabeled":
+        if split != UNLABELED:
             columns[params.label_column] = "download.label_column"
         where = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
         streams[split] = Stream(_rows_of(paths, columns), where)
