@@ -317,6 +317,23 @@ with one_line_errors():
 """
 
 
+def test_a_stage_answers_an_interruption_from_its_first_import_on(tmp_path):
+    (tmp_path / "torch.py").write_text("print('slow', flush=True)\nimport time\ntime.sleep(30)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.train"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout.readline() == "slow\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == ("", "interrupted\n")
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("work", "output"),
     [("import slow", "slow\n"), ("print('slow', flush=True); time.sleep(30)", "slow\ncaught\n")],

@@ -156,15 +156,20 @@ def test_a_table_with_other_columns_is_corrupt(path, columns):
     assert_names_file_and_fix(corrupt_message(path, path.read_bytes()), path)
 
 
-def test_a_type_that_the_table_of_types_lacks_is_corrupt(path):
+@pytest.mark.parametrize("ids", [[1, 9, 2], [1, -3, 2]])
+def test_an_id_of_no_type_is_corrupt(path, ids):
+    write_corpus(path, [block([ids], [0])])
+    message = rf"it holds types from {min(ids)} to {max(ids)}, not below 9\)"
+    with pytest.raises(UserError, match=message) as caught:
+        Corpus(path, types=9)
+    assert_names_file_and_fix(str(caught.value), path)
+
+
+def test_ids_of_all_types_and_of_none_are_whole(path):
     write(path, 8)
-    highest = max(max(text) for text in TEXTS if text)
-    assert len(Corpus(path, types=highest + 1)) == len(TEXTS)
-    with pytest.raises(
-        UserError, match=rf"it holds type {highest}, types\.txt {highest} types"
-    ) as of:
-        Corpus(path, types=highest)
-    assert_names_file_and_fix(str(of.value), path)
+    assert len(Corpus(path, types=10)) == len(TEXTS)
+    write_corpus(path, [block([[], []], [0, 1])])
+    assert len(Corpus(path, types=0)) == 2
 
 
 def test_lines_round_trip_whatever_they_hold(tmp_path):

@@ -44,6 +44,7 @@ def touch(root):
 def test_artifacts_of_a_project_that_was_moved_are_those_of_its_folder(project, monkeypatch):
     store = Store.connect()
     run = store.client.create_run(store.experiment_id)
+    store.client.log_text(run.info.run_id, "1", "a.txt")
     elsewhere = store.client.create_experiment("theirs", artifact_location="/elsewhere/x")
     moved = shutil.copytree(project, project.parent / "mo ved")
     monkeypatch.setenv("DVC_ROOT", str(moved))
@@ -53,6 +54,18 @@ def test_artifacts_of_a_project_that_was_moved_are_those_of_its_folder(project, 
     address = again.client.get_run(run.info.run_id).info.artifact_uri
     assert address == f"{artifacts_of(moved)}/{run.info.run_id}/artifacts"
     assert again.client.get_experiment(elsewhere).artifact_location == "/elsewhere/x"
+
+
+def test_of_a_database_that_was_copied_alone_only_new_artifacts_lie_here(project):
+    store = Store.connect()
+    run = store.client.create_run(store.experiment_id)
+    copy = project.parent / "copy"
+    copy.mkdir()
+    shutil.copy(database_of(project), copy)
+    touch(copy)
+    client = mlflow.MlflowClient(default_uri(copy))
+    assert client.get_run(run.info.run_id).info.artifact_uri.startswith(artifacts_of(project))
+    assert client.get_experiment(store.experiment_id).artifact_location == artifacts_of(copy)
 
 
 def test_a_model_of_the_registry_is_found_after_a_move(project, monkeypatch):
@@ -101,9 +114,12 @@ def test_what_is_no_database_is_named_and_refused_at_once(tmp_path):
 def test_a_database_that_may_be_read_and_not_written_serves_to_read(project, monkeypatch):
     Store.connect()
     monkeypatch.setattr(database, "WRITER_SECONDS", 0.01)
+    moved = project.rename(project.parent / "moved")
+    project.symlink_to(moved)
     with closing(sqlite3.connect(database_of(project))) as other:
         other.execute("BEGIN IMMEDIATE")
         check_database(project)
+        check_database(moved)  # what cannot follow a move still serves to read
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             check_database(project, write=True)
 

@@ -149,6 +149,18 @@ def test_a_lost_process_is_started_again_and_goes_on_from_the_checkpoint(start, 
 
 
 @pytest.mark.slow
+def test_a_process_that_the_system_kills_is_named_with_the_signal(start):
+    _, agent = start("lost", TWO, **LONG)
+    while len(workers := psutil.Process(agent.pid).children()) < 2:
+        time.sleep(0.01)
+    workers[-1].send_signal(signal.SIGKILL)
+    output, _ = agent.communicate(timeout=60)
+    assert agent.returncode == 1
+    assert "error: process 1 (SIGKILL) of pipeline.train was killed; is memory short?" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
 def test_one_process_goes_on_where_two_stopped_and_no_worker_outlives_its_launcher(start, one_long):
     folder, agent = start("both", TWO, **LONG)
     while not list(folder.glob(".checkpoints/*.safetensors")):

@@ -1,12 +1,14 @@
 """Folders that appear whole or not at all, JSON, and hashes."""
 
+import errno
+import fcntl
 import hashlib
 from pathlib import Path
 
 import pytest
 
 from sentiformer.console import UserError
-from sentiformer.files import corrupt, read_json, sha256, whole_folder, write_json
+from sentiformer.files import corrupt, read_json, reading, sha256, whole_folder, write_json
 
 
 def contents(folder):
@@ -108,6 +110,53 @@ def test_of_two_that_write_a_folder_at_once_the_second_is_refused_and_disturbs_n
     with whole_folder(path):
         pass
     assert contents(path) == {}
+
+
+def test_a_folder_that_cannot_be_moved_is_replaced_all_the_same(tmp_path, monkeypatch):
+    path, replace = tmp_path / "model", Path.replace
+    path.mkdir()
+    (path / "a").write_text("1")
+
+    def as_on_overlayfs(self, target):
+        if self == path:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(self))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", as_on_overlayfs)
+    with whole_folder(path) as folder:
+        (folder / "b").write_text("2")
+    assert contents(path) == {"b": "2"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_folder_is_moved_aside_before_anything_of_it_is_deleted(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "a").write_text("1")
+    seen = []
+    monkeypatch.setattr("shutil.rmtree", lambda of, **_: seen.append((of, (path / "b").exists())))
+    with whole_folder(path) as folder:
+        (folder / "b").write_text("2")
+    assert seen == [(tmp_path / ".model.old", True)]
+
+
+def test_one_that_comes_when_the_other_has_just_ended_is_refused(tmp_path, monkeypatch):
+    path, flock = tmp_path / "model", fcntl.flock
+
+    def late(handle, how):
+        (tmp_path / ".model.partial").rename(path)
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(UserError, match="another process is writing"):
+        whole_folder(path).__enter__()
+
+
+def test_lack_of_memory_is_no_corrupt_file(tmp_path):
+    path = tmp_path / "x"
+    path.touch()
+    with pytest.raises(RuntimeError, match="allocate"), reading(path, "train", RuntimeError):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
 def test_a_file_that_is_missing_has_no_hash(tmp_path):

@@ -1,10 +1,14 @@
 """A training in several parts: its time is that of all, and nothing of them is left over."""
 
+import errno
 import json
 import multiprocessing
+import os
 
 import pytest
 from conftest import RUNTIME, tiny_params
+from torch._dynamo.exc import BackendCompilerFailed, TorchRuntimeError
+from torch._inductor.exc import InductorError
 
 from sentiformer.checkpoint import Checkpoint
 from sentiformer.console import UserError
@@ -167,15 +171,21 @@ def test_no_training_goes_on_beside_one_that_is_stopped(soup, tmp_path):
     assert not any(process.is_alive() for process in beside)
 
 
-def test_where_torch_cannot_compile_it_is_one_line_and_other_errors_stay_defects():
-    of_torch = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
-    with (
-        pytest.raises(
-            UserError, match=r"torch cannot compile here \(no g\+\+\); install"
-        ) as caught,
-        compiling(),
-    ):
-        raise of_torch("no g++\nand more")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(RuntimeError, match="a shape"), compiling():
-        raise RuntimeError("a shape")
+def fails(error):
+    with compiling():
+        raise error
+
+
+def test_where_torch_cannot_compile_it_is_one_line_and_other_errors_stay_what_they_are():
+    cause = RuntimeError("no g++\nand more")
+    for error in (InductorError(cause, None), BackendCompilerFailed("inductor", cause, None)):
+        with pytest.raises(
+            UserError, match=r"torch cannot compile here \(no g\+\+\); ins"
+        ) as caught:
+            fails(error)
+        assert "\n" not in str(caught.value)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for other in (RuntimeError("a"), TorchRuntimeError("a"), InductorError(full, None)):
+        with pytest.raises(type(other)) as kept:
+            fails(other)
+        assert kept.value is other

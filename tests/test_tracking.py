@@ -575,7 +575,6 @@ def test_a_damaged_file_of_a_later_stage_fails_no_training(project, data, tmp_pa
     assert sync(copy) is False
     (line,) = capfd.readouterr().err.splitlines()
     assert re.search(r"^\S*lineage\.json is corrupt .*`dvc repro --force evaluate` makes it", line)
-    assert not [run for run in [only_run(Store.connect())] if run.info.status == "FAILED"]
 
 
 def train_until(error, about, events):

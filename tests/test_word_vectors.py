@@ -257,11 +257,11 @@ def test_texts_of_a_word_each_are_one_line(texts_of):
 
 def test_missing_cut_off_or_of_another_shape_is_one_line(data, tmp_path):
     folder = shutil.copytree(data / "word_vectors", tmp_path / "word_vectors")
-    with pytest.raises(UserError, match=r"are \(60, 16, .*\), the model's \(60, 32, "):
+    with pytest.raises(UserError, match=r"are \(60, 16, .*\), not \(60, 32, "):
         read_word_vectors(folder, (60, 32))
     about = json.loads((folder / "config.json").read_text())
     write_json(folder / "config.json", about | {"triples": about["triples"] + 1})
-    with pytest.raises(UserError, match=r"are \(60, 16, .*\), the model's \(60, 16, "):
+    with pytest.raises(UserError, match=r"are \(60, 16, .*\), not \(60, 16, "):
         read_word_vectors(folder, (60, 16))
     save_file({"other": load_file(folder / FILE)["words"]}, folder / FILE)
     with pytest.raises(UserError, match=r"is corrupt .*word_vectors"):

@@ -1,6 +1,7 @@
 """The command `sentiformer`: predict, fill, score, track, verify."""
 
 import argparse
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sentiformer.config import load_runtime
-from sentiformer.console import UserError, one_line_errors, say
+from sentiformer.console import UserError, answer_interrupts, one_line_errors, say
 
 if TYPE_CHECKING:
     from sentiformer.inference import Prediction, Predictor
@@ -22,6 +23,7 @@ LABEL_WIDTH = 40  # at most; a longer label moves its own row alone
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
+    answer_interrupts()
     options = _parser().parse_args(arguments)
     with one_line_errors():
         options.run(options)
@@ -49,7 +51,7 @@ def fill(options: argparse.Namespace) -> None:
 
     gaps = LanguageModel(options.model, load_runtime()).fill(options.text, options.top)
     if options.json:
-        print(json.dumps([[guess.model_dump() for guess in gap] for gap in gaps]))
+        print(_dumps([[guess.model_dump() for guess in gap] for gap in gaps]))
         return
     for number, gap in enumerate(gaps, start=1):
         for guess in gap:
@@ -62,7 +64,7 @@ def score(options: argparse.Namespace) -> None:
 
     found = LanguageModel(options.model, load_runtime()).score(options.text)
     if options.json:
-        print(found.model_dump_json())
+        print(_dumps(found.model_dump()))
         return
     for row in found.tokens:
         value = "unknown" if row.log_probability is None else f"{row.log_probability:.2f}"
@@ -148,7 +150,12 @@ def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 def as_json(text: str, prediction: "Prediction") -> str:
     """One JSON object on one line."""
-    return json.dumps({"text": text, **prediction.model_dump()}, ensure_ascii=False)
+    return _dumps({"text": text, **prediction.model_dump()})
+
+
+def _dumps(value: object) -> str:
+    """JSON on one line, which escapes what standard output cannot write."""
+    return json.dumps(value, ensure_ascii=codecs.lookup(sys.stdout.encoding).name != "utf-8")
 
 
 def as_row(text: str, prediction: "Prediction") -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from types import FrameType
 from typing import Self, TypeVar
 
@@ -68,7 +69,7 @@ def one_line_errors() -> Iterator[None]:
         _give_up_output()  # the reader, such as `head`, has what it wants
         sys.exit(0)
     except KeyboardInterrupt:
-        sys.exit("interrupted" if "RANK" not in os.environ else 1)  # torchrun's parent says it
+        sys.exit(1 if "RANK" in os.environ else "interrupted")  # what started torchrun says it
     except Exception as error:
         if is_disk_full(error):
             _give_up_output()
@@ -91,7 +92,7 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(main)
     def run() -> None:
-        from sentiformer.process import exit_with_parent
+        from sentiformer.process import exit_with_parent  # slow; an interrupt is answered before
 
         if "DVC_STAGE" in os.environ or "RANK" in os.environ:  # of DVC, or of torchrun
             exit_with_parent()
@@ -105,17 +106,19 @@ def answer_interrupts() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, but end the process at once where it imports a module.
 
     Raised there it could be lost, and leave a lock of Python's behind that nothing ever gives back.
-    In a module that is itself imported by another, such as a test's, nothing changes.
+    In a process that is neither a stage nor the command line, such as a test's, nothing changes.
     """
-    is_run = sys.argv[:1] == ["-m"]  # as `python -m pipeline.train`, whose module comes next
-    if is_run and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    program = Path(sys.argv[0]).name  # "-m" while `python -m pipeline.train` seeks its module
+    ours = program in ("-m", "sentiformer")
+    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, b"interrupted\n" if "RANK" not in os.environ else b"")
+            if "RANK" not in os.environ:
+                os.write(2, b"interrupted\n")
             os._exit(1)
         frame = frame.f_back
     raise KeyboardInterrupt

@@ -94,10 +94,12 @@ def _read_split(path: Path, types: int | None) -> pa.Table:
             table = pa.ipc.open_file(source).read_all()
         table.validate(full=True)
         table = table.cast(SCHEMA)
-        ids = (chunk.flatten().to_numpy() for chunk in table["type_ids"].chunks)
-        highest = max((of.max(initial=-1) for of in ids), default=-1)
-    if types is not None and highest >= types:
-        raise corrupt(path, "tokenize", f"it holds type {highest}, types.txt {types:,} types")
+        for chunk in table["type_ids"].chunks if types is not None else ():
+            ids = chunk.flatten().to_numpy()
+            if len(ids) and not 0 <= ids.min() <= ids.max() < types:
+                raise ValueError(
+                    f"it holds types from {ids.min()} to {ids.max()}, not below {types}"
+                )
     return table
 
 

@@ -6,9 +6,8 @@ What can be known of it is asked here first: MLflow tries for minutes to open wh
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from sentiformer.config import project_root
 from sentiformer.console import UserError
@@ -16,8 +15,9 @@ from sentiformer.console import UserError
 LOCK_SECONDS = 30.0  # to wait for another process, which may be making all tables
 WRITER_SECONDS = 5.0  # to wait for one that writes
 ARTIFACTS = "mlartifacts"
+EXPERIMENTS = "experiments"
 PLACES = {  # tables of MLflow's, and their column that says where artifacts lie
-    "experiments": "artifact_location",
+    EXPERIMENTS: "artifact_location",
     "runs": "artifact_uri",
     "logged_models": "artifact_location",
     "model_versions": "storage_location",
@@ -76,10 +76,12 @@ def check_database(root: Path, *, write: bool = False) -> None:
         sqlite3.Error: it may not be read, or not be written.
     """
     path = database_of(root)
-    address = f"file:{quote(str(path))}?mode=rw"
+    address = f"{path.as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, timeout=WRITER_SECONDS)) as database:
         try:
-            _follow(database, root)
+            database.execute("PRAGMA schema_version")  # the first look at the file
+            with nullcontext() if write else suppress(sqlite3.OperationalError):
+                _follow(database, root)
             database.commit()
             if write:
                 database.execute("BEGIN IMMEDIATE")
@@ -92,8 +94,10 @@ def check_database(root: Path, *, write: bool = False) -> None:
 def _follow(database: sqlite3.Connection, root: Path) -> None:
     """Where the project's folder was moved or copied, let artifacts be those of the folder here.
 
-    MLflow keeps whole addresses, and would go on writing to the folder that was.
+    MLflow keeps whole addresses, and would go on writing to the folder that was. If the database
+    alone was copied, only new artifacts lie here.
     """
+    followed = PLACES if (root / ARTIFACTS).is_dir() else {EXPERIMENTS: PLACES[EXPERIMENTS]}
     new = artifacts_of(root)
     known = database.execute(
         "SELECT DISTINCT artifact_location FROM experiments "
@@ -101,7 +105,7 @@ def _follow(database: sqlite3.Connection, root: Path) -> None:
         (new,),
     ).fetchall()
     for (old,) in known:
-        for table, column in PLACES.items():
+        for table, column in followed.items():
             database.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                 f"WHERE substr({column} || '/', 1, ?) = ?",

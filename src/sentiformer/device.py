@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from sentiformer.config import Runtime
-from sentiformer.console import UserError
+from sentiformer.console import UserError, is_disk_full, is_out_of_memory
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -86,9 +86,15 @@ def compiling() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        from torch._dynamo.exc import BackendCompilerFailed
+
+        if (
+            not isinstance(error, BackendCompilerFailed)
+            or is_disk_full(error)
+            or is_out_of_memory(error)
+        ):
             raise
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error.inner_exception).splitlines()), "")
         raise UserError(
             f"SENTIFORMER_COMPILE is set, but torch cannot compile here ({reason}); install a C++ "
             "compiler, such as g++, or unset it"

@@ -24,6 +24,7 @@ from sentiformer.console import UserError
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and JSON
 ELASTIC = "torch.distributed.elastic"  # torchrun's loggers
+LOG_OPTIONS = ("-r", "-t", "--redirects", "--tee", "--log")  # its options that write to a folder
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.int64)}
 
 
@@ -152,15 +153,23 @@ def _launch(module: str, arguments: str) -> None:
     from torch.distributed.run import main
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stage sets its own; this silences torchrun
-    for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
+    if "LOGLEVEL" not in os.environ:  # by which torchrun can be asked to say more
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
     try:
-        with TemporaryDirectory() as logs:
-            main(["--log-dir", logs, *shlex.split(arguments), "-m", module])
+        words = shlex.split(arguments)
+        with TemporaryDirectory() as unused:  # where torchrun makes folders that nobody asked for
+            asked = any(word.startswith(LOG_OPTIONS) for word in words)
+            main([*([] if asked else ["--log-dir", unused]), *words, "-m", module])
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
-        ranks = ", ".join(str(rank) for rank in sorted(error.failures))
+        ended = sorted(error.failures.items())
+        # Those that go on, torchrun ends by SIGTERM; a mistake is 1.
+        by_signal = [f"{rank} ({of.signal_name()})" for rank, of in ended if of.exitcode < 0]
+        if killed := ", ".join(name for name in by_signal if "SIGTERM" not in name):
+            raise UserError(f"process {killed} of {module} was killed; is memory short?") from None
+        ranks = ", ".join(str(rank) for rank, _ in ended)
         raise UserError(
             f"process {ranks} of {module} failed; its own lines above say why"
         ) from None

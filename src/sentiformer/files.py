@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sentiformer.console import UserError
+from sentiformer.console import UserError, is_out_of_memory
 
 
 @contextmanager
@@ -28,31 +28,32 @@ def whole_folder(path: Path) -> Iterator[Path]:
     with _alone(written, path):
         for left in (*written.iterdir(), old):  # by a process that was killed
             _delete(left)
-        if old.exists():
-            raise UserError(f"{old}, of an earlier run, may not be deleted; delete it")
         try:
             yield written
-            if path.exists():
-                path.replace(old)
-            written.replace(path)
-        finally:
+        except BaseException:
             _delete(written)
+            raise
+        with suppress(OSError):  # a folder of a container's image, say, cannot be moved
+            path.replace(old)
+        _delete(path)
+        written.replace(path)
         _delete(old)
 
 
 @contextmanager
 def _alone(folder: Path, output: Path) -> Iterator[None]:
-    """Lock a folder; the system unlocks it when this process ends, however it does."""
+    """Lock a folder; the system unlocks it when this process and its workers have ended."""
+    busy = UserError(f"another process is writing {output}; wait for it, or stop it")
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"another process is writing {output}; wait for it, or stop it"
-            ) from None
+            raise busy from None
         except OSError:
             pass  # a disk that knows no locks
+        if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
+            raise busy  # which has just ended
         yield
     finally:
         os.close(handle)
@@ -114,6 +115,8 @@ def reading(path: Path, made_by: str, *unreadable: type[Exception]) -> Iterator[
     try:
         yield
     except kinds as error:
+        if is_out_of_memory(error):
+            raise
         raise corrupt(path, made_by, error) from None
 
 
@@ -134,7 +137,7 @@ def sha256(path: Path, *, made_by: str | None = None) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        UserError: the stage `made_by` should have written it, and it is missing.
+        UserError: the stage `made_by` should have written it, and it is missing or unreadable.
     """
     with reading(path, made_by) if made_by else nullcontext(), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

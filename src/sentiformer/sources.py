@@ -343,7 +343,8 @@ def _require_all(
         absent = sorted(set(range(len(labels))) - set(splits[split]["label"]))
         if absent:
             names = ", ".join(labels[label] for label in absent)
-            gone = ", ".join(f"{reason} {count:,}" for reason, count in removed.items() if count)
+            reasons = ("duplicates", "contradictions", "leaked")
+            gone = ", ".join(f"{of} {removed[of]:,}" for of in reasons if removed[of])
             raise UserError(
                 f"the split {split} has no text labelled {names}"
                 + (f" (removed: {gone})" if gone else "")

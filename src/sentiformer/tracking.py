@@ -3,7 +3,7 @@
 The files of `data/` are the truth and MLflow is a view of them. A run is found by what it holds
 (hashes, as tags), never by a stored id, so `sync` makes or completes the run of the files at hand
 on any machine, however often it is called. No failure of MLflow's stops a training; a server that
-does not answer, or a database that somebody else holds, can hold up its end by half a minute.
+does not answer, or a database that somebody else holds, can hold up its end by a minute.
 """
 
 import csv
@@ -233,7 +233,7 @@ def sync(data: Path) -> bool:
     """Bring MLflow to the state of the files in `data`; says where, and whether it could.
 
     Raises:
-        UserError: there is no model in `data`, or its files are corrupt.
+        UserError: there is no model in `data`, or its `config.json` is corrupt.
     """
     about = read_json(data / "model" / "config.json", made_by="train")
     model_sha256 = sha256(data / "model" / "model.safetensors", made_by="train")
@@ -285,8 +285,8 @@ def download_model(uri: str, folder: Path) -> Path:
     model = Path(files) / "artifacts" / "model"
     if not model.exists():
         raise UserError(
-            f"--model {uri}: MLflow at {tracking_uri()} knows it, but its files are gone; "
-            "train again, or give the folder of a model"
+            f"--model {uri}: what MLflow at {tracking_uri()} has there is no model of this "
+            "project, or its files are gone; give another, or the folder of a model"
         )
     return model
 
@@ -538,14 +538,15 @@ def _system_metrics(run_id: str, *, resume: bool) -> Iterator[None]:
 
 @contextmanager
 def _never_fails(meanwhile: str) -> Iterator[None]:
-    """Say in one line that tracking failed, instead of failing."""
+    """Say in one line why tracking failed, instead of failing."""
     try:
         yield
+        return
+    except UserError as error:  # of a file that MLflow was to be told of
+        why = str(error)
     except Exception as error:  # whatever MLflow, its database and its transport raise
         why = f"MLflow at {tracking_uri()} fails ({_reason(error)})"
-        if isinstance(error, UserError):  # a file that MLflow was to be told of
-            why = str(error)
-        print(f"{why}; {meanwhile}, `make track` logs this run later", file=sys.stderr, flush=True)
+    print(f"{why}; {meanwhile}, `make track` logs this run later", file=sys.stderr, flush=True)
 
 
 def _reason(error: Exception) -> str:

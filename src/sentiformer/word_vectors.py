@@ -168,6 +168,6 @@ def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:
     found = (*vectors.words.shape, len(vectors.pairs), len(vectors.triples))
     asked = (*shape, about["pairs"], about["triples"])
     if found != asked:
-        known = f"its words, dimensions, pairs and triples are {found}, the model's {asked}"
+        known = f"its words, dimensions, pairs and triples are {found}, not {asked}"
         raise corrupt(path, STAGE, known)
     return vectors
