@@ -142,6 +142,23 @@ def test_labels_of_any_length_leave_the_texts_in_one_column():
     assert [row.index("the text") for row in rows] == [len(labels[1]) + 10] * 2
 
 
+def test_a_row_holds_nothing_that_commands_the_terminal_and_all_that_languages_need():
+    prediction = Prediction(label="a", probability=0.5, probabilities={"a": 0.5})
+    row = cli.as_row("\x1b[2J\x9b\u202eab\x00 \u0645\u06cc\u200c\u062e 👩\u200d👩", prediction)
+    assert row.endswith("\ufffd[2J\ufffd\ufffdab\ufffd \u0645\u06cc\u200c\u062e 👩\u200d👩")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_json_whatever_standard_output_can_write(monkeypatch, encoding):
+    prediction = Prediction(label="a", probability=0.5, probabilities={"a": 0.5})
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    monkeypatch.setattr("sys.stdout", output)
+    print(cli.as_json("é 😀", prediction), flush=True)
+    line = output.buffer.getvalue().decode(encoding)
+    assert json.loads(line)["text"] == "é 😀"
+    assert ("😀" in line) == (encoding == "utf-8")
+
+
 def test_json_keeps_letters_and_stays_on_one_line(run):
     (line,) = run("predict", "--json", "schön\n\U0001f600")
     assert json.loads(line)["text"] == "schön\n\U0001f600"

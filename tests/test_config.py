@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, tiny_params
+from dvc.utils.serialize import load_yaml, modify_yaml
 from pydantic import BaseModel
 
 from sentiformer.config import ModelParams, Params, Runtime, load_params, load_runtime, parse
@@ -141,14 +142,34 @@ def test_a_number_is_finite_and_not_negative(message, section, key, value):
     assert f"{section}.{key} is {value}: input should be" in message(changed(section, key, value))
 
 
-@pytest.mark.parametrize(("section", "key"), keys_of(float))
-def test_an_exponent_without_a_dot_gets_a_hint_for_yaml_reads_text(message, section, key):
-    text = message(re.sub(rf"(?<=  {key}: )\S+", "1e-3", COMMITTED))
-    assert f"{section}.{key} is '1e-3': input should be a valid number (YAML reads" in text
-    assert "write 1.0e-3" in text
+@pytest.mark.parametrize("written", ["1e-3", "1.0e-3", "0.001", "1E-03"])
+def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path, written):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"(?<=  learning_rate: )\S+", written, COMMITTED))
+    assert load_params(path).train.learning_rate == 0.001
+    with modify_yaml(str(path)) as values:  # as `dvc exp run -S` does
+        values["train"]["learning_rate"] = 0.00001
+    assert "learning_rate: 1e-05" in path.read_text(), "or this test says nothing"
+    assert load_params(path).train.learning_rate == 0.00001
 
 
-def test_only_a_number_written_as_text_gets_the_hint_on_yaml(message):
+@pytest.mark.parametrize(("written", "meant"), [("010", 10), ("0o10", 8), ("1_0", 10)])
+def test_whole_numbers_are_those_that_dvc_records(tmp_path, written, meant):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"(?<=  patience: )\S+", written, COMMITTED))
+    assert load_params(path).train.patience == meant == load_yaml(str(path))["train"]["patience"]
+
+
+def test_no_is_a_language_and_a_label(tmp_path):
+    path = tmp_path / "params.yaml"
+    text = re.sub(r"(?<=  language: )\S+", "no", COMMITTED)
+    path.write_text(re.sub(r"(?<=  labels: )\S+", "[no, yes]", text))
+    params = load_params(path)
+    assert (params.tokenize.language, params.download.labels) == ("no", ["no", "yes"])
+
+
+def test_only_a_number_in_quotes_gets_the_hint_on_quotes(message):
+    assert "write it without quotes" in message(changed("train", "learning_rate", "0.001"))
     for section, key, value in [
         ("tokenize", "language", "1"),
         ("train", "optimizer", "1e-3"),
@@ -156,7 +177,7 @@ def test_only_a_number_written_as_text_gets_the_hint_on_yaml(message):
         ("train", "learning_rate", "nan"),
         ("train", "learning_rate", -1.0),
     ]:
-        assert "YAML reads" not in message(changed(section, key, value))
+        assert "without quotes" not in message(changed(section, key, value))
 
 
 @pytest.mark.parametrize("key", ["validation_fraction", "test_fraction"])
@@ -301,10 +322,23 @@ def test_a_missing_file_says_where_to_run():
 
 @pytest.mark.parametrize(
     "content",
-    ["train: [1", "a:\tb\n", "a: !!python/object:os.system x", "a: 2020-13-45", b"\xff: 1\n"],
+    [
+        "train: [1",
+        "a:\tb\n",
+        "a: !!python/object:os.system x",
+        "a: 2020-13-45",
+        b"\xff: 1\n",
+        "[" * 5000,
+    ],
 )
 def test_what_is_no_yaml_is_refused(message, content):
     assert "is no valid YAML: " in message(content)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(message):
+    assert message("a: 1\na: 2\n").endswith(
+        'is no valid YAML: line 2: found duplicate key "a" with value "2" (original value: "1")'
+    )
 
 
 @pytest.mark.parametrize(("content", "held"), [("", "None"), ("- 1", r"[1]"), ("text", "'text'")])
@@ -363,7 +397,7 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
     with pytest.raises(UserError) as caught:
         load_runtime()
     assert str(caught.value).startswith(f"environment: SENTIFORMER_{variable} is {value!r}: {fix}")
-    assert "YAML" not in str(caught.value)
+    assert "quotes" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "setups").iterdir()), ids=lambda path: path.name)

@@ -12,6 +12,7 @@ from sentiformer import database
 from sentiformer.console import UserError
 from sentiformer.database import (
     artifacts_of,
+    check_address,
     check_database,
     database_of,
     default_uri,
@@ -122,6 +123,32 @@ def test_a_database_that_may_be_read_and_not_written_serves_to_read(project, mon
         check_database(moved)  # what cannot follow a move still serves to read
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             check_database(project, write=True)
+
+
+def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path):
+    def make(address):
+        (tmp_path / "mlflow.db.partial").write_text("half")
+        raise OSError("database or disk is full")
+
+    with pytest.raises(OSError, match="full"), locked_database(tmp_path, make):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
+
+
+@pytest.mark.parametrize("name", ["my%20project", "what?", 'so "called"'])
+def test_a_path_that_is_no_address_is_named(tmp_path, name):
+    root = tmp_path / name
+    root.mkdir()
+    with pytest.raises(UserError, match="in its name; rename the folder, or set MLFLOW_TRACKING"):
+        touch(root)
+    assert not list(root.iterdir())
+
+
+def test_another_database_that_cannot_be_opened_is_refused_at_once(tmp_path):
+    check_address("http://127.0.0.1:9")
+    check_address(f"sqlite:///{tmp_path}/new.db")
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        check_address(f"sqlite:///{tmp_path}")
 
 
 def test_a_lock_that_is_never_given_back_is_not_waited_for(project, monkeypatch):

@@ -212,7 +212,12 @@ def test_a_csv_quote_left_open_does_not_swallow_the_rest(message, content):
     assert message("a.csv", content).endswith("; mend the line")
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 1000, as_parquet(TEXTS)[:-20]])
+DATES = pd.array(pa.array([10**15], pa.timestamp("s")), dtype=pd.ArrowDtype(pa.timestamp("s")))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"x" * 1000, as_parquet(TEXTS)[:-20], as_parquet(DATES)]
+)
 def test_what_is_no_parquet_is_refused(message, content):
     assert message("a.parquet", content).startswith(" is no readable Parquet file: ")
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sentiformer.config import load_runtime
-from sentiformer.console import UserError, answer_interrupts, one_line_errors, say
+from sentiformer.console import UserError, answer_interrupts, one_line_errors, plain, say
 
 if TYPE_CHECKING:
     from sentiformer.inference import Prediction, Predictor
@@ -160,7 +160,7 @@ def _dumps(value: object) -> str:
 
 def as_row(text: str, prediction: "Prediction") -> str:
     """Label, probability and the text's beginning, aligned."""
-    shown = " ".join(text.split())
+    shown = plain(" ".join(text.split()))
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 1] + "…"
     width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentiformer.console import UserError
@@ -237,17 +236,22 @@ class Runtime(BaseModel):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and validate the parameters.
+    """Read and validate the parameters, as DVC reads them: YAML 1.2, where 1e-3 is a number.
 
     Raises:
         UserError: one line with every problem found: file, key, value, fix.
     """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
+        if isinstance(error, MarkedYAMLError) and error.problem_mark:
+            reason = f"line {error.problem_mark.line + 1}: {error.problem}"
         raise UserError(f"{path} is no valid YAML: {reason}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold sections such as `model:`, it holds {values!r}")
@@ -297,7 +301,7 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
         return f"{name}: {contradiction}" if item["loc"] else contradiction
     fix = item["msg"][0].lower() + item["msg"][1:]
     if item["type"] in ("int_type", "float_type") and _is_number(item["input"]):
-        fix += " (YAML reads 1e-3 as text: write 1.0e-3 or 0.001, without quotes)"
+        fix += " (write it without quotes)"
     return f"{name} is {item['input']!r}: {fix}"
 
 

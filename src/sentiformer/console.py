@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -14,8 +15,11 @@ from types import FrameType
 from typing import Self, TypeVar
 
 Item = TypeVar("Item")
+COMMANDS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)  # tab, line break stay
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WRONG_PATH = (  # what a path that the user chose can be to the system
     errno.EACCES,
     errno.EPERM,
@@ -32,6 +36,7 @@ OUT_OF_MEMORY = (
     "malloc of size",
     "Storage size calculation overflowed",
     "array is too big",
+    "failed to map segment",  # of a library, by the loader
     "terminated abruptly",  # a worker process, by the system
 )
 
@@ -122,6 +127,11 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
             os._exit(1)
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def plain(text: str) -> str:
+    """The text with `\ufffd` for signs that command a terminal, or turn its line around."""
+    return COMMANDS.sub("\ufffd", text)
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -4,10 +4,12 @@ What can be known of it is asked here first: MLflow tries for minutes to open wh
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 from sentiformer.config import project_root
 from sentiformer.console import UserError
@@ -15,6 +17,8 @@ from sentiformer.console import UserError
 LOCK_SECONDS = 30.0  # to wait for another process, which may be making all tables
 WRITER_SECONDS = 5.0  # to wait for one that writes
 ARTIFACTS = "mlartifacts"
+SQLITE = "sqlite:///"
+NO_ADDRESS = re.compile(r"""%[0-9A-Fa-f]{2}|[?"]""")  # in a path, what an address means otherwise
 EXPERIMENTS = "experiments"
 PLACES = {  # tables of MLflow's, and their column that says where artifacts lie
     EXPERIMENTS: "artifact_location",
@@ -31,7 +35,7 @@ def tracking_uri() -> str:
 
 def default_uri(root: Path) -> str:
     """The address of a project's database."""
-    return f"sqlite:///{database_of(root)}"
+    return f"{SQLITE}{database_of(root)}"
 
 
 def database_of(root: Path) -> Path:
@@ -52,20 +56,40 @@ def locked_database(root: Path, make: Callable[[str], object]) -> Iterator[None]
     leave tables that MLflow refuses for ever.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or its path is none for MLflow.
         filelock.Timeout: another process holds it for too long.
         sqlite3.Error: it cannot be opened and written.
     """
     from filelock import FileLock
 
     database, partial = database_of(root), root / "mlflow.db.partial"
+    if wrong := NO_ADDRESS.search(str(root)):
+        raise UserError(
+            f"MLflow finds no database in {root}, for the {wrong[0]} in its name; rename the "
+            "folder, or set MLFLOW_TRACKING_URI"
+        )
     with FileLock(root / "mlflow.db.lock", timeout=LOCK_SECONDS):
         if not database.exists() or not database.stat().st_size:
             partial.unlink(missing_ok=True)
-            make(f"sqlite:///{partial}")
-            partial.replace(database)
+            try:
+                make(f"{SQLITE}{partial}")
+                partial.replace(database)
+            finally:
+                partial.unlink(missing_ok=True)  # the disk may be full
         check_database(root, write=True)
         yield
+
+
+def check_address(uri: str) -> None:
+    """Open the database at an address of SQLite's once, before MLflow does; ask no server.
+
+    Raises:
+        sqlite3.Error: it is no database, or may not be read.
+    """
+    if uri.startswith(SQLITE):
+        path = unquote(uri.removeprefix(SQLITE).partition("?")[0])
+        with closing(sqlite3.connect(path, timeout=WRITER_SECONDS)) as database:
+            database.execute("PRAGMA schema_version")
 
 
 def check_database(root: Path, *, write: bool = False) -> None:

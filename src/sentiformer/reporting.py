@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.baselines import KINDS
 from sentiformer.comparison import p_value_text, points, verdict
 from sentiformer.config import Params
-from sentiformer.console import UserError
+from sentiformer.console import UserError, plain
 from sentiformer.figures import crowded, draw_all
 from sentiformer.files import read_json, reading, sha256
 from sentiformer.process import output_of
@@ -161,7 +161,7 @@ def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
     probabilities = table.filter(regex="^probability_")
     wrong = table.assign(probability=probabilities.max(axis=1))[table.actual != table.predicted]
     wrong = wrong.sort_values("probability", ascending=False, kind="stable").head(count)
-    wrong["text"] = wrong["text"].str.replace("<br />", " ", regex=False).map(_excerpt)
+    wrong["text"] = wrong["text"].str.replace("<br />", " ", regex=False).map(plain).map(_excerpt)
     return wrong[["text", "actual", "predicted", "probability"]].to_dict("records")
 
 

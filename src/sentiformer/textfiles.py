@@ -134,7 +134,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
             for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
                 number += 1
                 yield number, values
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, OverflowError) as error:  # a date of the year 30,000
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no readable Parquet file: {reason}") from None
 

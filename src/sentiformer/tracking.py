@@ -25,6 +25,7 @@ from sentiformer.config import project_root
 from sentiformer.console import UserError, say
 from sentiformer.database import (
     artifacts_of,
+    check_address,
     check_database,
     database_of,
     default_uri,
@@ -84,7 +85,7 @@ CURVES = {  # of each stage: what of an event is shown, and its name
         },
     },
 }
-SERVING_PACKAGES = ("numpy", "pyarrow", "pydantic", "pyyaml", "safetensors", "spacy", "torch")
+SERVING_PACKAGES = ("numpy", "pyarrow", "pydantic", "safetensors", "spacy", "torch")
 
 
 class Store:
@@ -106,9 +107,11 @@ class Store:
         def make(address: str) -> None:
             mlflow.MlflowClient(address).search_experiments(max_results=1)
 
+        if not ours:
+            check_address(uri)
         with locked_database(root, make) if ours else nullcontext():
             client = mlflow.MlflowClient()
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", NAME)
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or NAME
             experiment = client.get_experiment_by_name(name)
             if experiment is not None:
                 return cls(client, experiment.experiment_id)
