@@ -153,6 +153,13 @@ def test_numbers_are_read_as_dvc_reads_and_writes_them(tmp_path, written):
     assert load_params(path).train.learning_rate == 0.00001
 
 
+@pytest.mark.parametrize(("section", "key"), keys_of(float))
+def test_an_exponent_needs_no_dot(tmp_path, section, key):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(rf"(?<=  {key}: )\S+", "1e-3", COMMITTED))
+    assert getattr(getattr(load_params(path), section), key) == 0.001
+
+
 @pytest.mark.parametrize(("written", "meant"), [("010", 10), ("0o10", 8), ("1_0", 10)])
 def test_whole_numbers_are_those_that_dvc_records(tmp_path, written, meant):
     path = tmp_path / "params.yaml"

@@ -160,10 +160,18 @@ def test_a_vocabulary_of_another_size_than_the_models_is_corrupt(model, change):
         Predictor.load(model, RUNTIME)
 
 
-@pytest.mark.parametrize("config", ["{}", '{"stage": "train", "labels": "positive"}'])
-def test_a_config_that_says_too_little_names_what_it_lacks(model, config):
+@pytest.mark.parametrize(
+    ("config", "wording"),
+    [
+        ("[]", r"config\.json is corrupt \(it is no JSON object\)"),
+        ("{}", r"config\.json is corrupt \(it lacks 'stage'\)"),
+        ('{"stage": "train"}', r"config\.json: labels is missing"),
+        ('{"stage": "train", "labels": "positive"}', r"config\.json: labels is 'positive': "),
+    ],
+)
+def test_a_config_that_says_too_little_names_what_it_lacks(model, config, wording):
     (model / "config.json").write_text(config)
-    with pytest.raises(UserError, match=r"config\.json(: | is corrupt \()") as error:
+    with pytest.raises(UserError, match=wording) as error:
         Predictor.load(model, RUNTIME)
     assert "\n" not in str(error.value)
 
