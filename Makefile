@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONPATH PYTHONHOME
 
 # The stamp names its folder: an environment that was moved, or lost its Python, is made anew.
-ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1),$(CURDIR))
+ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1 || true),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
-from sentiformer.job import TrainingJob, write_no_language_model  # noqa: E402
+from sentiformer.job import TrainingJob  # noqa: E402
+from sentiformer.pretraining import write_no_language_model  # noqa: E402
 from sentiformer.self_training import write_teacher  # noqa: E402
 from sentiformer.training import EpochEvent, Training  # noqa: E402
 from sentiformer.word_vectors import fit_word_vectors  # noqa: E402

@@ -72,7 +72,7 @@ def prepare(
     device = prepare_device(runtime, contender.precision)
     torch.use_deterministic_algorithms(False)  # ours alone pays for that
     corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
-    ids_of_types = vocab.ids_of_types(read_lines(options.tokens / "types.txt", made_by="tokenize"))
+    ids_of_types = vocab.encode(read_lines(options.tokens / "types.txt", made_by="tokenize"))
     kept = {"max_len": params.model.max_len, "truncation": params.model.truncation}
     batcher = Batcher(corpus, ids_of_types, batch_size=params.train.batch_size, **kept)
     steps = options.steps or (GPU_STEPS if device.device.type == "cuda" else STEPS[size])

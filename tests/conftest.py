@@ -15,7 +15,8 @@ from sentiformer import sources
 from sentiformer.baselines import fit_baselines
 from sentiformer.config import Params, Runtime, load_params
 from sentiformer.evaluation import evaluate
-from sentiformer.job import PretrainingJob, TrainingJob
+from sentiformer.job import TrainingJob
+from sentiformer.pretraining import PretrainingJob
 from sentiformer.reporting import write_report
 from sentiformer.self_training import write_teacher
 from sentiformer.tokenizer import tokenize

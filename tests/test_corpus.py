@@ -99,7 +99,10 @@ def assert_names_file_and_fix(message, path):
 def test_a_missing_split_names_the_stage_that_makes_it(path):
     with pytest.raises(UserError) as caught:
         Corpus(path)
-    assert str(caught.value) == f"{path} is missing; `dvc repro tokenize` makes it"
+    assert (
+        str(caught.value)
+        == f"{path} is missing; `dvc repro tokenize` makes it in the project's root"
+    )
 
 
 def test_a_split_cut_off_anywhere_is_corrupt(path):
@@ -190,5 +193,5 @@ def test_lines_cut_off_or_of_other_bytes_are_corrupt(tmp_path, content):
 
 
 def test_missing_lines_name_the_stage_that_makes_them(tmp_path):
-    with pytest.raises(UserError, match=r"types.txt is missing; `dvc repro tokenize` makes it$"):
+    with pytest.raises(UserError, match=r"types.txt is missing; `dvc repro tokenize` makes it in"):
         read_lines(tmp_path / "types.txt", made_by="tokenize")

@@ -17,7 +17,7 @@ import yaml
 from conftest import ROOT, RUNTIME, tiny_params
 
 from sentiformer.distributed import Group
-from sentiformer.job import PretrainingJob
+from sentiformer.pretraining import PretrainingJob
 
 OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"

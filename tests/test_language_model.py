@@ -16,13 +16,14 @@ from sentiformer.config import PRETRAINING_SPLITS
 from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.dropout import Share
-from sentiformer.job import PretrainingJob, TrainingJob
+from sentiformer.job import TrainingJob
 from sentiformer.language_model import (
     SHOWN,
     MaskedLanguageModel,
     MaskedWords,
     Windows,
 )
+from sentiformer.pretraining import PretrainingJob
 from sentiformer.runs import pretrain
 from sentiformer.vocab import UNKNOWN, count_words
 

@@ -16,6 +16,7 @@ from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.sources import (
     SPLITS,
+    content_hash,
     digest,
     download,
     read_bundled,
@@ -35,6 +36,8 @@ NOTHING_REMOVED = {
     "unlabeled_leaked": 0,
 }
 EQUAL = ["A great<br />film.", "a  GREAT film.", " A great\n\tfilm. ", "A Great <br /><br />Film."]
+
+SAME = ["A great<br>film.", "<p>A <i>great</i> film.</p>", "A&nbsp;great<!-- -->film&#46;"]
 
 
 def table(*rows: tuple[str, int]) -> pd.DataFrame:
@@ -101,15 +104,42 @@ def installed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", EQUAL)
-def test_texts_are_equal_up_to_case_white_space_and_line_break_markup(text):
+def test_case_white_space_and_line_breaks_do_not_change_the_place_of_a_text(text):
     assert text_hash(text) == text_hash(EQUAL[0])
 
 
+@pytest.mark.parametrize("text", EQUAL + SAME)
+def test_texts_are_equal_up_to_case_white_space_and_markup(text):
+    assert content_hash(text) == content_hash(EQUAL[0])
+
+
 @pytest.mark.parametrize(
-    "text", ["A great film", "A great fil m.", "Agreat film.", "A greät film.", ""]
+    "text",
+    ["A great film", "A great fil m.", "Agreat film.", "A greät film.", "", "A great < b > film."],
 )
 def test_other_texts_are_not_equal(text):
     assert text_hash(text) != text_hash(EQUAL[0])
+    assert content_hash(text) != content_hash(EQUAL[0])
+
+
+@pytest.mark.parametrize("text", EQUAL + SAME)
+def test_a_text_that_differs_in_markup_alone_leaks(text):
+    judged = table((EQUAL[0], 1), ("Dull.", 0))
+    train = pd.concat([table((text, 1)), reviews(40)])
+    splits, removed = split_up({"train": train, "test": judged}, PARAMS)
+    assert removed["leaked"] == 1
+    assert text not in set(splits["train"]["text"]) | set(splits["validation"]["text"])
+
+
+@pytest.mark.parametrize(("rare", "said"), [(7, True), (8, False)])
+def test_unbalanced_classes_are_said_in_one_line(installed, tmp_path, capsys, rare, said):
+    rows = reviews(80)
+    rows = pd.concat([rows[rows["label"] == 1][:40], rows[rows["label"] == 0][: rare + 2]])
+    installed(rows.assign(source="imdb"))
+    download(PARAMS, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    line = f"train is unbalanced: 32 texts are labelled positive, {rare} negative; train.class_w"
+    assert any(found.startswith(line) for found in lines) is said
 
 
 def test_one_of_equal_texts_is_kept():

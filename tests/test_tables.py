@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from conftest import RUNTIME, run_stages, tiny_params
 
+from sentiformer import tables
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.inference import Classifier
 from sentiformer.sources import download, spool_source
 from sentiformer.spool import Spool
-from sentiformer.tables import find_files, number_labels, read_files
+from sentiformer.tables import NAMES, find_files, number_labels, read_files
 from sentiformer.tokenizer import tokenize
 from sentiformer.vocab import build_vocab
 
@@ -84,7 +85,7 @@ def test_a_glob_joins_files_of_several_formats(there):
 def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
     deep = tmp_path / "set" / "plain_text"
     deep.mkdir(parents=True)
-    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001", "training"):
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001", "trainee"):
         pd.DataFrame({"text": [name], "label": [len(name) % 2]}).to_parquet(
             deep / f"{name}.parquet"
         )
@@ -99,6 +100,31 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
     }
     there(w_csv="text,label\nw,1\n")
     assert rows_of(files(train="[vw].csv", unlabeled="set"))["unlabeled"] == [("u", -1)]
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("set/train/0000.parquet", "train"),
+        ("set/training_1.csv", "train"),
+        ("set/valid-0.jsonl", "validation"),
+        ("set/val/a/b.csv", "validation"),
+        ("set/dev.csv", "validation"),
+        ("set/Test.csv", "test"),
+        ("set/train/eval2.csv", "test"),
+        ("set/unlabeled.csv", "unlabeled"),
+        ("set/validity.csv", None),
+        ("set/train.txt", None),
+        ("test/train-0.csv", "train"),
+        ("test/0.csv", "test"),
+    ],
+)
+def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, path, split):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.touch()
+    folder = tmp_path / path.split("/")[0]
+    assert [name for name in NAMES if tables._files_in(folder, name)] == [split] * bool(split)
 
 
 @pytest.mark.parametrize("label", ["x", "None"])
@@ -172,9 +198,10 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         (
             {"a_jsonl": LABELLED % (r"x\ry", "z")},
             {"train": "a.jsonl"},
-            r"the label 'x\ry' is no single line; take its line breaks out",
+            r"the label 'x\ry' has a line break, or a sign that cannot be shown; take it out",
         ),
-        (GOOD, {"labels": ["x", "y\n"]}, r"the label 'y\n' is no single line"),
+        (GOOD, {"labels": ["x", "y\n"]}, r"the label 'y\n' has a line break"),
+        (GOOD, {"labels": ["x", "y\0"]}, r"the label 'y\x00' has a line break, or a sign that"),
         (
             GOOD,
             {"test": "~zyzzyva/b.csv"},

@@ -25,12 +25,13 @@ from mlflow.pyfunc import scoring_server
 from safetensors.torch import load_file, save_file
 from starlette.testclient import TestClient
 
-from sentiformer import cli, tracking
+from sentiformer import cli, live, tracking
 from sentiformer.console import UserError
 from sentiformer.files import read_json, sha256
+from sentiformer.live import live_run
 from sentiformer.self_training import write_teacher
 from sentiformer.timings import keep_seconds
-from sentiformer.tracking import CHAMPION, NAME, Store, live_run, metric_names, sync
+from sentiformer.tracking import CHAMPION, NAME, Store, metric_names, sync
 from sentiformer.training import EpochEvent, StepEvent
 
 STEP_CURVES = {"loss", "learning_rate", "gradient_norm"}
@@ -144,7 +145,7 @@ def working_in(folder):
         patch.setenv("DVC_ROOT", str(folder))
         patch.setenv("MLFLOW_TRACKING_URI", "")
         patch.setenv("SENTIFORMER_THREADS", "1")
-        patch.setattr(tracking, "FLUSH_SECONDS", 0.05)
+        patch.setattr(live, "FLUSH_SECONDS", 0.05)
         yield patch
 
 

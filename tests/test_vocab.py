@@ -98,7 +98,7 @@ def test_encoding_gives_the_line_of_each_word_and_never_padding(tokens):
     assert [vocab.tokens[i] for i in encoded] == ["film", "the", ",", "end", "<unk>", "<unk>"]
     assert vocab.encode([]).tolist() == []
     types = read_lines(folder / "types.txt", made_by="tokenize")
-    assert [vocab.tokens[i] for i in vocab.ids_of_types(types)] == types
+    assert [vocab.tokens[i] for i in vocab.encode(types)] == types
 
 
 def test_a_vocabulary_round_trips(tmp_path):

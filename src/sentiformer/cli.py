@@ -55,7 +55,7 @@ def fill(options: argparse.Namespace) -> None:
         return
     for number, gap in enumerate(gaps, start=1):
         for guess in gap:
-            print(f"{number}  {guess.probability:7.2%}  {guess.word}")
+            print(f"{number}  {guess.probability:7.2%}  {plain(guess.word)}")
 
 
 def score(options: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def score(options: argparse.Namespace) -> None:
         return
     for row in found.tokens:
         value = "unknown" if row.log_probability is None else f"{row.log_probability:.2f}"
-        print(f"{value:>8}  {row.token}")
+        print(f"{value:>8}  {plain(row.token)}")
     print(f"{found.per_token:.3f} nats a token, perplexity {found.perplexity:,.1f}")
 
 
@@ -164,7 +164,7 @@ def as_row(text: str, prediction: "Prediction") -> str:
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 1] + "…"
     width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))
-    return f"{prediction.label:<{width}} {prediction.probability:7.2%}  {shown}"
+    return f"{plain(prediction.label):<{width}} {prediction.probability:7.2%}  {shown}"
 
 
 def _count(text: str) -> int:

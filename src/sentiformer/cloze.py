@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sentiformer.config import SPECIAL_TOKENS, Runtime
 from sentiformer.console import UserError
-from sentiformer.inference import Trained, read_about, whole_characters
+from sentiformer.inference import Trained, read_about
 from sentiformer.language_model import MaskedLanguageModel
+from sentiformer.textfiles import require_whole_characters
 from sentiformer.tokenizer import Tokenizer
 from sentiformer.vocab import UNKNOWN
 
@@ -77,9 +78,11 @@ class LanguageModel:
         """The `count` likeliest words for each gap of a text, which is written `[MASK]`.
 
         Raises:
-            UserError: there is no gap, or the text is longer than the model sees.
+            UserError: there is no gap, the text is longer than the model sees, or has half of a
+                character.
         """
-        parts = list(self._tokenizer(map(whole_characters, text.split(GAP))))
+        require_whole_characters(text, "the text")
+        parts = list(self._tokenizer(text.split(GAP)))
         vocab, longest = self._trained.vocab, self._trained.params.max_len
         ids, gaps = vocab.encode(parts[0]).tolist(), []
         for part in parts[1:]:
@@ -103,9 +106,10 @@ class LanguageModel:
         """How likely each token of a text is, given the others; a long text is cut into pieces.
 
         Raises:
-            UserError: the text has no known word.
+            UserError: the text has no known word, or half of a character.
         """
-        (tokens,) = self._tokenizer([whole_characters(text)])
+        require_whole_characters(text, "the text")
+        (tokens,) = self._tokenizer([text])
         ids = torch.from_numpy(self._trained.vocab.encode(tokens)).long()
         known = ids != UNKNOWN
         if not known.any():

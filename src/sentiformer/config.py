@@ -1,7 +1,7 @@
 """The parameters: what `params.yaml` may hold, and what the environment says about this machine.
 
-The classes have no defaults: every key stands in `params.yaml`, where DVC tracks it. What may not
-change a result that DVC caches (device, threads, checkpoint interval) comes from the environment.
+The classes have no defaults: every key stands in `params.yaml`, where DVC tracks it. What must
+never make a stage run again (device, threads, checkpoint interval) comes from the environment.
 """
 
 import difflib
@@ -18,6 +18,7 @@ from sentiformer.process import available_cores
 SPECIAL_TOKENS = ("<pad>", "<unk>")
 UNLABELED = "unlabeled"  # the split of texts that have no label
 PRETRAINING_SPLITS = ("train", UNLABELED)  # that words are learnt from without labels; never test
+VARIABLES = "SENTIFORMER_"  # how those of the environment begin that are ours
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
@@ -93,7 +94,7 @@ class BuildVocabParams(Section):
 class WordVectorsParams(Section):
     """How far the company of a word reaches that its first vector is made from; 0 for none."""
 
-    window: int = Field(ge=0, lt=2**31)
+    window: int = Field(ge=0, le=1000)
     pairs: int = Field(ge=0, lt=2**31)
     triples: int = Field(ge=0, lt=2**31)
 
@@ -110,7 +111,7 @@ class ModelParams(Section):
 
     d_model: int = Size
     num_heads: int = Size
-    num_layers: int = Size
+    num_layers: int = Field(gt=0, le=1000)
     d_ff: int = Size
     norm: Literal["post", "pre"]
     dropout: float = Field(ge=0, lt=1)
@@ -141,7 +142,7 @@ class FitParams(Section):
     batch_size: int = Size
     optimizer: Literal["adam", "adamw", "lazy_adamw", "muon"]
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, le=100)
     schedule: Literal["constant", "linear", "cosine"]
     warmup_fraction: float = Field(ge=0, lt=1)
     clip_norm: float = Field(gt=0)
@@ -163,7 +164,7 @@ class TrainParams(FitParams):
     word_dropout: float = Field(ge=0, lt=1)
     class_weights: Literal["balanced"] | None
     patience: int = Size
-    soup: int = Size
+    soup: int = Field(gt=0, le=100)
 
 
 class TeachParams(Section):
@@ -224,7 +225,7 @@ class Runtime(BaseModel):
         extra="forbid",
         frozen=True,
         populate_by_name=True,
-        alias_generator=lambda field: f"SENTIFORMER_{field.upper()}",
+        alias_generator=lambda field: f"{VARIABLES}{field.upper()}",
     )
 
     threads: int = Field(default_factory=_own_cores, gt=0, le=1024)
@@ -262,10 +263,10 @@ def load_runtime() -> Runtime:
     """Read the variables of the environment that `Runtime` names.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: a value is out of range, or a variable unknown.
     """
-    names = [str(field.alias) for field in Runtime.model_fields.values()]
-    values = {name: os.environ[name] for name in names if os.environ.get(name)}
+    ours = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)}
+    values = {name: value for name, value in ours.items() if value}
     return parse(Runtime, values, where="environment")
 
 
@@ -311,7 +312,7 @@ def _known_keys(kind: type[BaseModel], parents: list[str]) -> list[str]:
         assert isinstance(annotation, type)
         assert issubclass(annotation, BaseModel)
         kind = annotation
-    return list(kind.model_fields)
+    return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def _is_number(value: Any) -> bool:

@@ -15,9 +15,9 @@ from types import FrameType
 from typing import Self, TypeVar
 
 Item = TypeVar("Item")
-COMMANDS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)  # tab, line break stay
+# What commands a terminal or turns its line around; tab and line break stay.
+COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+ERROR_CHARACTERS = 2000  # of a mistake that are shown; it may name what a file holds
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WRONG_PATH = (  # what a path that the user chose can be to the system
@@ -48,15 +48,18 @@ class UserError(Exception):
 def say(line: str) -> None:
     """Print one line at once, above a progress bar if there is one.
 
-    Of the processes that torchrun started, the first alone speaks.
+    Of the processes that torchrun started, the first alone speaks. No work ends because nobody
+    reads on.
     """
     from tqdm import tqdm
 
     if not is_first():
         return
-
-    tqdm.write(line)
-    sys.stdout.flush()
+    try:
+        tqdm.write(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(str(error))}")
     except BrokenPipeError:
         _give_up_output()  # the reader, such as `head`, has what it wants
         sys.exit(0)
@@ -132,6 +135,17 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 def plain(text: str) -> str:
     """The text with `\ufffd` for signs that command a terminal, or turn its line around."""
     return COMMANDS.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """The text as one plain line, without the middle of a very long one."""
+    line, half = plain(" ".join(text.splitlines())), ERROR_CHARACTERS // 2
+    return line if len(line) <= ERROR_CHARACTERS else f"{line[:half]} … {line[-half:]}"
+
+
+def first_line(error: object) -> str:
+    """The first line of what an error says, or else its kind."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from sentiformer.config import Runtime
-from sentiformer.console import UserError, is_disk_full, is_out_of_memory
+from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -24,7 +24,7 @@ class Device:
     Attributes:
         device: torch's device.
         precision: `fp32` or `bf16`.
-        environment: all that the bits of a result depend on, besides code, parameters and data.
+        environment: what a Transformer's bits depend on, besides code, parameters and data.
     """
 
     device: torch.device
@@ -94,10 +94,10 @@ def compiling() -> Iterator[None]:
             or is_out_of_memory(error)
         ):
             raise
-        reason = next(iter(str(error.inner_exception).splitlines()), "")
         raise UserError(
-            f"SENTIFORMER_COMPILE is set, but torch cannot compile here ({reason}); install a C++ "
-            "compiler, such as g++, or unset it"
+            "SENTIFORMER_COMPILE is set, but torch cannot compile here "
+            f"({first_line(error.inner_exception)}); install a C++ compiler, such as g++, or "
+            "unset it"
         ) from None
 
 

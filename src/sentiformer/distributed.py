@@ -20,7 +20,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from sentiformer.config import load_params, load_runtime
-from sentiformer.console import UserError
+from sentiformer.console import UserError, first_line
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and JSON
 ELASTIC = "torch.distributed.elastic"  # torchrun's loggers
@@ -75,9 +75,8 @@ class Group:
             try:
                 distributed.all_reduce(tensor)
             except RuntimeError as error:  # gloo and NCCL know no class of their own for it
-                reason = str(error).splitlines()[0]
                 raise UserError(
-                    f"another process of this training was lost ({reason}); torchrun's "
+                    f"another process of this training was lost ({first_line(error)}); torchrun's "
                     "--max-restarts starts all again from the last checkpoint"
                 ) from None
         return tensor

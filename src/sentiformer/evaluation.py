@@ -49,7 +49,7 @@ def evaluate(
     baselines = load_baselines(baseline, about)
     batches = Batcher(
         corpus,
-        classifier.vocab.ids_of_types(types),
+        classifier.vocab.encode(types),
         batch_size=BATCH_TEXTS,
         max_len=classifier.params.max_len,
         truncation=classifier.params.truncation,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sentiformer.console import UserError, is_out_of_memory
+from sentiformer.console import UserError, first_line, is_out_of_memory
 
 
 @contextmanager
@@ -21,8 +21,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         UserError: `path` is no folder of its own, or another process is writing it.
     """
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UserError(f"{path} is a link or a file where a folder is to be; move it away")
+    if path.is_symlink() or path.is_mount() or (path.exists() and not path.is_dir()):
+        raise UserError(
+            f"{path} is a link, a mounted disk or a file where a folder is to be; move it away"
+        )
     written, old = (path.with_name(f".{path.name}.{what}") for what in ("partial", "old"))
     written.mkdir(parents=True, exist_ok=True)
     with _alone(written, path):
@@ -42,7 +44,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _alone(folder: Path, output: Path) -> Iterator[None]:
-    """Lock a folder; the system unlocks it when this process and its workers have ended."""
+    """Lock a folder; the system unlocks it when this process, and what it forked, have ended."""
     busy = UserError(f"another process is writing {output}; wait for it, or stop it")
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -122,14 +124,13 @@ def reading(path: Path, made_by: str, *unreadable: type[Exception]) -> Iterator[
 
 def missing(path: Path, made_by: str) -> UserError:
     """The error for a file that an earlier stage should have written."""
-    return UserError(f"{path} is missing; `dvc repro {made_by}` makes it")
+    return UserError(f"{path} is missing; `dvc repro {made_by}` makes it in the project's root")
 
 
 def corrupt(path: Path, made_by: str, error: object) -> UserError:
     """The error for a file that cannot be what the stage `made_by` wrote."""
-    first_line = (str(error).splitlines() or ["unreadable"])[0]
     return UserError(
-        f"{path} is corrupt ({first_line}); `dvc repro --force {made_by}` makes it anew"
+        f"{path} is corrupt ({first_line(error)}); `dvc repro --force {made_by}` makes it anew"
     )
 
 

@@ -1,8 +1,8 @@
 """A data set of the Hugging Face Hub at a pinned commit, through `datasets.load_dataset`.
 
 Mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network (`HF_HUB_OFFLINE=1`) and
-proxies are those of that library. It trusts what it has received; here each file is held against
-the SHA-256 that the Hub names it by, so that no damaged one goes further.
+proxies are those of that library. It trusts what it has received; here each file that the Hub
+names by its SHA-256, as it does those of data, is held against that: no damaged one goes further.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import UNLABELED, DownloadParams
-from sentiformer.console import UserError, is_disk_full, is_out_of_memory
+from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory
 from sentiformer.files import sha256
 from sentiformer.tables import NAMES, Source, Stream, row_of
 
@@ -74,10 +74,10 @@ def load(name: str, revision: str) -> "DatasetDict":
         if is_disk_full(cause) or is_out_of_memory(cause):
             raise cause from None
         _refuse_damaged(name, revision)
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise UserError(
-            f"download.hub_dataset {name} at {revision[:12]} cannot be loaded ({reason}); check "
-            "name, revision and network (HF_ENDPOINT, HF_HUB_OFFLINE), then run it again"
+            f"download.hub_dataset {name} at {revision[:12]} cannot be loaded "
+            f"({first_line(cause)}); check name, revision and network (HF_ENDPOINT, "
+            "HF_HUB_OFFLINE), then run it again"
         ) from None
 
 

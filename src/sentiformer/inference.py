@@ -160,7 +160,7 @@ def _read_vocab(path: Path, size: int, made_by: str) -> Vocab:
 
 
 class Predictor:
-    """A trained model with its tokenizer; the same text always gives the same answer."""
+    """A trained model with its tokenizer; a text's company changes no more than its rounding."""
 
     def __init__(self, classifier: Classifier, tokenizer: Tokenizer) -> None:
         self.classifier = classifier
@@ -205,7 +205,7 @@ class Predictor:
         params, vocab = self.classifier.params, self.classifier.vocab
         encoded = [
             truncate(vocab.encode(tokens), params.max_len, params.truncation)
-            for tokens in self._tokenizer(map(whole_characters, texts))
+            for tokens in self._tokenizer(map(replace_half_characters, texts))
         ]
         labels = self.classifier.labels
         result = np.empty((len(texts), len(labels)))
@@ -233,7 +233,7 @@ def batches_of_tokens(lengths: Sequence[int]) -> Iterator[np.ndarray]:
         yield np.array(rows)
 
 
-def whole_characters(text: str) -> str:
+def replace_half_characters(text: str) -> str:
     """The text with `?` for halves of characters, which JSON can escape and spaCy refuses."""
     return text.encode("utf-8", "replace").decode("utf-8")
 

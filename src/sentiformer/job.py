@@ -9,40 +9,36 @@ import csv
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sentiformer.batching import Batcher, Batches, Texts
 from sentiformer.checkpoint import Checkpoint, training_key
-from sentiformer.config import PRETRAINING_SPLITS, UNLABELED, FitParams, Params, Runtime
-from sentiformer.console import Bar, UserError, say
+from sentiformer.config import UNLABELED, FitParams, Params, Runtime
+from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.device import Device, compiling, prepare_device
 from sentiformer.distributed import Group
 from sentiformer.files import read_json, write_json
-from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, Objective, balanced
 from sentiformer.pretrained import (
     load_pretrained,
-    load_word_vectors,
     pretraining_params,
-    word_vectors_params,
 )
 from sentiformer.process import start_worker
 from sentiformer.self_training import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
 from sentiformer.training import EpochEvent, Soup, StepEvent, Training
-from sentiformer.vocab import Vocab, count_words
+from sentiformer.vocab import Vocab
 
 STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
@@ -88,7 +84,7 @@ class Job:
         self._at_once = min(soup, runtime.threads) if alone else 1  # trainings, side by side
         self._tokens = data / "tokens"
         self.vocab = Vocab.load(data / "vocab" / "vocab.txt")
-        self._ids_of_types = self.vocab.ids_of_types(read_types(self._tokens))
+        self._ids_of_types = self.vocab.encode(read_types(self._tokens))
         self._files = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
@@ -116,7 +112,7 @@ class Job:
         self._files += loaded_code()
         about = {"stage": self.name, **about}
         self.about = {"training_key": training_key(self._files, about), **about}
-        # Any number of processes may go on where another number of them stopped.
+        # Any number of processes, of as many threads each, may go on where others stopped.
         alone = {**about, "environment": {**about["environment"], "processes": None}}
         key = training_key(self._files, alone)
         names = [key, *(f"{key}-{number}" for number in range(1, self._soup))]
@@ -150,7 +146,9 @@ class Job:
                 if number:
                     self._begin(number, self.training.best_weights())
                 if number in others:
-                    others[number].join()  # one that was killed has left a checkpoint to go on from
+                    others[number].join()
+                    if others[number].exitcode:  # it has left a checkpoint to go on from
+                        say(f"training {number + 1} was lost beside the others; it goes on here")
                 yield from self._run(number)
                 seconds.append(time.monotonic() - self._begun)
                 self.steps += self.training.steps
@@ -186,7 +184,7 @@ class Job:
     def _new_events(self) -> Iterator[StepEvent | EpochEvent]:
         """Train from here to the end, and save now and then."""
         written = time.monotonic()
-        with compiling():
+        with compiling() if self._runtime.compile else nullcontext():
             for event in self.training.run():
                 yield event
                 if time.monotonic() - written > self._runtime.checkpoint_seconds:
@@ -246,8 +244,8 @@ class Job:
         best = self.training.best()
         write_json(folder / "config.json", {**self.about, "best": asdict(best)})
         self.vocab.save(folder / "vocab.txt")
-        _write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, self.steps))
-        _write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, self.epochs))
+        write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, self.steps))
+        write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, self.epochs))
 
     def forget(self) -> None:
         """Delete the checkpoints; the training has ended and its outputs are written."""
@@ -318,77 +316,12 @@ class TrainingJob(Job):
         )
 
 
-class PretrainingJob(Job):
-    """The training of a masked language model on train and unlabelled texts."""
-
-    name, kind = "pretrain", "language_model"
-
-    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
-        super().__init__(params, runtime, data=data, checkpoints=checkpoints)
-        own = {"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
-        unused = {"token_dropout": 0.0, "truncation": "head"}  # what is not used decides no file
-        size = params.model.model_copy(update=own | unused)
-        sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
-        about = describe(data, self.vocab, self._device, word_vectors_params(data) | sections)
-        torch.manual_seed(params.pretrain.seed)
-        model = MaskedLanguageModel(
-            size, vocab_size=len(self.vocab), pairs=about["pairs"], triples=about["triples"]
-        )
-        self._files += load_word_vectors(model.encoder, data)
-        rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
-        corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
-        counts = np.sum([self._counts(corpus) for corpus in corpora], axis=0)
-        self._start(
-            MaskedWords(model.to(self._device.device), counts),
-            about,
-            patience=params.pretrain.epochs,
-            train=Windows(corpora, self._ids_of_types, params.pretrain),
-            validation=Windows([self._validation_corpus()], self._ids_of_types, params.pretrain),
-        )
-
-    def _counts(self, corpus: Corpus) -> np.ndarray:
-        return count_words(corpus, self._ids_of_types, len(self.vocab))
-
-    def _validation_corpus(self) -> Corpus:
-        """Validation, of which a word must be known, to be hidden."""
-        if not self._counts(corpus := self._corpus("validation")).any():
-            raise UserError(
-                f"no validation text has one of the vocabulary's {len(self.vocab)} words, which "
-                "could be hidden; raise build_vocab.max_size, or set pretrain.epochs to 0"
-            )
-        return corpus
-
-    def write(self, folder: Path) -> None:
-        """Write the weights of the best epoch, all that belongs to them, and the perplexities."""
-        super().write(folder)
-        best, epochs = self.training.best(), self.epochs
-        metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
-        write_perplexity(folder, metrics, [(event.epoch, event.perplexity) for event in epochs])
-
-
 def train_aside(make: Callable[[], Job], number: int, checkpoint: Checkpoint) -> None:
     """Train one of a soup in a process of its own, which says nothing; see `Job.aside`."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     make().aside(number, checkpoint)
-
-
-def write_perplexity(
-    folder: Path, metrics: dict[str, float], epochs: Sequence[tuple[int, float]]
-) -> None:
-    """Write `metrics.json`, and `perplexity.csv` with a row an epoch, for DVC to show."""
-    write_json(folder / "metrics.json", {name: round(of, 6) for name, of in metrics.items()})
-    rows = ({"epoch": epoch, "perplexity": perplexity} for epoch, perplexity in epochs)
-    _write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
-
-
-def write_no_language_model(folder: Path) -> None:
-    """Write what stage pretrain leaves when it is switched off: the same tables, empty."""
-    about = {"stage": PretrainingJob.name, "params": {PretrainingJob.name: {"epochs": 0}}}
-    write_json(folder / "config.json", about)
-    _write_csv(folder / "steps.csv", STEP_COLUMNS, [])
-    write_perplexity(folder, {}, [])
 
 
 def describe(data: Path, vocab: Vocab, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
@@ -436,7 +369,7 @@ def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training, epochs: i
         )
 
 
-def _write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
+def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
     """Write events, a row each; numbers are exact."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

@@ -6,7 +6,9 @@ from sentiformer import tracking
 from sentiformer.config import Params, Runtime
 from sentiformer.console import is_first, say
 from sentiformer.files import whole_folder
-from sentiformer.job import Job, PretrainingJob, TrainingJob, write_no_language_model
+from sentiformer.job import Job, TrainingJob
+from sentiformer.live import live_run
+from sentiformer.pretraining import PretrainingJob, write_no_language_model
 from sentiformer.timings import keep_seconds
 
 
@@ -47,7 +49,7 @@ def run(job: Job, output: Path) -> None:
     """Run a job to its end; of several processes, only the one that leads returns."""
     job.follow()
     with whole_folder(output) as folder:
-        with tracking.live_run(job.about) as track:
+        with live_run(job.about) as track:
             for event in job.run():
                 track(event)
         job.write(folder)

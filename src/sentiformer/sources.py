@@ -10,15 +10,17 @@ is decided is decided there; then each split's texts are read back in the order 
 """
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from html import unescape
 from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import UNLABELED, DownloadParams
-from sentiformer.console import UserError
+from sentiformer.console import UserError, say
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
 from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
@@ -40,6 +42,8 @@ BUNDLED_ORIGIN = {
 BLOCK_ROWS = 1000  # read of the bundled file at a time
 BLOCK_CHARACTERS = 2**24  # in memory at a time
 DIGEST_BYTES = 32
+MARKUP = re.compile(r"</?[a-z!][^<>]*>")  # a tag, in lower case
+UNBALANCED = 4  # a class that has more than this many times the texts of another
 
 
 def read_source(params: DownloadParams) -> Source:
@@ -91,8 +95,18 @@ def read_bundled() -> Iterator[tuple[str, object]]:
 
 
 def text_hash(text: str) -> int:
-    """A hash, of 64 bits, that case, white space and line-break markup do not change."""
-    plain = " ".join(text.lower().replace("<br />", " ").split())
+    """The hash that gives a text its place; case, white space and line breaks do not change it."""
+    return _hash(text.lower().replace("<br />", " "))
+
+
+def content_hash(text: str) -> int:
+    """The hash by which texts are equal: no markup and no entity of HTML changes it, either."""
+    return _hash(unescape(MARKUP.sub(" ", text.lower())))
+
+
+def _hash(text: str) -> int:
+    """64 bits of a text, whatever its white space."""
+    plain = " ".join(text.split())
     return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
 
 
@@ -100,8 +114,8 @@ def spool_rows(stream: Stream, spool: Spool) -> tuple["pd.DataFrame", list[objec
     """Write the texts of a split to `spool`.
 
     Returns:
-        a row a text with columns hash; label, a number in the list of labels; and place, the
-        text's number in `spool`; and the list of labels.
+        a row a text with columns hash and content, its `text_hash` and `content_hash`; label, a
+        number in the list of labels; and place, its number in `spool`; and the list of labels.
 
     Raises:
         UserError: the stream holds no texts and labels.
@@ -109,7 +123,7 @@ def spool_rows(stream: Stream, spool: Spool) -> tuple["pd.DataFrame", list[objec
     import numpy as np
     import pandas as pd
 
-    hashes, codes, first = array("Q"), array("i"), len(spool)
+    hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(spool)
     numbers: dict[object, int] = {}
     for block in blocks(stream.rows, characters=BLOCK_CHARACTERS):
         hashed = [(text_hash(text), text, label) for text, label in block]
@@ -117,11 +131,13 @@ def spool_rows(stream: Stream, spool: Spool) -> tuple["pd.DataFrame", list[objec
         for text_hashed, text, label in sorted(hashed, key=itemgetter(0)):
             spool.append(text)
             hashes.append(text_hashed)
+            contents.append(content_hash(text))
             codes.append(numbers.setdefault(label, len(numbers)))
     counts = np.bincount(np.array(codes), minlength=len(numbers)).tolist()
     require_rows(stream, dict(zip(numbers, counts, strict=True)))
     columns = {
         "hash": np.array(hashes),
+        "content": np.array(contents),
         "label": np.array(codes),
         "place": np.arange(first, len(spool)),
     }
@@ -175,23 +191,23 @@ def without_duplicates(
 ) -> tuple["pd.DataFrame", dict[str, int]]:
     """Keep one of equal texts, and none where equal texts have different labels.
 
-    Texts are equal when their `text_hash` is. The rows come back in the order of their hashes.
+    Texts are equal when their `content_hash` is. The rows come back in the order of their hashes.
 
     Returns:
         the rows kept; and how many went for which reason.
     """
     table = by_hash(table, texts)
-    once = table.drop_duplicates(["hash", "label"])
-    agreed = once[~once["hash"].duplicated(keep=False)]
+    once = table.drop_duplicates(["content", "label"])
+    agreed = once[~once["content"].duplicated(keep=False)]
     removed = {"duplicates": len(table) - len(once), "contradictions": len(once) - len(agreed)}
     return agreed.reset_index(drop=True), removed
 
 
 def without(table: "pd.DataFrame", *others: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
     """Remove the texts that stand in other tables, too, and say how many rows went."""
-    leaked = table["hash"].isin(())
+    leaked = table["content"].isin(())
     for other in others:
-        leaked |= table["hash"].isin(other["hash"])
+        leaked |= table["content"].isin(other["content"])
     kept = table[~leaked].reset_index(drop=True)
     return kept, len(table) - len(kept)
 
@@ -205,7 +221,7 @@ def split_up(
     what stands in either; these two lose their duplicates as well.
 
     Args:
-        tables: columns hash, label, place for each split; see `spool_rows`.
+        tables: columns hash, content, label, place for each split; see `spool_rows`.
         texts: where the places are.
 
     Returns:
@@ -322,6 +338,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
             split: write_split(folder / f"{split}.parquet", texts[split], of.to_numpy(), labels)
             for split, of in ((split, table["label"]) for split, table in splits.items())
         }
+        _say_unbalanced(facts["train"]["label_counts"])
         pairs = find_near_duplicates(texts)
         write_pairs(folder / "near_duplicates.csv", pairs, texts)
     dataset = {
@@ -334,6 +351,15 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     }
     write_json(folder / "dataset.json", dataset)
     return dataset
+
+
+def _say_unbalanced(counts: dict[str, int]) -> None:
+    rare, common = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if counts[common] > UNBALANCED * counts[rare]:
+        say(
+            f"train is unbalanced: {counts[common]:,} texts are labelled {common}, "
+            f"{counts[rare]:,} {rare}; train.class_weights: balanced lets all classes count alike"
+        )
 
 
 def _require_all(

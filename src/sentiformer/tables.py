@@ -5,21 +5,23 @@ without a label has the number -1, as data sets of the Hub have it.
 """
 
 import glob
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiformer.config import UNLABELED, DownloadParams
-from sentiformer.console import UserError
+from sentiformer.config import UNLABELED, DownloadParams, project_root
+from sentiformer.console import UserError, plain
 from sentiformer.textfiles import as_text, read_rows, require_whole_characters
 
 NO_LABEL = -1
 ENDINGS = (".csv", ".jsonl", ".parquet")
-NAMES = {  # how the files of a split begin in a folder
-    "train": ("train",),
-    "validation": ("validation",),
-    "test": ("test",),
+NAMES = {  # how the files of a split, or their folders, are named; the first three as on the Hub
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
     UNLABELED: ("unsupervised", UNLABELED),
 }
 
@@ -96,7 +98,8 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
 
 def _path(split: str, pattern: str) -> Path:
     try:
-        return Path(pattern).expanduser()
+        root = Path(os.path.relpath(project_root()))  # elsewhere in a DVC experiment's copy
+        return root / Path(pattern).expanduser()
     except RuntimeError:
         user = pattern.split("/")[0]
         raise UserError(f"download.{split} is {pattern!r}: {user} is nobody's folder") from None
@@ -106,7 +109,7 @@ def _matches(split: str, pattern: str) -> list[Path]:
     path = _path(split, pattern)
     if path.is_dir():
         paths = _files_in(path, split)
-        sought = f"{'|'.join(NAMES[split])}*{{{','.join(ENDINGS)}}}"
+        sought = f"{NAMES[split][0]}*{{{','.join(ENDINGS)}}}"
         missing = f"no file of that folder is named {sought}"
     else:
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path's takes no absolute one
@@ -118,12 +121,23 @@ def _matches(split: str, pattern: str) -> list[Path]:
 
 
 def _files_in(folder: Path, split: str) -> list[Path]:
-    """The files of a split in a folder laid out as on the Hub, `train-00000-of-00001.parquet`."""
+    """The files of a split in a folder laid out as on the Hub.
+
+    That is `train-00000-of-00001.parquet` or `train/0000.parquet`, at any depth.
+    """
     return sorted(
         path
         for path in folder.rglob("*.*")
-        if path.suffix.lower() in ENDINGS and path.stem.split("-")[0] in NAMES[split]
+        if path.suffix.lower() in ENDINGS and _split_of(path, folder) == split
     )
+
+
+def _split_of(path: Path, folder: Path) -> str | None:
+    """The split after which a file in a folder is named, or else one of the folders around it."""
+    around = reversed((folder.name, *path.relative_to(folder).parent.parts))
+    names = (re.split("[^a-z]", path.stem.lower())[0], *map(str.lower, around))
+    found = (split for name in names for split in NAMES if name in NAMES[split])
+    return next(found, None)
 
 
 def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, object]:
@@ -194,8 +208,10 @@ def number_labels(
         )
     for name in names:
         require_whole_characters(name, "a label")
-        if name.splitlines() != [name]:
-            raise UserError(f"the label {name!r} is no single line; take its line breaks out")
+        if name.splitlines() != [name] or plain(name) != name:
+            raise UserError(
+                f"the label {name!r} has a line break, or a sign that cannot be shown; take it out"
+            )
     numbers = {name: number for number, name in enumerate(names)}
     if not known <= numbers.keys() and whole:
         numbers = {str(number): number for number in range(len(names))}

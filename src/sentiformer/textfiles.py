@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from sentiformer.console import UserError
+from sentiformer.console import UserError, first_line
 
 FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
 BUFFER_BYTES = 2**20
@@ -135,8 +135,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
                 number += 1
                 yield number, values
     except (pa.ArrowException, OSError, OverflowError) as error:  # a date of the year 30,000
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no readable Parquet file: {reason}") from None
+        raise UserError(f"{path} is no readable Parquet file: {first_line(error)}") from None
 
 
 def _read_lines(path: Path, columns: Columns) -> Iterator[Row]:

@@ -10,10 +10,8 @@ import csv
 import json
 import logging
 import os
-import queue
 import re
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import project_root
-from sentiformer.console import UserError, say
+from sentiformer.console import UserError, first_line, say
 from sentiformer.database import (
     artifacts_of,
     check_address,
@@ -44,17 +42,12 @@ if TYPE_CHECKING:
 
 NAME = "sentiformer"  # of the experiment and of the registered model
 CHAMPION = "champion"
-KEY_TAG, MODEL_TAG, REPORT_TAG, ACCURACY_TAG, PRETRAINING_TAG = (
-    f"{NAME}.{what}"
-    for what in (
-        "training_key",
-        "model_sha256",
-        "report_sha256",
-        "test_accuracy",
-        "pretraining_key",
-    )
-)
-FLUSH_SECONDS = 2.0
+KEY_TAG = f"{NAME}.training_key"
+MODEL_TAG = f"{NAME}.model_sha256"
+REPORT_TAG = f"{NAME}.report_sha256"  # of a report that is there, whole
+UPLOADED_TAG = f"{NAME}.uploaded_sha256"  # the same of a language model
+ACCURACY_TAG = f"{NAME}.test_accuracy"
+PRETRAINING_TAG = f"{NAME}.pretraining_key"
 BATCH_METRICS = 1000  # MLflow's limit for one call
 CURVES = {  # of each stage: what of an event is shown, and its name
     "train": {
@@ -128,25 +121,30 @@ class Store:
         )
         return runs[0] if runs else None
 
-    def create(self, about: dict[str, Any]) -> "Run":
-        """Make the run of a training, with its parameters, tags and data sets."""
+    def complete(self, run: "Run | None", about: dict[str, Any]) -> str:
+        """The id of a training's run, made if there is none, with its data sets and parameters."""
         from mlflow.entities import Param, RunTag
 
-        size = about["params"]["model"]
-        name = os.environ.get("DVC_EXP_NAME") or (
-            f"d{size['d_model']}-l{size['num_layers']}-{about['training_key'][:7]}"
-        )
-        if about["stage"] != "train":
-            name = f"{about['stage']}-{name}"
-        run = self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))
+        run = run or self._create(about)
+        if run.data.params:  # which are logged last
+            return run.info.run_id
+        self.client.log_inputs(run.info.run_id, _data_inputs(about))
         params = {**flatten(about["params"], "."), **flatten(about["environment"], ".", "machine")}
         self.client.log_batch(
             run.info.run_id,
             params=[Param(key, str(value)) for key, value in params.items()],
             tags=[RunTag("mlflow.note.content", f"Stage {about['stage']}, as its files tell it.")],
         )
-        self.client.log_inputs(run.info.run_id, _data_inputs(about))
-        return run
+        return run.info.run_id
+
+    def _create(self, about: dict[str, Any]) -> "Run":
+        size = about["params"]["model"]
+        name = os.environ.get("DVC_EXP_NAME") or (
+            f"d{size['d_model']}-l{size['num_layers']}-{about['training_key'][:7]}"
+        )
+        if about["stage"] != "train":
+            name = f"{about['stage']}-{name}"
+        return self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))
 
     def log_missing(self, run_id: str, metrics: list["Metric"]) -> None:
         """Log the points that the run lacks, or has with another value."""
@@ -161,75 +159,18 @@ class Store:
         for start in range(0, len(metrics), BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH_METRICS])
 
+    def log_folders(self, run_id: str, tag: str, content: str, *folders: Path) -> None:
+        """Log folders under their names, unless the tag says that just this content is there."""
+        if self.client.get_run(run_id).data.tags.get(tag) == content:
+            return
+        for folder in folders:
+            self.client.log_artifacts(run_id, str(folder), folder.name)
+        self.client.set_tag(run_id, tag, content)
+
     def finish(self, run_id: str) -> None:
         """Close a run that is complete; one that was closed so before keeps the time of its end."""
         if self.client.get_run(run_id).info.status != "FINISHED":
             self.client.set_terminated(run_id, "FINISHED")
-
-
-class LiveRun:
-    """Logs a training while it runs, in a thread of its own, beside the steps."""
-
-    def __init__(self, about: dict[str, Any]) -> None:
-        self._about = about
-        self._events: queue.SimpleQueue[StepEvent | EpochEvent | str] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def __call__(self, event: StepEvent | EpochEvent) -> None:
-        """Take an event to log soon."""
-        self._events.put(event)
-
-    def end(self, status: str) -> None:
-        """Log what is left, and let the run end so."""
-        self._events.put(status)
-        self._thread.join(timeout=30)
-
-    def _work(self) -> None:
-        with _never_fails("training goes on"):
-            store = Store.connect()
-            run = store.find(KEY_TAG, self._about["training_key"])
-            if run is not None and run.info.status == "FINISHED":
-                return  # the same parameters, data, code and machine: the same curves
-            run_id = (run or store.create(self._about)).info.run_id
-            store.client.update_run(run_id, status="RUNNING")
-            with _system_metrics(run_id, resume=run is not None):
-                losses = f"{self._about['stage']}/loss"
-                known = {p.step for p in store.client.get_metric_history(run_id, losses)}
-                status = self._log_until_end(store, run_id, known)
-            if status != "FINISHED":  # a finished run is closed by `sync`, complete
-                store.client.set_terminated(run_id, status)
-
-    def _log_until_end(self, store: Store, run_id: str, known: set[int]) -> str:
-        """Log events in bundles until the training ends; returns how it ended."""
-        while True:
-            time.sleep(FLUSH_SECONDS if self._events.empty() else 0.1)
-            metrics: list[Metric] = []
-            status = None
-            while not self._events.empty() and status is None:
-                event = self._events.get()
-                if isinstance(event, str):
-                    status = event
-                elif event.step not in known:
-                    metrics += event_metrics(event, self._about["stage"])
-            store.log(metrics, run_id)
-            if status is not None:
-                return status
-
-
-@contextmanager
-def live_run(about: dict[str, Any]) -> Iterator[LiveRun]:
-    """Log a training while it runs: call the result with its events."""
-    live = LiveRun(about)
-    try:
-        yield live
-    except KeyboardInterrupt:
-        live.end("KILLED")
-        raise
-    except BaseException:
-        live.end("FAILED")
-        raise
-    live.end("FINISHED")
 
 
 def sync(data: Path) -> bool:
@@ -240,7 +181,7 @@ def sync(data: Path) -> bool:
     """
     about = read_json(data / "model" / "config.json", made_by="train")
     model_sha256 = sha256(data / "model" / "model.safetensors", made_by="train")
-    with _never_fails("nothing is lost"):
+    with never_fails("nothing is lost"):
         store = Store.connect()
         run_id = _run_of(store, about, model_sha256)
         store.log_missing(run_id, _history(data / "model", "train") + _best(about))
@@ -259,7 +200,7 @@ def sync(data: Path) -> bool:
 
 def sync_pretraining(data: Path) -> None:
     """Bring MLflow to the state of the language model in `data`."""
-    with _never_fails("nothing is lost"):
+    with never_fails("nothing is lost"):
         store = Store.connect()
         run_id = _pretraining_run(store, data)
         say(f"tracked: MLflow run {run_id} in {store.client.tracking_uri}")
@@ -400,9 +341,9 @@ def _run_of(store: Store, about: dict[str, Any], model_sha256: str) -> str:
     if of_model and of_training and MODEL_TAG not in of_training.data.tags:
         store.client.delete_run(of_training.info.run_id)
         say("the weights are those of an earlier run, which stands for both")
-    run = of_model or of_training or store.create(about)
-    store.client.set_tag(run.info.run_id, MODEL_TAG, model_sha256)
-    return run.info.run_id
+    run_id = store.complete(of_model or of_training, about)
+    store.client.set_tag(run_id, MODEL_TAG, model_sha256)
+    return run_id
 
 
 def _pretraining_run(store: Store, data: Path) -> str:
@@ -412,8 +353,7 @@ def _pretraining_run(store: Store, data: Path) -> str:
     model_sha256 = sha256(folder / "model.safetensors", made_by="pretrain")
     run_id = _run_of(store, about, model_sha256)
     store.log_missing(run_id, _history(folder, "pretrain") + _seconds("pretrain", model_sha256))
-    if not store.client.list_artifacts(run_id, "pretrained"):
-        store.client.log_artifacts(run_id, str(folder), "pretrained")
+    store.log_folders(run_id, UPLOADED_TAG, model_sha256, folder)
     store.finish(run_id)
     return run_id
 
@@ -432,11 +372,7 @@ def _log_pretraining(store: Store, run_id: str, data: Path) -> None:
 def _log_report(store: Store, run_id: str, data: Path) -> None:
     """Log report, figures and evaluation, unless this very report is there."""
     report = sha256(data / "report" / "report.html")
-    if store.client.get_run(run_id).data.tags.get(REPORT_TAG) == report:
-        return
-    store.client.log_artifacts(run_id, str(data / "report"), "report")
-    store.client.log_artifacts(run_id, str(data / "evaluation"), "evaluation")
-    store.client.set_tag(run_id, REPORT_TAG, report)
+    store.log_folders(run_id, REPORT_TAG, report, data / "report", data / "evaluation")
 
 
 def _log_model(store: Store, run_id: str, model: Path, about: dict[str, Any]) -> None:
@@ -527,7 +463,7 @@ def _mlflow() -> Any:
 
 
 @contextmanager
-def _system_metrics(run_id: str, *, resume: bool) -> Iterator[None]:
+def system_metrics(run_id: str, *, resume: bool) -> Iterator[None]:
     """Log load and memory of the machine beside the curves."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -540,7 +476,7 @@ def _system_metrics(run_id: str, *, resume: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _never_fails(meanwhile: str) -> Iterator[None]:
+def never_fails(meanwhile: str) -> Iterator[None]:
     """Say in one line why tracking failed, instead of failing."""
     try:
         yield
@@ -554,4 +490,4 @@ def _never_fails(meanwhile: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """What an error says, in one line of bearable length."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return first_line(error)[:200]

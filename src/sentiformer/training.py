@@ -32,8 +32,9 @@ from sentiformer.optimizers import (
 from sentiformer.recorder import Recorder
 
 LOG_STEPS = 10  # steps between two StepEvents
-DIVERGED = 3.0  # a loss this many times that of guessing is no accident
-DIVERGED_ON_VALIDATION = 30.0  # where a model may be sure and wrong
+DIVERGED = 3.0  # a loss this many times that of guessing is no accident, as a mean of many texts
+MANY_TEXTS = 128
+DIVERGED_OF_FEW = 30.0  # of few texts, and on validation, where a model may be sure and wrong
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class EpochEvent:
     Attributes:
         epoch: which one, from 1, over all trainings of a soup.
         step: steps done so far.
-        train_loss: mean cross-entropy in nats over the epoch, dropout on.
+        train_loss: mean cross-entropy in nats over the steps of the epoch, dropout on.
         valid_loss: the same on validation, dropout off.
         valid_accuracy: share of validation's texts, or hidden words, that are told rightly.
     """
@@ -295,7 +296,8 @@ class Training:
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()
         rate = float(self.optimizer.param_groups[0]["lr"])
-        self._require_sense(loss, DIVERGED)
+        many = len(losses) * self.params.batch_size >= MANY_TEXTS
+        self._require_sense(loss, DIVERGED if many else DIVERGED_OF_FEW)
         event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
         self.steps.append(event)
         return event
@@ -315,7 +317,7 @@ class Training:
         if self.soup and ends:
             self._average(self.soup)
         valid_loss, accuracy = self.judge(self.validation)
-        self._require_sense(valid_loss, DIVERGED_ON_VALIDATION)
+        self._require_sense(valid_loss, DIVERGED_OF_FEW)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
         self.epochs.append(event)
         if self.best() is event and (ends or not self.soup):

@@ -44,13 +44,9 @@ class Vocab:
         return len(self.tokens)
 
     def encode(self, tokens: list[str]) -> np.ndarray:
-        """The int32 ids of a text's tokens; a special's name in a text is an unknown word."""
+        """The int32 ids of tokens, or of all types; a special's name is an unknown word."""
         find = self._ids.get
         return np.array([find(token, UNKNOWN) for token in tokens], dtype=np.int32)
-
-    def ids_of_types(self, types: list[str]) -> np.ndarray:
-        """The array that maps each type id to its vocabulary id."""
-        return self.encode(types)
 
 
 def most_frequent(counts: np.ndarray, types: list[str], max_size: int) -> list[str]:
@@ -78,7 +74,7 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
     if len(vocab) == len(SPECIAL_TOKENS):
         raise UserError(f"{tokens / 'train.arrow'} holds no token; train needs texts with words")
     vocab.save(folder / "vocab.txt")
-    unknown = vocab.ids_of_types(types) == UNKNOWN
+    unknown = vocab.encode(types) == UNKNOWN
     coverage = {
         "size": len(vocab),
         "max_size": params.max_size,

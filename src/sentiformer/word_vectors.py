@@ -83,7 +83,7 @@ def fit_word_vectors(
             f"model.d_model is {d_model} and the vocabulary has {len(vocab)} words; for word "
             "vectors there must be more words: lower model.d_model, or set word_vectors.window to 0"
         )
-    ids_of_types = vocab.ids_of_types(read_types(tokens))
+    ids_of_types = vocab.encode(read_types(tokens))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in about["splits"]]
     texts = Texts(paths, ids_of_types, len(vocab), params.window)
     vectors = make_vectors(texts, params, d_model, workers=workers)

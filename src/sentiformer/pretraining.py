@@ -1,0 +1,81 @@
+"""The training of a language model from files to files, and what is left where there is none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sentiformer.config import PRETRAINING_SPLITS, Params, Runtime
+from sentiformer.console import UserError
+from sentiformer.corpus import Corpus
+from sentiformer.files import write_json
+from sentiformer.job import STEP_COLUMNS, Job, describe, write_csv
+from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
+from sentiformer.pretrained import load_word_vectors, word_vectors_params
+from sentiformer.vocab import count_words
+
+
+class PretrainingJob(Job):
+    """The training of a masked language model on train and unlabelled texts."""
+
+    name, kind = "pretrain", "language_model"
+
+    def __init__(self, params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
+        super().__init__(params, runtime, data=data, checkpoints=checkpoints)
+        own = {"max_len": params.pretrain.window, "dropout": params.pretrain.dropout}
+        unused = {"token_dropout": 0.0, "truncation": "head"}  # what is not used decides no file
+        size = params.model.model_copy(update=own | unused)
+        sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
+        about = describe(data, self.vocab, self._device, word_vectors_params(data) | sections)
+        torch.manual_seed(params.pretrain.seed)
+        model = MaskedLanguageModel(
+            size, vocab_size=len(self.vocab), pairs=about["pairs"], triples=about["triples"]
+        )
+        self._files += load_word_vectors(model.encoder, data)
+        rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
+        corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
+        counts = np.sum([self._counts(corpus) for corpus in corpora], axis=0)
+        self._start(
+            MaskedWords(model.to(self._device.device), counts),
+            about,
+            patience=params.pretrain.epochs,
+            train=Windows(corpora, self._ids_of_types, params.pretrain),
+            validation=Windows([self._validation_corpus()], self._ids_of_types, params.pretrain),
+        )
+
+    def _counts(self, corpus: Corpus) -> np.ndarray:
+        return count_words(corpus, self._ids_of_types, len(self.vocab))
+
+    def _validation_corpus(self) -> Corpus:
+        """Validation, of which a word must be known, to be hidden."""
+        if not self._counts(corpus := self._corpus("validation")).any():
+            raise UserError(
+                f"no validation text has one of the vocabulary's {len(self.vocab)} words, which "
+                "could be hidden; raise build_vocab.max_size, or set pretrain.epochs to 0"
+            )
+        return corpus
+
+    def write(self, folder: Path) -> None:
+        """Write the weights of the best epoch, all that belongs to them, and the perplexities."""
+        super().write(folder)
+        best, epochs = self.training.best(), self.epochs
+        metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
+        write_perplexity(folder, metrics, [(event.epoch, event.perplexity) for event in epochs])
+
+
+def write_perplexity(
+    folder: Path, metrics: dict[str, float], epochs: Sequence[tuple[int, float]]
+) -> None:
+    """Write `metrics.json`, and `perplexity.csv` with a row an epoch, for DVC to show."""
+    write_json(folder / "metrics.json", {name: round(of, 6) for name, of in metrics.items()})
+    rows = ({"epoch": epoch, "perplexity": perplexity} for epoch, perplexity in epochs)
+    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
+
+
+def write_no_language_model(folder: Path) -> None:
+    """Write what stage pretrain leaves when it is switched off: the same tables, empty."""
+    about = {"stage": PretrainingJob.name, "params": {PretrainingJob.name: {"epochs": 0}}}
+    write_json(folder / "config.json", about)
+    write_csv(folder / "steps.csv", STEP_COLUMNS, [])
+    write_perplexity(folder, {}, [])
