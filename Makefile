@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
-	@echo $(CURDIR) > $@
+	@pwd -P > $@
 
 $(TEST_STAMP): $(STAMP) requirements-test.lock
 	$(PIP) -r requirements-test.lock

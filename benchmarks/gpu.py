@@ -4,8 +4,10 @@
 
 First, in turns in one process: what recorded steps, deterministic kernels and `torch.compile` cost
 or gain, over a few steps. Then the whole training, of which every figure is of real tokens: padding
-counts for nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs;
-neither dvc nor mlflow, spacy or datasets. On a machine without a GPU it runs on the processor.
+counts for nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs,
+beside torch, numpy, pandas, psutil, pyarrow, pydantic, PyYAML, ruamel.yaml, safetensors,
+scikit-learn and tqdm; neither dvc nor mlflow, spacy or datasets. Without a GPU it runs on the
+processor.
 """
 
 import argparse

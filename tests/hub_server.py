@@ -10,16 +10,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 CUT = "cut"
+ELSEWHERE = "/elsewhere/"
 
 
 class Hub(ThreadingHTTPServer):
     """Serves one data set at one commit.
+
+    As on the Hub, a Parquet file lies elsewhere, where the answer leads, which names its SHA-256;
+    another file is named by git's SHA-1.
 
     Attributes:
         files: the content of each path in the data set.
         damage: by path, what is sent in place of the content, or `CUT` for half of it.
         delay: seconds before each answer.
         calls: method and path of each call, in order.
+        store: the address, of another host, where the Parquet files lie.
     """
 
     daemon_threads = True
@@ -30,6 +35,7 @@ class Hub(ThreadingHTTPServer):
         self.damage: dict[str, bytes | str] = {}
         self.delay = 0.0
         self.calls: list[str] = []
+        self.store = f"http://localhost:{self.server_address[1]}"
 
     @property
     def address(self) -> str:
@@ -67,10 +73,14 @@ class _Handler(BaseHTTPRequestHandler):
         hub.calls.append(f"{self.command} {path}")
         time.sleep(hub.delay)
         api, files = f"/api/datasets/{hub.dataset}", f"/datasets/{hub.dataset}/resolve/"
-        if path.startswith(files):
+        if path.startswith(ELSEWHERE):
+            self._send_file(path.removeprefix(ELSEWHERE))
+        elif path.startswith(files):
             revision, _, name = path.removeprefix(files).partition("/")
             if revision != hub.revision:
                 self._refuse("RevisionNotFound")
+            elif name.endswith(".parquet") and name in hub.files:
+                self._lead_elsewhere(name)
             elif name in hub.files:
                 self._send_file(name)
             else:
@@ -100,12 +110,21 @@ class _Handler(BaseHTTPRequestHandler):
                 entries.append({"type": "file", "path": name, "size": size, "oid": oid})
         self._send_json(entries)
 
-    def _send_file(self, name: str) -> None:
+    def _lead_elsewhere(self, name: str) -> None:
         content = self.server.files[name]
         headers = {
-            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "Location": f"{self.server.store}{ELSEWHERE}{name}",
+            "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Linked-Size": str(len(content)),
             "X-Repo-Commit": self.server.revision,
+            "Content-Length": "0",
         }
+        self._send(302, b"", headers)
+
+    def _send_file(self, name: str) -> None:
+        content = self.server.files[name]
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content)
+        headers = {"ETag": f'"{git.hexdigest()}"', "X-Repo-Commit": self.server.revision}
         sent = content
         if self.command == "GET" and name in self.server.damage:
             damage = self.server.damage[name]

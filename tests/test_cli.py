@@ -143,8 +143,9 @@ def test_labels_of_any_length_leave_the_texts_in_one_column():
 
 
 def test_a_row_holds_nothing_that_commands_the_terminal_and_all_that_languages_need():
-    prediction = Prediction(label="a", probability=0.5, probabilities={"a": 0.5})
+    prediction = Prediction(label="a\x9b", probability=0.5, probabilities={"a\x9b": 0.5})
     row = cli.as_row("\x1b[2J\x9b\u202eab\x00 \u0645\u06cc\u200c\u062e 👩\u200d👩", prediction)
+    assert row.startswith("a\ufffd ")
     assert row.endswith("\ufffd[2J\ufffd\ufffdab\ufffd \u0645\u06cc\u200c\u062e 👩\u200d👩")
 
 

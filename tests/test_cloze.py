@@ -60,6 +60,9 @@ def test_mistakes_are_one_line(language_model, data, tmp_path):
     for unknown in ("zyzzyva", "", " "):
         with pytest.raises(UserError, match="has no word that the model knows"):
             language_model.score(unknown)
+    for use in (language_model.score, lambda text: language_model.fill(text, 1)):
+        with pytest.raises(UserError, match=r"the text holds '\\udc80', which is no whole"):
+            use(f"the \udc80 {GAP}")
     (tmp_path / "config.json").write_text(
         '{"stage": "pretrain", "params": {"pretrain": {"epochs": 0}}}'
     )

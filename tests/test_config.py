@@ -407,6 +407,14 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
     assert "quotes" not in str(caught.value)
 
 
+def test_an_unknown_variable_gets_the_nearest_name(environment, monkeypatch):
+    environment(THREADS="1")
+    monkeypatch.setenv("SENTIFORMER_THREAD", "2")
+    fix = "SENTIFORMER_THREAD is not a known key; meant SENTIFORMER_THREADS?"
+    with pytest.raises(UserError, match=f"^environment: {re.escape(fix)}$"):
+        load_runtime()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "setups").iterdir()), ids=lambda path: path.name)
 def test_every_set_up_changes_known_keys_to_valid_values(path):
     values = yaml.safe_load(COMMITTED)

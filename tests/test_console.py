@@ -69,6 +69,13 @@ def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: epochs is 0; raise it\n")
 
 
+def test_what_a_mistake_quotes_commands_no_terminal_and_stays_one_line_of_bearable_length():
+    shown = exit_of(UserError("no column 'text'; it has \x1b[2Ja\nb\0" + "c" * 9999 + "; name it"))
+    assert shown.startswith("error: no column 'text'; it has \ufffd[2Ja b\ufffdccc")
+    assert shown.endswith("ccc; name it")
+    assert len(shown) < 2100
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -105,6 +112,25 @@ def test_a_reader_that_has_enough_ends_the_program_silently(output):
     done = run(code, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_work_ends_because_nobody_reads_what_it_says(tmp_path):
+    code = f"""
+        from pathlib import Path
+        from sentiformer.console import say, stage
+        @stage
+        def main():
+            for number in range(1000):
+                say(str(number))
+            Path({str(tmp_path)!r}, "done").touch()
+        main()
+    """
+    read, write = os.pipe()
+    os.close(read)
+    done = run(code, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "done").exists()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

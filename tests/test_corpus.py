@@ -99,10 +99,8 @@ def assert_names_file_and_fix(message, path):
 def test_a_missing_split_names_the_stage_that_makes_it(path):
     with pytest.raises(UserError) as caught:
         Corpus(path)
-    assert (
-        str(caught.value)
-        == f"{path} is missing; `dvc repro tokenize` makes it in the project's root"
-    )
+    fix = "`dvc repro tokenize` makes it in the project's root"
+    assert str(caught.value) == f"{path} is missing; {fix}"
 
 
 def test_a_split_cut_off_anywhere_is_corrupt(path):

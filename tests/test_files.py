@@ -103,6 +103,16 @@ def test_a_file_or_link_where_the_folder_is_to_be_is_refused_before_the_work(tmp
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_mounted_disk_in_place_of_the_folder_keeps_what_it_holds(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == path)
+    with pytest.raises(UserError, match="model is a link, a mounted disk"), whole_folder(path):
+        pass
+    assert [of.name for of in path.iterdir()] == ["old"]
+
+
 def test_of_two_that_write_a_folder_at_once_the_second_is_refused_and_disturbs_nothing(tmp_path):
     path = tmp_path / "model"
     with whole_folder(path) as folder:
@@ -188,9 +198,8 @@ def test_missing_json_names_the_stage_that_makes_it(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(UserError) as caught:
         read_json(path, made_by="train")
-    assert (
-        str(caught.value) == f"{path} is missing; `dvc repro train` makes it in the project's root"
-    )
+    fix = "`dvc repro train` makes it in the project's root"
+    assert str(caught.value) == f"{path} is missing; {fix}"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Project:
             "PYTHONPATH": f"{folder}:{ROOT}:{ROOT / 'src'}",
             "HOME": str(folder),
             "HF_HOME": str(folder / "cache"),
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
         }
 
     def download(self, hub: Hub | str, fails: bool = False, **changes: object) -> str:
@@ -134,6 +134,16 @@ def test_the_hub_gives_its_splits_and_its_cache_needs_no_network(project, hub):
     (project.folder / "data/raw").rename(project.folder / "kept")
     line = project.download(hub, fails=True, hub_revision="a" * 40)
     assert f"hub_revision is {'a' * 40}, the cache holds {REVISION}, and the Hub is out" in line
+
+
+@pytest.mark.slow
+def test_a_proxy_is_used_for_every_call(project, hub):
+    """The Hub on loopback is its own proxy: it answers for a host that does not exist."""
+    project.env |= {"HTTP_PROXY": hub.address, "NO_PROXY": ""}
+    hub.store = "http://store.invalid"
+    project.download("http://hub.invalid")
+    assert project.about["splits"]["test"]["rows"] == 100
+    assert len(hub.calls) > 5
 
 
 def test_the_same_rows_have_the_same_fingerprints_from_every_source(project):

@@ -1,16 +1,20 @@
 """A training in several parts: its time is that of all, and nothing of them is left over."""
 
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
+from types import SimpleNamespace
 
 import pytest
+import torch
 from conftest import RUNTIME, tiny_params
 from torch._dynamo.exc import BackendCompilerFailed, TorchRuntimeError
 from torch._inductor.exc import InductorError
 
 from sentiformer.checkpoint import Checkpoint
+from sentiformer.config import TrainParams
 from sentiformer.console import UserError
 from sentiformer.device import compiling
 from sentiformer.job import TrainingJob
@@ -120,10 +124,11 @@ def steps_here(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("threads", [2, 3])
 def test_side_by_side_the_trainings_of_a_soup_have_the_same_bits(
-    soup, one_after_another, tmp_path, steps_here
+    soup, one_after_another, tmp_path, steps_here, threads
 ):
-    job = soup(tmp_path / "checkpoints", threads=3)
+    job = soup(tmp_path / "checkpoints", threads=threads)
     list(job.run())
     assert_same_files(job, tmp_path / "model", one_after_another[0])
     assert steps_here == list(range(job.training.total_steps)), "others made the others"
@@ -133,8 +138,8 @@ def test_side_by_side_the_trainings_of_a_soup_have_the_same_bits(
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_beside_others_is_made_good(
-    soup, one_after_another, tmp_path, monkeypatch, steps_here
+def test_a_training_that_is_killed_beside_others_is_said_and_made_good(
+    soup, one_after_another, tmp_path, monkeypatch, steps_here, capsys
 ):
     def killed(*task):
         process = start_worker(*task)
@@ -146,6 +151,7 @@ def test_a_training_that_is_killed_beside_others_is_made_good(
     list(job.run())
     assert_same_files(job, tmp_path / "model", one_after_another[0])
     assert len(steps_here) == 3 * job.training.total_steps
+    assert "training 3 was lost beside the others; it goes on here" in capsys.readouterr().out
 
 
 def test_a_training_left_ready_beside_one_that_was_stopped_is_not_judged_without_the_mean(
@@ -159,6 +165,54 @@ def test_a_training_left_ready_beside_one_that_was_stopped_is_not_judged_without
     job = soup(tmp_path, threads=1)
     list(job.run())
     assert_same_files(job, tmp_path / "model", one_after_another[0])
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 3010), (2, 2010), (3, 2000)])
+def test_the_time_of_a_soup_is_that_of_its_longest_lane(
+    soup, tmp_path, monkeypatch, threads, expected
+):
+    for number, seconds in enumerate((10.0, 1000.0, 2000.0)):
+        job = soup(tmp_path, threads=threads)
+        job.aside(number, checkpoint := job._checkpoints[number])
+        tensors, state = checkpoint.load()
+        checkpoint.save(tensors, {**state, "seconds": seconds})
+    ended = SimpleNamespace(join=lambda: None, kill=lambda: None, exitcode=0)
+    monkeypatch.setattr("sentiformer.job.start_worker", lambda *_: ended)
+    job = soup(tmp_path, threads=threads)
+    list(job.run())
+    assert expected <= job.seconds < expected + 9
+
+
+TRAIN_CHANGES = {
+    "seed": 2,
+    "epochs": 1,
+    "batch_size": 8,
+    "optimizer": "adam",
+    "learning_rate": 0.003,
+    "weight_decay": 0.5,
+    "schedule": "cosine",
+    "warmup_fraction": 0.5,
+    "clip_norm": 0.01,
+    "word_dropout": 0.5,
+    "class_weights": "balanced",
+    "soup": 2,
+    "precision": "bf16",
+}
+
+
+def test_every_parameter_of_training_changes_the_weights(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("sentiformer.job.balanced", lambda _: torch.tensor([0.5, 1.5]))
+    assert TRAIN_CHANGES.keys() | {"patience"} == TrainParams.model_fields.keys()
+    digests = {}
+    for key, value in {"": None, **TRAIN_CHANGES}.items():
+        changes = {key: value} if key else {}
+        params = tiny_params(train=changes)
+        assert not key or getattr(tiny_params().train, key) != value
+        job = TrainingJob(params, RUNTIME, data=data, checkpoints=tmp_path)
+        list(job.run())
+        weights = job.training.best_weights()
+        digests[key] = hashlib.sha256(weights["classifier.weight"].numpy().tobytes()).hexdigest()
+    assert len(set(digests.values())) == len(digests), digests
 
 
 @pytest.mark.slow

@@ -4,7 +4,14 @@ import pytest
 import torch
 from conftest import tiny_params
 
-from sentiformer.optimizers import LazyAdamW, Muon, learning_rate, orthogonalized, set_learning_rate
+from sentiformer.optimizers import (
+    LazyAdamW,
+    Muon,
+    learning_rate,
+    make_optimizer,
+    orthogonalized,
+    set_learning_rate,
+)
 
 ROWS, SIZE = 7, 3
 MATRICES, TABLES = ((8, 6), (6, 8), (8, 6)), ((ROWS, SIZE),)
@@ -51,6 +58,14 @@ def beside_torch(make, make_other, shapes, gradient):
     for one, other in zip(rest, rest_too, strict=True):
         assert torch.equal(one, other)
     return zip(apart, apart_too, strict=True)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW")])
+def test_torch_s_own_optimizers_move_all_weights_in_one_kernel(name, kind):
+    params = tiny_params(train={"optimizer": name}).train
+    optimizer = make_optimizer(torch.nn.Linear(3, 2), params)
+    assert type(optimizer).__name__ == kind
+    assert optimizer.defaults["fused"] is True
 
 
 def test_muon_takes_the_steps_of_torch_s_muon_and_adamw():

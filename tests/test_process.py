@@ -10,6 +10,7 @@ import time
 import pytest
 from conftest import ROOT
 
+from sentiformer import process
 from sentiformer.process import available_cores, ordered_map
 
 
@@ -47,6 +48,19 @@ def python(code: str) -> subprocess.Popen[str]:
 def test_ordered_map_is_map(workers, count):
     expected = list(map(square_slowly_at_first, range(count)))
     assert list(ordered_map(square_slowly_at_first, range(count), workers=workers)) == expected
+
+
+def test_no_process_is_started_for_which_there_is_no_item(monkeypatch):
+    asked, executor = [], process.ProcessPoolExecutor
+
+    def counted(workers, *others):
+        asked.append(workers)
+        return executor(workers, *others)
+
+    monkeypatch.setattr(process, "ProcessPoolExecutor", counted)
+    for count in (0, 1, 3):
+        assert list(ordered_map(abs, range(count), workers=1000)) == list(range(count))
+    assert asked == [1, 1, 3]
 
 
 def test_one_worker_is_this_process_and_several_are_others():

@@ -332,6 +332,15 @@ def test_the_page_tells_what_cut_the_texts(copy, html, tmp_path):
     assert "Tokens: spaCy's characters, language zh, lower-cased." in text
 
 
+def test_the_page_counts_what_was_removed_and_why(copy, tmp_path):
+    removed = {"duplicates": 1234, "contradictions": 22, "leaked": 333}
+    path = copy / "model" / "config.json"
+    change_json(path, lambda about: about["data"]["removed"].update(removed))
+    text = " ".join(Page(report(copy, tmp_path / "report")).text.split())
+    assert "duplicates 1,234; equal texts with different labels 22;" in text
+    assert "texts that also stand in a split that judges 333." in text
+
+
 @pytest.mark.parametrize(
     ("pairs", "triples", "told"),
     [

@@ -127,6 +127,16 @@ def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, path, sp
     assert [name for name in NAMES if tables._files_in(folder, name)] == [split] * bool(split)
 
 
+def test_in_an_experiment_s_copy_paths_begin_at_the_project_s_root(there, tmp_path, monkeypatch):
+    there(a_csv="text,label\na,x\nb,y\n")
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "copy"
+    copy.mkdir(parents=True)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(copy)
+    for train in ("a.csv", "[a].csv", str(tmp_path / "a.csv")):
+        assert rows_of(files(train=train)) == {"train": [("a", 0), ("b", 1)]}
+
+
 @pytest.mark.parametrize("label", ["x", "None"])
 def test_unlabelled_texts_may_be_lines_and_have_no_class(there, label):
     there(a_csv=f"text,label\na,{label}\nb,y\n", u_txt="one\ntwo\n")

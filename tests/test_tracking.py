@@ -260,6 +260,37 @@ def test_each_label_gets_a_name_of_its_own_that_mlflow_takes(project):
     assert store.client.get_run(run_id).data.metrics == points
 
 
+@pytest.mark.parametrize("call", ["log_batch", "log_inputs"])
+def test_a_run_that_was_made_by_half_is_completed(project, data, store_of_files, call):
+    def fails(*_, **__):
+        raise OSError("lost")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, call, fails)
+        assert not sync(data)
+    assert sync(data)
+    run, about = only_run(Store.connect()), config_of(data)
+    assert run.data.params["model.d_model"] == str(about["params"]["model"]["d_model"])
+    assert len(run.inputs.dataset_inputs) == len(about["data"]["splits"])
+
+
+def test_files_of_which_some_were_logged_are_logged_again(project, data):
+    log_artifacts, logged = mlflow.MlflowClient.log_artifacts, []
+
+    def fails_at_the_second(client, run_id, folder, name):
+        logged.append(name)
+        if len(logged) == 2:
+            raise OSError("lost")
+        log_artifacts(client, run_id, folder, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifacts", fails_at_the_second)
+        assert not sync(data)
+        assert sync(data)
+        assert sync(data)
+    assert logged == ["pretrained", "report", "report", "evaluation"], "each once, whole"
+
+
 def test_labels_that_mlflow_would_refuse_stop_nothing(project, data, capfd):
     folder = shutil.copytree(data, project / "data")
     path = folder / "evaluation" / "by_class.csv"

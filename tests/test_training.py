@@ -222,6 +222,14 @@ def test_divergence_stops_with_one_line(corpora):
         list(training.run())
 
 
+def test_a_few_texts_that_are_wrong_are_no_divergence(corpora):
+    training = make_training(corpora, batch_size=4)
+    wrong, norm = torch.tensor(2.5), torch.tensor(1.0)  # guessing has 0.69
+    assert training._report(1, wrong.repeat(31), norm, 9).loss == 2.5
+    with pytest.raises(UserError, match=r"the loss is 2.5 at step 0: training diverged"):
+        training._report(1, wrong.repeat(32), norm, 9)
+
+
 def test_a_loss_that_is_no_number_stops_with_one_line(corpora):
     training = make_training(corpora)
     training.model.classifier.bias.data.fill_(float("nan"))

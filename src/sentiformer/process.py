@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,11 +85,14 @@ def ordered_map(
     if workers == 1:
         yield from map(function, items)
         return
+    items = iter(items)
+    first = list(islice(items, workers))
+    workers = max(1, len(first))  # all are forked at once, also those that nothing is left for
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, fork, _begin_mapping, (function,)) as pool:
         pending: deque[Future[Result]] = deque()
         try:
-            for item in items:
+            for item in chain(first, items):
                 with _interrupts_deferred():  # a worker just forked would not know how to answer
                     pending.append(pool.submit(_apply, item))
                 if len(pending) >= 2 * workers:
