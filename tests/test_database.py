@@ -13,10 +13,10 @@ from sentiformer.console import UserError
 from sentiformer.database import (
     artifacts_of,
     check_address,
-    check_database,
     database_of,
     default_uri,
     locked_database,
+    prepare_database,
 )
 from sentiformer.tracking import NAME, Store
 
@@ -119,10 +119,10 @@ def test_a_database_that_may_be_read_and_not_written_serves_to_read(project, mon
     project.symlink_to(moved)
     with closing(sqlite3.connect(database_of(project))) as other:
         other.execute("BEGIN IMMEDIATE")
-        check_database(project)
-        check_database(moved)  # what cannot follow a move still serves to read
+        prepare_database(project)
+        prepare_database(moved)  # what cannot follow a move still serves to read
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            check_database(project, write=True)
+            prepare_database(project, write=True)
 
 
 def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path):

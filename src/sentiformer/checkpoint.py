@@ -19,10 +19,10 @@ from sentiformer.console import say
 from sentiformer.files import sha256
 
 
-def training_key(inputs: list[Path], *facts: Any) -> str:
-    """Name a training by the contents of its input files and by JSON-like facts about it."""
+def training_key(inputs: list[Path], about: dict[str, Any]) -> str:
+    """Name a training by the contents of its input files and by what is said about it."""
     contents = [sha256(path) for path in inputs]
-    return hashlib.sha256(json.dumps([contents, *facts]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([contents, about]).encode()).hexdigest()[:16]
 
 
 class Checkpoint:

@@ -179,40 +179,44 @@ def _parser() -> argparse.ArgumentParser:
         prog="sentiformer", description="Classify texts with a trained model, and look after it."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    of = commands.add_parser("predict", help="classify texts")
-    of.add_argument("texts", nargs="*", metavar="text", help="a text; without any, standard input")
-    of.add_argument(
+    command = commands.add_parser("predict", help="classify texts")
+    command.add_argument(
+        "texts", nargs="*", metavar="text", help="a text; without any, standard input"
+    )
+    command.add_argument(
         "--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (a text a line)"
     )
-    of.add_argument("--column", default="text", help="the file's column of texts (default: text)")
-    of.add_argument("--json", action="store_true", help="one JSON object a line")
-    of.add_argument(
+    command.add_argument(
+        "--column", default="text", help="the file's column of texts (default: text)"
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
         "--model",
         default="data/model",
         help="a folder, or an MLflow address such as models:/sentiformer@champion",
     )
-    of.set_defaults(run=predict)
+    command.set_defaults(run=predict)
     for name, run, text in (
         ("fill", fill, "guess the words that [MASK] stands for in a text"),
         ("score", score, "how likely a text is to the language model, token by token"),
     ):
-        of = commands.add_parser(name, help=text)
-        of.add_argument("text")
-        of.add_argument("--json", action="store_true", help="JSON on one line")
-        of.add_argument(
+        command = commands.add_parser(name, help=text)
+        command.add_argument("text")
+        command.add_argument("--json", action="store_true", help="JSON on one line")
+        command.add_argument(
             "--model",
             type=Path,
             default=Path("data/pretrained"),
             help="the folder of stage pretrain",
         )
-        of.set_defaults(run=run)
+        command.set_defaults(run=run)
         if name == "fill":
-            of.add_argument("--top", type=_count, default=5, help="words a gap (default: 5)")
-    of = commands.add_parser("track", help="bring MLflow to the state of the files in data/")
-    of.add_argument("--data", type=Path, default=Path("data"))
-    of.set_defaults(run=track)
-    of = commands.add_parser("verify", help="compare rebuilt metrics with the committed ones")
-    of.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
-    of.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
-    of.set_defaults(run=verify)
+            command.add_argument("--top", type=_count, default=5, help="words a gap (default: 5)")
+    command = commands.add_parser("track", help="bring MLflow to the state of the files in data/")
+    command.add_argument("--data", type=Path, default=Path("data"))
+    command.set_defaults(run=track)
+    command = commands.add_parser("verify", help="compare rebuilt metrics with the committed ones")
+    command.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
+    command.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
+    command.set_defaults(run=verify)
     return parser

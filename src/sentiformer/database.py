@@ -76,7 +76,7 @@ def locked_database(root: Path, make: Callable[[str], object]) -> Iterator[None]
                 partial.replace(database)
             finally:
                 partial.unlink(missing_ok=True)  # the disk may be full
-        check_database(root, write=True)
+        prepare_database(root, write=True)
         yield
 
 
@@ -92,7 +92,7 @@ def check_address(uri: str) -> None:
             database.execute("PRAGMA schema_version")
 
 
-def check_database(root: Path, *, write: bool = False) -> None:
+def prepare_database(root: Path, *, write: bool = False) -> None:
     """Open the project's database once, before MLflow does, so that it follows its folder.
 
     Raises:

@@ -224,6 +224,7 @@ class Job:
         What goes wrong here is left to the process that leads, which goes on from there.
         """
         self._begin(number, {})
+        self._first.clear()  # as large as the model, and of no more use here
         self._checkpoint = checkpoint  # its name tells the code that the other process has loaded
         self._resume()
         events = self._new_events()

@@ -24,10 +24,10 @@ from sentiformer.console import UserError, first_line, say
 from sentiformer.database import (
     artifacts_of,
     check_address,
-    check_database,
     database_of,
     default_uri,
     locked_database,
+    prepare_database,
     tracking_uri,
 )
 from sentiformer.files import read_json, sha256
@@ -222,7 +222,7 @@ def download_model(uri: str, folder: Path) -> Path:
     mlflow.set_tracking_uri(tracking_uri())
     try:
         if ours:
-            check_database(root)
+            prepare_database(root)
         files = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
     except Exception as error:  # whatever the store and its transport raise
         raise UserError(f"--model {uri} cannot be had from MLflow: {_reason(error)}") from None
