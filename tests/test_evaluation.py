@@ -420,7 +420,12 @@ def test_a_metric_that_was_not_rebuilt_is_far_from_the_expected(tmp_path, verifi
         compare(tmp_path / "metrics.json", tmp_path / "expected.json")
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"metrics": {"accuracy": 1}}'])
+NONE_EXPECTED = '{"metrics": {}, "tolerance": {}}'
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "[]", '{"metrics": {"accuracy": 1}}', NONE_EXPECTED]
+)
 def test_expected_metrics_that_cannot_be_read_are_restored_from_git(tmp_path, verified, content):
     verified(0.88)
     (tmp_path / "expected.json").unlink()

@@ -260,6 +260,17 @@ def test_each_label_gets_a_name_of_its_own_that_mlflow_takes(project):
     assert store.client.get_run(run_id).data.metrics == points
 
 
+def test_data_of_a_very_long_path_are_named_all_the_same(project, data):
+    copy = shutil.copytree(data, project / "data")
+    path = copy / "model" / "config.json"
+    about = json.loads(path.read_text())
+    about["data"]["origin"]["name"] = "x" * 600
+    path.write_text(json.dumps(about))
+    assert sync(copy)
+    names = {item.dataset.name for item in only_run(Store.connect()).inputs.dataset_inputs}
+    assert {name.strip("x") for name in names} == {", train", ", validation", ", test"}
+
+
 @pytest.mark.parametrize("call", ["log_batch", "log_inputs"])
 def test_a_run_that_was_made_by_half_is_completed(project, data, store_of_files, call):
     def fails(*_, **__):

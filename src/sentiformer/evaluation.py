@@ -289,7 +289,11 @@ def _read_expected(path: Path) -> dict[str, tuple[float, float]]:
     """The committed metrics by name: value and tolerance."""
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
-        return {n: (float(v), float(stated["tolerance"][n])) for n, v in stated["metrics"].items()}
+        metrics = stated["metrics"].items()
+        found = {name: (float(of), float(stated["tolerance"][name])) for name, of in metrics}
+        if not found:
+            raise LookupError
+        return found
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no expected metrics ({type(error).__name__}); it is committed, so "

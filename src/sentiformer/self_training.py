@@ -26,8 +26,8 @@ def require_unlabeled(by: str, about: dict[str, Any]) -> None:
     """
     if by != "nobody" and not about["splits"].get(UNLABELED, {"rows": 0})["rows"]:
         raise UserError(
-            f"params.yaml: teach.by is {by}, but no text is without a label; give "
-            "download.unlabeled, or set teach.by to nobody"
+            f"params.yaml: teach.by is {by}, but there is no text without a label; give "
+            "download.unlabeled some that stand in no other split, or set teach.by to nobody"
         )
 
 

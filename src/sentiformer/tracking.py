@@ -49,6 +49,7 @@ UPLOADED_TAG = f"{NAME}.uploaded_sha256"  # the same of a language model
 ACCURACY_TAG = f"{NAME}.test_accuracy"
 PRETRAINING_TAG = f"{NAME}.pretraining_key"
 BATCH_METRICS = 1000  # MLflow's limit for one call
+DATASET_CHARACTERS = 400  # of a data set's name; with its split MLflow takes 500
 CURVES = {  # of each stage: what of an event is shown, and its name
     "train": {
         StepEvent: {
@@ -436,7 +437,7 @@ def _data_inputs(about: dict[str, Any]) -> list[Any]:
     data, inputs = about["data"], []
     for split, facts in data["splits"].items():
         dataset = Dataset(
-            name=f"{data['origin']['name']}, {split}",
+            name=f"{data['origin']['name'][:DATASET_CHARACTERS]}, {split}",
             digest=facts["fingerprint"][:32],
             source_type=about["params"]["download"]["source"],
             source=json.dumps(data["origin"]),

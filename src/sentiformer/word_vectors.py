@@ -112,19 +112,20 @@ def make_vectors(
         )
     chances = context_chances(company)
     pmi = positive_pmi(company, chances)
+    del company  # each as large as the texts; none of the processes below needs either
     words, projection = factorize(pmi, d_model)
-    placed = words[np.diff(pmi.indptr) > 0]
-    centre = placed.mean(axis=0)
-    scale = (placed - centre).std() * np.sqrt(d_model)
+    has_company = np.diff(pmi.indptr) > 0
+    del pmi
+    centre = words[has_company].mean(axis=0)
+    scale = (words[has_company] - centre).std() * np.sqrt(d_model)
 
-    def standardized(pmi: "csr_array", vectors: np.ndarray) -> np.ndarray:
-        has_company = np.diff(pmi.indptr)[:, None] > 0
-        return np.where(has_company, (vectors - centre) / scale, 0).astype(np.float32)
+    def standardized(vectors: np.ndarray, has_company: np.ndarray) -> np.ndarray:
+        return np.where(has_company[:, None], (vectors - centre) / scale, 0).astype(np.float32)
 
     def ngrams(limit: int, *shorter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         def vectors_of(some: np.ndarray) -> np.ndarray:
             pmi = positive_pmi(company_of_ngrams(texts, some, shorter), chances)
-            return NGRAM_SCALE * standardized(pmi, pmi @ projection)
+            return NGRAM_SCALE * standardized(pmi @ projection, np.diff(pmi.indptr) > 0)
 
         keys = frequent_ngrams(texts, limit, shorter)
         starts = range(0, len(keys), NGRAMS_AT_ONCE)
@@ -135,7 +136,7 @@ def make_vectors(
 
     pairs, pair_keys = ngrams(params.pairs)
     triples, triple_keys = ngrams(params.triples, pair_keys)
-    return Vectors(standardized(pmi, words), pairs, pair_keys, triples, triple_keys)
+    return Vectors(standardized(words, has_company), pairs, pair_keys, triples, triple_keys)
 
 
 def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
