@@ -210,6 +210,17 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
             {"train": "a.jsonl"},
             r"the label 'x\ry' has a line break, or a sign that cannot be shown; take it out",
         ),
+        (
+            {"a_csv": "text,label\n" + "".join(f"a,the {n} text\n" for n in range(101)) + "b,x\n"},
+            {},
+            "download.train, a.csv: its 102 texts have 102 labels; name the column of the classes",
+        ),
+        (
+            {"a_csv": ",".join(f"c{n}" for n in range(50)) + "\n"},
+            {},
+            "a.csv has no column 'text'; download.text_column takes one of: c0, c1, c2, c3, c4, c5,"
+            " c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19 and 30 others",
+        ),
         (GOOD, {"labels": ["x", "y\n"]}, r"the label 'y\n' has a line break"),
         (GOOD, {"labels": ["x", "y\0"]}, r"the label 'y\x00' has a line break, or a sign that"),
         (

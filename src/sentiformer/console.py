@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 # What commands a terminal or turns its line around; tab and line break stay.
 COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 ERROR_CHARACTERS = 2000  # of a mistake that are shown; it may name what a file holds
+SHOWN_NAMES = 20
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WRONG_PATH = (  # what a path that the user chose can be to the system
@@ -141,6 +142,12 @@ def one_line(text: str) -> str:
     """The text as one plain line, without the middle of a very long one."""
     line, half = plain(" ".join(text.splitlines())), ERROR_CHARACTERS // 2
     return line if len(line) <= ERROR_CHARACTERS else f"{line[:half]} … {line[-half:]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, or the first of many and how many others there are."""
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return shown + (f" and {len(names) - SHOWN_NAMES:,} others" if len(names) > SHOWN_NAMES else "")
 
 
 def first_line(error: object) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from sentiformer.console import UserError
+from sentiformer.console import UserError, listed
 from sentiformer.files import corrupt, read_json, reading
 
 SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
@@ -124,7 +124,7 @@ def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
     absent = [name for number, name in enumerate(labels) if number not in actual]
     if absent:
         raise UserError(
-            f"{path} has no text labelled {', '.join(absent)}; give {path.stem} more texts"
+            f"{path} has no text labelled {listed(absent)}; give {path.stem} more texts"
         )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import UNLABELED, DownloadParams
-from sentiformer.console import UserError, say
+from sentiformer.console import UserError, listed, say
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
 from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
@@ -368,7 +368,7 @@ def _require_all(
     for split in SPLITS:
         absent = sorted(set(range(len(labels))) - set(splits[split]["label"]))
         if absent:
-            names = ", ".join(labels[label] for label in absent)
+            names = listed([labels[label] for label in absent])
             reasons = ("duplicates", "contradictions", "leaked")
             gone = ", ".join(f"{of} {removed[of]:,}" for of in reasons if removed[of])
             raise UserError(

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentiformer.config import UNLABELED, DownloadParams, project_root
-from sentiformer.console import UserError, plain
+from sentiformer.console import UserError, listed, plain
 from sentiformer.textfiles import as_text, read_rows, require_whole_characters
 
 NO_LABEL = -1
+MANY_LABELS = 100
 ENDINGS = (".csv", ".jsonl", ".parquet")
 NAMES = {  # how the files of a split, or their folders, are named; the first three as on the Hub
     "train": ("train", "training"),
@@ -166,10 +167,16 @@ def require_rows(stream: Stream, counts: Mapping[object, int]) -> None:
         counts: how many rows have each label.
 
     Raises:
-        UserError: there is no row, or some labels are texts and some are numbers.
+        UserError: there is no row, hardly two have the same label, or some labels are texts and
+            some are numbers.
     """
     if not counts:
         raise UserError(f"{stream.where}: there is no text; give it some")
+    if len(counts) > max(MANY_LABELS, sum(counts.values()) / 2):
+        raise UserError(
+            f"{stream.where}: its {sum(counts.values()):,} texts have {len(counts):,} labels; name "
+            "the column of the classes in download.label_column"
+        )
     kinds: Counter[str] = Counter()
     for label, count in counts.items():
         kinds[type(label).__name__] += count
@@ -218,7 +225,7 @@ def number_labels(
     strange = sorted(known - numbers.keys())
     if strange:
         raise UserError(
-            f"download.labels are {', '.join(names)}; the data have {', '.join(strange[:5])}, too; "
+            f"download.labels are {listed(names)}; the data have {listed(strange)}, too; "
             "name all labels, or set it to null"
         )
     return numbers, names

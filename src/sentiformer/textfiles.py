@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from sentiformer.console import UserError, first_line
+from sentiformer.console import UserError, first_line, listed
 
 FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
 BUFFER_BYTES = 2**20
@@ -148,7 +148,7 @@ def _require(columns: Columns, present: list[str], path: Path, line: int | None 
     for column, option in columns.items():
         if column not in present:
             place = f"{path}, line {line}" if line else str(path)
-            known = ", ".join(present) or "none"
+            known = listed(present) or "none"
             raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")
         if present.count(column) > 1:
             raise UserError(f"{path} has several columns {column!r}; name them differently")
