@@ -407,12 +407,28 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
     assert "quotes" not in str(caught.value)
 
 
-def test_an_unknown_variable_gets_the_nearest_name(environment, monkeypatch):
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("THREAD", "THREADS"),
+        ("DEVISE", "DEVICE"),
+        ("PRECISON", "PRECISION"),
+        ("COMPILED", "COMPILE"),
+    ],
+)
+def test_a_slip_in_a_variable_s_name_gets_the_nearest(environment, monkeypatch, slip, meant):
     environment(THREADS="1")
-    monkeypatch.setenv("SENTIFORMER_THREAD", "2")
-    fix = "SENTIFORMER_THREAD is not a known key; meant SENTIFORMER_THREADS?"
+    monkeypatch.setenv(f"SENTIFORMER_{slip}", "2")
+    fix = f"SENTIFORMER_{slip} is not a known key; meant SENTIFORMER_{meant}?"
     with pytest.raises(UserError, match=f"^environment: {re.escape(fix)}$"):
         load_runtime()
+
+
+def test_variables_of_a_cluster_s_service_of_our_name_are_none_of_ours(environment, monkeypatch):
+    environment(THREADS="1")
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_80_TCP", "PORT_80_TCP_PROTO"):
+        monkeypatch.setenv(f"SENTIFORMER_{name}", "tcp://10.0.0.1:80")
+    assert load_runtime().threads == 1
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "setups").iterdir()), ids=lambda path: path.name)

@@ -70,10 +70,12 @@ def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
 
 
 def test_what_a_mistake_quotes_commands_no_terminal_and_stays_one_line_of_bearable_length():
-    shown = exit_of(UserError("no column 'text'; it has \x1b[2Ja\nb\0" + "c" * 9999 + "; name it"))
+    shown = exit_of(
+        UserError("no column 'text'; it has \x1b[2Ja\nb\0" + "c" * 99_999 + "; name it")
+    )
     assert shown.startswith("error: no column 'text'; it has \ufffd[2Ja b\ufffdccc")
     assert shown.endswith("ccc; name it")
-    assert len(shown) < 2100
+    assert len(shown) < 10_100
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,19 @@ def test_no_work_ends_because_nobody_reads_what_it_says(tmp_path):
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("code", [errno.EPIPE, errno.EIO, errno.ENOSPC])
+def test_a_terminal_that_has_gone_ends_no_work_but_a_full_disk_does(monkeypatch, code):
+    def gone(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("tqdm.tqdm.write", gone)
+    if code != errno.ENOSPC:
+        say("a line")
+        return
+    with pytest.raises(OSError, match="No space left"):
+        say("a line")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -137,6 +137,18 @@ def test_the_hub_gives_its_splits_and_its_cache_needs_no_network(project, hub):
 
 
 @pytest.mark.slow
+def test_of_a_split_s_names_the_usual_one_wins(project):
+    rows = made_up_reviews(400)
+    places = {"train": (0, 300), "dev": (300, 310), "validation": (310, 330)}
+    places |= {"eval": (330, 340), "test": (340, 370)}
+    splits = {split: rows[start:end] for split, (start, end) in places.items()}
+    with serve(NAME, REVISION, dataset_of(**splits)) as hub:
+        project.download(hub)
+    found = {split: of["rows"] for split, of in project.about["splits"].items()}
+    assert found == {"train": 300, "validation": 20, "test": 30}
+
+
+@pytest.mark.slow
 def test_a_proxy_is_used_for_every_call(project, hub):
     """The Hub on loopback is its own proxy: it answers for a host that does not exist."""
     project.env |= {"HTTP_PROXY": hub.address, "NO_PROXY": ""}

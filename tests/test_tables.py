@@ -14,7 +14,7 @@ from sentiformer.console import UserError
 from sentiformer.inference import Classifier
 from sentiformer.sources import download, spool_source
 from sentiformer.spool import Spool
-from sentiformer.tables import NAMES, find_files, number_labels, read_files
+from sentiformer.tables import find_files, number_labels, read_files
 from sentiformer.tokenizer import tokenize
 from sentiformer.vocab import build_vocab
 
@@ -103,28 +103,24 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "split"),
+    ("paths", "splits"),
     [
-        ("set/train/0000.parquet", "train"),
-        ("set/training_1.csv", "train"),
-        ("set/valid-0.jsonl", "validation"),
-        ("set/val/a/b.csv", "validation"),
-        ("set/dev.csv", "validation"),
-        ("set/Test.csv", "test"),
-        ("set/train/eval2.csv", "test"),
-        ("set/unlabeled.csv", "unlabeled"),
-        ("set/validity.csv", None),
-        ("set/train.txt", None),
-        ("test/train-0.csv", "train"),
-        ("test/0.csv", "test"),
+        ("train/0000.parquet train/a/1.csv test/b.csv", {"train": 2, "test": 1}),
+        ("training_1.csv valid-0.jsonl Test.csv", {"train": 1, "validation": 1, "test": 1}),
+        ("dev.csv eval2.csv unlabeled.csv", {"validation": 1, "test": 1, "unlabeled": 1}),
+        ("val/a/b.csv unsupervised/c.csv", {"validation": 1, "unlabeled": 1}),
+        ("train/test/a.csv", {"test": 1}),
+        ("train/train-0.csv train/labels.csv test/notes.csv", {"train": 1}),
+        ("validity.csv train.txt trainee/a.csv", {}),
     ],
 )
-def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, path, split):
-    file = tmp_path / path
-    file.parent.mkdir(parents=True)
-    file.touch()
-    folder = tmp_path / path.split("/")[0]
-    assert [name for name in NAMES if tables._files_in(folder, name)] == [split] * bool(split)
+def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, paths, splits):
+    for path in paths.split():
+        file = tmp_path / "train" / path  # whose own name says nothing
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    found = tables._splits_in(tmp_path / "train")
+    assert {split: len(files) for split, files in found.items()} == splits
 
 
 def test_in_an_experiment_s_copy_paths_begin_at_the_project_s_root(there, tmp_path, monkeypatch):
@@ -135,6 +131,15 @@ def test_in_an_experiment_s_copy_paths_begin_at_the_project_s_root(there, tmp_pa
     monkeypatch.chdir(copy)
     for train in ("a.csv", "[a].csv", str(tmp_path / "a.csv")):
         assert rows_of(files(train=train)) == {"train": [("a", 0), ("b", 1)]}
+    (copy / "a.csv").write_text("text,label\nc,x\nd,y\n")
+    assert rows_of(files(train="a.csv")) == {"train": [("c", 0), ("d", 1)]}, "as it was queued"
+
+
+def test_many_classes_may_judge_with_few_texts_each(there):
+    rows = "".join(f"text {n},class {n}\n" for n in range(150))
+    there(a_csv="text,label\n" + rows * 2, b_csv="text,label\n" + rows)
+    assert len(rows_of(files(train="a.csv", test="b.csv"))["test"]) == 150
+    assert len(rows_of(files(train="b.csv", labels=[f"class {n}" for n in range(150)]))) == 1
 
 
 @pytest.mark.parametrize("label", ["x", "None"])
@@ -208,12 +213,12 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         (
             {"a_jsonl": LABELLED % (r"x\ry", "z")},
             {"train": "a.jsonl"},
-            r"the label 'x\ry' has a line break, or a sign that cannot be shown; take it out",
+            r"the label 'x\ry' has a line break or a control character; take it out",
         ),
         (
             {"a_csv": "text,label\n" + "".join(f"a,the {n} text\n" for n in range(101)) + "b,x\n"},
             {},
-            "download.train, a.csv: its 102 texts have 102 labels; name the column of the classes",
+            "download.train, a.csv: its 102 texts have 102 different labels; name the column",
         ),
         (
             {"a_csv": ",".join(f"c{n}" for n in range(50)) + "\n"},
@@ -222,7 +227,7 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
             " c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19 and 30 others",
         ),
         (GOOD, {"labels": ["x", "y\n"]}, r"the label 'y\n' has a line break"),
-        (GOOD, {"labels": ["x", "y\0"]}, r"the label 'y\x00' has a line break, or a sign that"),
+        (GOOD, {"labels": ["x", "y\0"]}, r"the label 'y\x00' has a line break or a control"),
         (
             GOOD,
             {"test": "~zyzzyva/b.csv"},

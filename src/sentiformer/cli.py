@@ -91,7 +91,7 @@ def load_predictor(model: str) -> "Predictor":
     """Load a model from a folder, or from MLflow's registry by a `models:/` or `runs:/` address."""
     from sentiformer.inference import Predictor
 
-    if model.startswith(("models:/", "runs:/")):
+    if ":/" in model:
         from sentiformer.tracking import download_model
 
         with TemporaryDirectory() as folder:

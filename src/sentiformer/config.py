@@ -19,6 +19,7 @@ SPECIAL_TOKENS = ("<pad>", "<unk>")
 UNLABELED = "unlabeled"  # the split of texts that have no label
 PRETRAINING_SPLITS = ("train", UNLABELED)  # that words are learnt from without labels; never test
 VARIABLES = "SENTIFORMER_"  # how those of the environment begin that are ours
+NEARLY = 0.75  # how alike two names are of which one is a slip
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
 Size = Field(gt=0, lt=2**31)
@@ -262,11 +263,19 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 def load_runtime() -> Runtime:
     """Read the variables of the environment that `Runtime` names.
 
+    Others that begin like ours may be somebody else's, such as a cluster's for a service.
+
     Raises:
-        UserError: a value is out of range, or a variable unknown.
+        UserError: a value is out of range, or a variable nearly named like one of these.
     """
-    ours = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)}
-    values = {name: value for name, value in ours.items() if value}
+    known = [name.upper() for name in Runtime.model_fields]
+    values = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(VARIABLES)
+        and value
+        and difflib.get_close_matches(name.removeprefix(VARIABLES), known, cutoff=NEARLY)
+    }
     return parse(Runtime, values, where="environment")
 
 

@@ -17,10 +17,11 @@ from typing import Self, TypeVar
 Item = TypeVar("Item")
 # What commands a terminal or turns its line around; tab and line break stay.
 COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-ERROR_CHARACTERS = 2000  # of a mistake that are shown; it may name what a file holds
+ERROR_CHARACTERS = 10_000  # of a mistake that are shown; it may name what a file holds
 SHOWN_NAMES = 20
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOBODY_THERE = (errno.EPIPE, errno.EIO)  # a pipe's reader, or a terminal, has gone
 WRONG_PATH = (  # what a path that the user chose can be to the system
     errno.EACCES,
     errno.EPERM,
@@ -59,7 +60,9 @@ def say(line: str) -> None:
     try:
         tqdm.write(line)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in NOBODY_THERE:
+            raise
         _give_up_output()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -287,15 +288,14 @@ def compare(rebuilt: Path, expected: Path) -> str:
 
 def _read_expected(path: Path) -> dict[str, tuple[float, float]]:
     """The committed metrics by name: value and tolerance."""
-    try:
+    found: dict[str, tuple[float, float]] = {}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         stated = json.loads(path.read_text(encoding="utf-8"))
         metrics = stated["metrics"].items()
         found = {name: (float(of), float(stated["tolerance"][name])) for name, of in metrics}
-        if not found:
-            raise LookupError
-        return found
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    if not found:
         raise UserError(
-            f"{path} holds no expected metrics ({type(error).__name__}); it is committed, so "
-            f"`git checkout -- {path}` restores it"
-        ) from None
+            f"{path} holds no expected metrics; it is committed, so `git checkout -- {path}` "
+            "restores it"
+        )
+    return found

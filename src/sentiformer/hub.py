@@ -2,7 +2,7 @@
 
 Mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network (`HF_HUB_OFFLINE=1`) and
 proxies are those of that library. It trusts what it has received; here each file that the Hub
-names by its SHA-256, as it does those of data, is held against that: no damaged one goes further.
+names by its SHA-256, as it does Parquet, is held against that, so that no damaged one goes further.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.config import UNLABELED, DownloadParams
-from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory
+from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory, listed
 from sentiformer.files import sha256
 from sentiformer.tables import NAMES, Source, Stream, row_of
 
@@ -33,15 +33,11 @@ def read_hub(params: DownloadParams) -> Source:
     name, revision = params.hub_dataset, params.hub_revision
     loaded = load(name, revision)
     _verify(loaded, name, revision)
-    present = {
-        split: loaded[theirs]
-        for split, names in NAMES.items()
-        for theirs in names
-        if theirs in loaded
-    }
+    theirs = {split: [name for name in names if name in loaded] for split, names in NAMES.items()}
+    present = {split: loaded[names[0]] for split, names in theirs.items() if names}
     if "train" not in present:
         raise UserError(
-            f"download.hub_dataset is {name!r}: it has no split train but {', '.join(loaded)}; "
+            f"download.hub_dataset is {name!r}: it has no split train but {listed(list(loaded))}; "
             "download its files and set download.source to files"
         )
     streams = {
@@ -120,7 +116,7 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
         columns[params.label_column] = "label_column"
     for column, key in columns.items():
         if column not in dataset.column_names:
-            known = ", ".join(dataset.column_names)
+            known = listed(dataset.column_names)
             raise UserError(
                 f"{place} has no column {column!r}; download.{key} takes one of: {known}"
             )
@@ -134,7 +130,7 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
                 if not 0 <= label < len(classes):
                     raise UserError(
                         f"{place}, row {number}: the label is {label}, none of its classes "
-                        f"{', '.join(classes)}; use another split, or files"
+                        f"{listed(classes)}; use another split, or files"
                     )
                 label = classes[label]
             yield text, label

@@ -58,8 +58,8 @@ class LiveRun:
                     status = event
                 elif event.step not in known:
                     new.append(event)
-            points = (event_metrics(event, self._about["stage"]) for event in new)
-            store.log([point for of_event in points for point in of_event], run_id)
+            stage = self._about["stage"]
+            store.log([point for event in new for point in event_metrics(event, stage)], run_id)
             if status is not None:
                 return status
 

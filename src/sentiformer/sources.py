@@ -25,7 +25,15 @@ from sentiformer.files import write_json
 from sentiformer.hub import read_hub
 from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
 from sentiformer.spool import Spool, SpooledTexts, blocks
-from sentiformer.tables import NO_LABEL, Source, Stream, number_labels, read_files, require_rows
+from sentiformer.tables import (
+    NO_LABEL,
+    Source,
+    Stream,
+    number_labels,
+    read_files,
+    require_classes,
+    require_rows,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +50,11 @@ BUNDLED_ORIGIN = {
 BLOCK_ROWS = 1000  # read of the bundled file at a time
 BLOCK_CHARACTERS = 2**24  # in memory at a time
 DIGEST_BYTES = 32
-MARKUP = re.compile(r"</?[a-z!][^<>]*>")  # a tag, in lower case
+TAGS = "a|b|big|blockquote|br|center|code|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|q|s|small|span"
+TAGS += "|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul"
+MARKUP = re.compile(  # a tag with its attributes, a comment, or what only looks like an entity
+    rf"</?(?:{TAGS})(?:[\s/][^<>]*)?>|<!--[^<>]*-->|&#\w{{10,}};?", re.IGNORECASE
+)
 UNBALANCED = 4  # a class that has more than this many times the texts of another
 
 
@@ -100,8 +112,8 @@ def text_hash(text: str) -> int:
 
 
 def content_hash(text: str) -> int:
-    """The hash by which texts are equal: no markup and no entity of HTML changes it, either."""
-    return _hash(unescape(MARKUP.sub(" ", text.lower())))
+    """The hash by which texts are equal: common tags and entities of HTML do not change it, too."""
+    return _hash(unescape(MARKUP.sub(" ", text)).lower())
 
 
 def _hash(text: str) -> int:
@@ -159,6 +171,8 @@ def spool_source(source: Source, spool: Spool) -> tuple["dict[str, pd.DataFrame]
     tables, found = {}, {}
     for split, stream in source.streams.items():
         tables[split], found[split] = spool_rows(stream, spool)
+        if split == "train" and not source.labels:
+            require_classes(stream.where, texts=len(tables[split]), labels=len(found[split]))
     labelled = [label for split, of in found.items() if split != UNLABELED for label in of]
     numbers, names = number_labels(labelled, source.labels)
     for split, table in tables.items():
@@ -358,7 +372,7 @@ def _say_unbalanced(counts: dict[str, int]) -> None:
     if counts[common] > UNBALANCED * counts[rare]:
         say(
             f"train is unbalanced: {counts[common]:,} texts are labelled {common}, "
-            f"{counts[rare]:,} {rare}; train.class_weights: balanced lets all classes count alike"
+            f"{counts[rare]:,} {rare}; with train.class_weights: balanced all classes count alike"
         )
 
 

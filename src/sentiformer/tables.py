@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentiformer.config import UNLABELED, DownloadParams, project_root
-from sentiformer.console import UserError, listed, plain
+from sentiformer.console import UserError, listed
 from sentiformer.textfiles import as_text, read_rows, require_whole_characters
 
 NO_LABEL = -1
-MANY_LABELS = 100
+MANY_LABELS, NO_CLASSES = 100, 0.9  # labels beyond both, the latter a share of the texts
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # characters, and ends of lines
 ENDINGS = (".csv", ".jsonl", ".parquet")
 NAMES = {  # how the files of a split, or their folders, are named; the first three as on the Hub
     "train": ("train", "training"),
@@ -92,15 +93,18 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
     found = {split: _matches(split, pattern) for split, pattern in named.items() if pattern}
     folder = _path("train", params.train or "")
     if folder.is_dir():
-        inside = {split: _files_in(folder, split) for split in NAMES}
-        found = {split: paths for split, paths in inside.items() if paths} | found
+        found = _splits_in(folder) | found
     return {split: found[split] for split in NAMES if split in found}
 
 
 def _path(split: str, pattern: str) -> Path:
+    """Where a path or glob leads: from here, or else, in a DVC experiment's copy, from the project.
+
+    Such a copy lacks the files that neither git nor DVC knows.
+    """
     try:
-        root = Path(os.path.relpath(project_root()))  # elsewhere in a DVC experiment's copy
-        return root / Path(pattern).expanduser()
+        path = Path(pattern).expanduser()
+        return path if _glob(path) else Path(os.path.relpath(project_root())) / path
     except RuntimeError:
         user = pattern.split("/")[0]
         raise UserError(f"download.{split} is {pattern!r}: {user} is nobody's folder") from None
@@ -109,36 +113,40 @@ def _path(split: str, pattern: str) -> Path:
 def _matches(split: str, pattern: str) -> list[Path]:
     path = _path(split, pattern)
     if path.is_dir():
-        paths = _files_in(path, split)
+        paths = _splits_in(path).get(split, [])
         sought = f"{NAMES[split][0]}*{{{','.join(ENDINGS)}}}"
         missing = f"no file of that folder is named {sought}"
     else:
-        names = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path's takes no absolute one
-        paths = [path] if path.exists() else sorted(map(Path, names))
+        paths = _glob(path)
         missing = "no file is there; paths begin at the project's root"
     if not paths:
         raise UserError(f"download.{split} is {pattern!r}: {missing}")
     return paths
 
 
-def _files_in(folder: Path, split: str) -> list[Path]:
-    """The files of a split in a folder laid out as on the Hub.
+def _glob(path: Path) -> list[Path]:
+    """The path itself, if there is such a file or folder, or else those that it is a glob of."""
+    names = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path's takes no absolute one
+    return [path] if path.exists() else sorted(map(Path, names))
 
-    That is `train-00000-of-00001.parquet` or `train/0000.parquet`, at any depth.
+
+def _splits_in(folder: Path) -> dict[str, list[Path]]:
+    """The files of each split in a folder, named after it as on the Hub, at any depth.
+
+    As `train-00000-of-00001.parquet`; or, where no file is named after a split, as
+    `train/0000.parquet`.
     """
-    return sorted(
-        path
-        for path in folder.rglob("*.*")
-        if path.suffix.lower() in ENDINGS and _split_of(path, folder) == split
-    )
-
-
-def _split_of(path: Path, folder: Path) -> str | None:
-    """The split after which a file in a folder is named, or else one of the folders around it."""
-    around = reversed((folder.name, *path.relative_to(folder).parent.parts))
-    names = (re.split("[^a-z]", path.stem.lower())[0], *map(str.lower, around))
-    found = (split for name in names for split in NAMES if name in NAMES[split])
-    return next(found, None)
+    files = sorted(path for path in folder.rglob("*.*") if path.suffix.lower() in ENDINGS)
+    by_name: dict[str, list[Path]] = {}
+    by_folder: dict[str, list[Path]] = {}
+    for path in files:
+        start = re.split("[^a-z]", path.stem.lower())[0]
+        around = reversed(path.relative_to(folder).parent.parts)
+        for found, names in ((by_name, (start,)), (by_folder, map(str.lower, around))):
+            splits = [split for name in names for split in NAMES if name in NAMES[split]]
+            if splits:
+                found.setdefault(splits[0], []).append(path)
+    return by_name or by_folder
 
 
 def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, object]:
@@ -167,16 +175,10 @@ def require_rows(stream: Stream, counts: Mapping[object, int]) -> None:
         counts: how many rows have each label.
 
     Raises:
-        UserError: there is no row, hardly two have the same label, or some labels are texts and
-            some are numbers.
+        UserError: there is no row, or some labels are texts and some are numbers.
     """
     if not counts:
         raise UserError(f"{stream.where}: there is no text; give it some")
-    if len(counts) > max(MANY_LABELS, sum(counts.values()) / 2):
-        raise UserError(
-            f"{stream.where}: its {sum(counts.values()):,} texts have {len(counts):,} labels; name "
-            "the column of the classes in download.label_column"
-        )
     kinds: Counter[str] = Counter()
     for label, count in counts.items():
         kinds[type(label).__name__] += count
@@ -184,6 +186,19 @@ def require_rows(stream: Stream, counts: Mapping[object, int]) -> None:
         found = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
         raise UserError(
             f"{stream.where}: its labels are {found}; make them all text or all numbers"
+        )
+
+
+def require_classes(where: str, *, texts: int, labels: int) -> None:
+    """Refuse labels that are no classes, as where they are read from the column of the texts.
+
+    Raises:
+        UserError: nearly each of many texts has a label of its own.
+    """
+    if labels > max(MANY_LABELS, NO_CLASSES * texts):
+        raise UserError(
+            f"{where}: its {texts:,} texts have {labels:,} different labels; name the column of "
+            "the classes in download.label_column"
         )
 
 
@@ -215,9 +230,9 @@ def number_labels(
         )
     for name in names:
         require_whole_characters(name, "a label")
-        if name.splitlines() != [name] or plain(name) != name:
+        if CONTROL.search(name):
             raise UserError(
-                f"the label {name!r} has a line break, or a sign that cannot be shown; take it out"
+                f"the label {name!r} has a line break or a control character; take it out"
             )
     numbers = {name: number for number, name in enumerate(names)}
     if not known <= numbers.keys() and whole:

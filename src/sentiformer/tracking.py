@@ -14,7 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -486,7 +486,8 @@ def never_fails(meanwhile: str) -> Iterator[None]:
         why = str(error)
     except Exception as error:  # whatever MLflow, its database and its transport raise
         why = f"MLflow at {tracking_uri()} fails ({_reason(error)})"
-    print(f"{why}; {meanwhile}, `make track` logs this run later", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody may be there to read it
+        print(f"{why}; {meanwhile}, `make track` logs this run later", file=sys.stderr, flush=True)
 
 
 def _reason(error: Exception) -> str:

@@ -296,11 +296,20 @@ class Training:
     def _report(self, epoch: int, losses: Tensor, norm: Tensor, tokens: int) -> StepEvent:
         loss = self.group.sum(losses.double()).mean().item()
         rate = float(self.optimizer.param_groups[0]["lr"])
-        many = len(losses) * self.params.batch_size >= MANY_TEXTS
-        self._require_sense(loss, DIVERGED if many else DIVERGED_OF_FEW)
+        self._require_sense(loss, DIVERGED_OF_FEW)
         event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
         self.steps.append(event)
+        self._require_sense(self._loss_of_many(), DIVERGED)
         return event
+
+    def _loss_of_many(self) -> float:
+        """The mean over the last `MANY_TEXTS` texts, or some more; 0 before there were as many."""
+        total, steps = 0.0, 0
+        for event in reversed(self.steps):
+            total, steps = total + event.loss * event.steps, steps + event.steps
+            if steps * self.params.batch_size >= MANY_TEXTS:
+                return total / steps
+        return 0.0
 
     def _require_sense(self, loss: float, times_guessing: float) -> None:
         if not loss <= times_guessing * self.objective.guessing:
