@@ -228,6 +228,14 @@ def test_a_slow_hub_is_waited_for(project, hub):
 
 
 @pytest.mark.slow
+def test_a_hub_that_is_too_slow_is_one_line(project, hub):
+    project.env |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    hub.delay = 3.0
+    line = project.download(hub, fails=True)
+    assert f"download.hub_dataset {NAME} at {REVISION[:12]} cannot be loaded (" in line
+
+
+@pytest.mark.slow
 def test_a_hub_that_is_down_is_one_line(project):
     line = project.download("http://127.0.0.1:9", fails=True)
     assert f"download.hub_dataset {NAME} at {REVISION[:12]} cannot be loaded (" in line
