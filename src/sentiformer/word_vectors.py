@@ -36,7 +36,7 @@ STAGE = "word_vectors"
 FILE = f"{STAGE}.safetensors"
 POWER_ITERATIONS = 2  # of the randomized factorization
 NGRAM_SCALE = 0.5  # an n-gram's vector is added to its last word's
-NGRAMS_AT_ONCE = 25_000  # whose company is held in memory
+NGRAMS_AT_ONCE = 10_000  # whose company is held in memory
 
 
 class Vectors(NamedTuple):
