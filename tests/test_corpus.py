@@ -191,5 +191,6 @@ def test_lines_cut_off_or_of_other_bytes_are_corrupt(tmp_path, content):
 
 
 def test_missing_lines_name_the_stage_that_makes_them(tmp_path):
-    with pytest.raises(UserError, match=r"types.txt is missing; `dvc repro tokenize` makes it in"):
+    fix = "`dvc repro tokenize` makes it in the project's root"
+    with pytest.raises(UserError, match=rf"types.txt is missing; {fix}$"):
         read_lines(tmp_path / "types.txt", made_by="tokenize")

@@ -431,5 +431,6 @@ def test_expected_metrics_that_cannot_be_read_are_restored_from_git(tmp_path, ve
     (tmp_path / "expected.json").unlink()
     if content is not None:
         (tmp_path / "expected.json").write_text(content)
-    with pytest.raises(UserError, match=r"holds no expected metrics; it .*git checkout"):
+    line = r"expected\.json holds no expected metrics; .*git checkout"
+    with pytest.raises(UserError, match=line):
         compare(tmp_path / "metrics.json", tmp_path / "expected.json")

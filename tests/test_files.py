@@ -15,6 +15,9 @@ def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
+LINK = "model is a link, a mounted disk or a file where a folder is to be; move"
+
+
 def test_a_folder_appears_only_when_its_block_ends(tmp_path):
     path = tmp_path / "deep" / "model"
     with whole_folder(path) as folder:
@@ -93,10 +96,7 @@ def test_a_file_or_link_where_the_folder_is_to_be_is_refused_before_the_work(tmp
     path = tmp_path / "model"
     make(path)
     with (
-        pytest.raises(
-            UserError,
-            match=r"model is a link, a mounted disk or a file where a folder is",
-        ),
+        pytest.raises(UserError, match=LINK),
         whole_folder(path),
     ):
         raise AssertionError

@@ -166,7 +166,8 @@ def test_the_classifier_learns_from_the_teacher(unlabeled_data):
 
 @pytest.mark.parametrize("by", ["nb_trigrams", "text_vectors", "both"])
 def test_nothing_to_teach_is_one_line(data, tmp_path, by):
-    with pytest.raises(UserError, match=rf"by is {by}, but there is no text .*; give download"):
+    line = rf"teach\.by is {by}, but there is no text .*; give download"
+    with pytest.raises(UserError, match=line):
         fit_folder(data, tmp_path / "folder", by=by)
 
 

@@ -290,7 +290,8 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(raw):
 @pytest.mark.parametrize("name", ["dataset.json", "train.parquet", "test.parquet"])
 def test_a_missing_input_names_the_stage_that_makes_it(raw, name):
     (raw / name).unlink()
-    with pytest.raises(UserError, match=rf"{name} is missing; `dvc repro download` makes it in"):
+    fix = "`dvc repro download` makes it in the project's root"
+    with pytest.raises(UserError, match=rf"{name} is missing; {fix}$"):
         tokenized(raw)
 
 
