@@ -255,7 +255,7 @@ def test_floors_import_only_downward():
             "text_vectors",
             "cooccurrence",
         }
-        | {"sources", "hub", "tables", "textfiles", "spool", "near_duplicates"},
+        | {"sources", "splits", "hub", "tables", "textfiles", "spool", "near_duplicates"},
         {"training", "evaluation", "baselines", "comparison", "inference", "cloze", "job"}
         | {"figures", "teaching", "pretraining"},
         {"tracking", "live", "database", "reporting", "cli", "serving", "runs"},

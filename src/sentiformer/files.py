@@ -1,11 +1,12 @@
-"""Files that appear whole or not at all, JSON, and the hashes that name contents."""
+"""Files that appear whole or not at all, JSON and CSV, and the hashes that name contents."""
 
+import csv
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,14 @@ def _delete(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON whose bytes depend on the value alone."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Write a table; numbers are exact."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class Found(dict[str, Any]):

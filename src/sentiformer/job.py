@@ -5,11 +5,10 @@ Of a soup, the trainings have a checkpoint each. On a CPU with several cores the
 in processes that leave nothing but these; the bits are those of one after another.
 """
 
-import csv
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from functools import partial
@@ -28,13 +27,10 @@ from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.device import Device, compiling, prepare_device
 from sentiformer.distributed import Group
-from sentiformer.files import read_json, write_json
+from sentiformer.files import read_json, write_csv, write_json
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, Objective, balanced
-from sentiformer.pretrained import (
-    load_pretrained,
-    pretraining_params,
-)
+from sentiformer.pretrained import load_pretrained, pretraining_params
 from sentiformer.process import start_worker
 from sentiformer.self_training import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
 from sentiformer.training import EpochEvent, Soup, StepEvent, Training
@@ -368,11 +364,3 @@ def _show(bar: Bar, event: StepEvent | EpochEvent, training: Training, epochs: i
             f"validation loss {event.valid_loss:.4f}, accuracy {event.valid_accuracy:.4f}"
             f"{training.device.memory()}"
         )
-
-
-def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write events, a row each; numbers are exact."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

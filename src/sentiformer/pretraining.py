@@ -9,8 +9,8 @@ import torch
 from sentiformer.config import PRETRAINING_SPLITS, Params, Runtime
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
-from sentiformer.files import write_json
-from sentiformer.job import STEP_COLUMNS, Job, describe, write_csv
+from sentiformer.files import write_csv, write_json
+from sentiformer.job import STEP_COLUMNS, Job, describe
 from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
 from sentiformer.pretrained import load_word_vectors, word_vectors_params
 from sentiformer.vocab import count_words
