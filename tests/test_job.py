@@ -19,7 +19,7 @@ from sentiformer.console import UserError
 from sentiformer.device import compiling
 from sentiformer.job import TrainingJob
 from sentiformer.process import start_worker
-from sentiformer.training import Training
+from sentiformer.stepper import Stepper
 
 
 @pytest.fixture
@@ -113,13 +113,13 @@ def test_a_soup_stopped_anywhere_ends_in_the_same_bits(
 @pytest.fixture
 def steps_here(monkeypatch):
     """The numbers of the steps that this process makes."""
-    made, step = [], Training._step
+    made, step = [], Stepper.step
 
-    def counted(training, batch):
-        made.append(training.step)
-        return step(training, batch)
+    def counted(stepper, batch, number, rate):
+        made.append(number)
+        return step(stepper, batch, number, rate)
 
-    monkeypatch.setattr(Training, "_step", counted)
+    monkeypatch.setattr(Stepper, "step", counted)
     return made
 
 

@@ -14,9 +14,12 @@ from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.device import prepare_device
 from sentiformer.distributed import Group
+from sentiformer.events import EpochEvent, StepEvent
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, balanced
-from sentiformer.training import EpochEvent, Soup, StepEvent, Training, cut
+from sentiformer.soup import Soup
+from sentiformer.stepper import cut
+from sentiformer.training import Training
 
 MODEL = tiny_params(model={"max_len": 16, "truncation": "head"}).model
 TRAIN = TrainParams(
@@ -173,12 +176,10 @@ def soup(corpora):
     trainings, events, ends, mean = [], [], [], {}
     for number in range(3):
         training = make_training(corpora, soup=Soup(number, mean), epochs=2, patience=1)
-        average = training._average
-        training._average = lambda soup, training=training, average=average: (
-            ends.append(training._weights()),
-            average(soup),
-        )
-        events.append(list(training.run()))
+        of_training = training.run()
+        events.append([next(of_training) for _ in range(7)])
+        ends.append(training._weights())
+        events[-1] += of_training
         mean = training.best_weights()
         trainings.append(training)
     return trainings, events, ends
@@ -255,7 +256,7 @@ def test_weights_that_the_last_step_makes_no_numbers_stop_with_one_line(corpora)
 def test_gradients_are_clipped_before_the_step(corpora):
     training = make_training(corpora, clip_norm=1e-3)
     batch = next(training.train.epoch(1))
-    _, norm = training._step(batch)
+    _, norm = training.stepper.step(batch, 0, 0.01)
     clipped = torch.cat([p.grad.flatten() for p in training.model.parameters()]).norm()
     assert norm > 1e-3
     assert clipped.item() == pytest.approx(1e-3, rel=1e-2)
@@ -263,7 +264,11 @@ def test_gradients_are_clipped_before_the_step(corpora):
 
 def test_biases_and_norms_do_not_decay(corpora):
     training = make_training(corpora, weight_decay=0.5)
-    decay = {id(p): g["weight_decay"] for g in training.optimizer.param_groups for p in g["params"]}
+    decay = {
+        id(p): g["weight_decay"]
+        for g in training.stepper.optimizer.param_groups
+        for p in g["params"]
+    }
     for name, weight in training.model.named_parameters():
         is_matrix = name.endswith("weight") and "norm" not in name
         assert decay[id(weight)] == (0.5 if is_matrix else 0.0), name
@@ -281,13 +286,13 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
 
     monkeypatch.setattr(TransformerClassifier, "forward", limited)
     events = list(training.run())
-    assert training.parts == 4
+    assert training.stepper.parts == 4
     assert capsys.readouterr().out.count("a batch does not fit into memory") == 2
     for event, expected in zip(events, finished[1], strict=True):
         assert asdict(event) == pytest.approx(asdict(expected), abs=1e-5)
     again = make_training(corpora)
     again.restore(*training.save())
-    assert again.parts == 4, "a resumed training does not try in vain again"
+    assert again.stepper.parts == 4, "a resumed training does not try in vain again"
 
 
 class Repeating:
@@ -300,35 +305,35 @@ class Repeating:
         self.seen += 1
         if self.seen > self.steps:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return None if self.seen == 1 else self.training._compute(batch)
+        return None if self.seen == 1 else self.training.stepper._compute(batch)
 
 
 @pytest.mark.parametrize("class_weights", [None, "balanced"])
 def test_recorded_steps_have_the_bits_of_others(corpora, class_weights):
     trainings = [make_training(corpora, epochs=1, class_weights=class_weights) for _ in range(2)]
-    trainings[0].recorder = Repeating(trainings[0])
+    trainings[0].stepper.recorder = Repeating(trainings[0])
     events = [list(training.run()) for training in trainings]
-    assert trainings[0].recorder.seen == len(trainings[0].train)
+    assert trainings[0].stepper.recorder.seen == len(trainings[0].train)
     assert events[0] == events[1]
     assert all(map(torch.equal, *(training.model.parameters() for training in trainings)))
 
 
 def test_recordings_go_before_a_batch_is_computed_in_parts(corpora, monkeypatch, capsys):
     trainings = [make_training(corpora, epochs=1) for _ in range(3)]
-    trainings[0].recorder = Repeating(trainings[0], steps=5)
+    trainings[0].stepper.recorder = Repeating(trainings[0], steps=5)
     forward, recorder = TransformerClassifier.forward, Repeating(trainings[1], steps=0)
-    trainings[1].recorder = recorder
+    trainings[1].stepper.recorder = recorder
 
     def limited(model, *rest):
-        if trainings[1].recorder is not None and model is trainings[1].model:
+        if trainings[1].stepper.recorder is not None and model is trainings[1].model:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(model, *rest)
 
     monkeypatch.setattr(recorder, "replay", lambda batch: None)
     monkeypatch.setattr(TransformerClassifier, "forward", limited)
     events = [list(training.run()) for training in trainings]
-    assert [training.recorder for training in trainings] == [None] * 3
-    assert [training.parts for training in trainings] == [1] * 3
+    assert [training.stepper.recorder for training in trainings] == [None] * 3
+    assert [training.stepper.parts for training in trainings] == [1] * 3
     assert events[0] == events[1] == events[2]
     assert "does not fit" not in capsys.readouterr().out
 
@@ -361,9 +366,10 @@ def test_weighted_loss_is_the_weighted_mean_however_it_is_shared_out(corpora):
     for parts in (1, 3):
         training = make_training(corpora, class_weights="balanced")
         training.objective.weights = torch.tensor([0.5, 4.0])
-        training.parts = parts
+        training.stepper.parts = parts
         batch = next(training.train.epoch(1))
-        losses.append(training._gradients(batch).item())
+        training.stepper._seed = TRAIN.seed * 1_000_003
+        losses.append(training.stepper._gradients(batch).item())
         weight = training.objective.weights[batch.labels]
         torch.manual_seed(TRAIN.seed * 1_000_003)
         logits = training.model(batch.token_ids, batch.padding_mask)
@@ -377,7 +383,7 @@ def test_sparse_gradients_train_as_dense_ones_do(corpora):
     """Clipped, too; in parts they add up."""
     changes = {"optimizer": "lazy_adamw", "clip_norm": 0.5, "epochs": 1}
     trainings = [make_training(corpora, **changes) for _ in range(2)]
-    trainings[0].parts = 2
+    trainings[0].stepper.parts = 2
     for module in trainings[1].model.modules():
         if isinstance(module, torch.nn.Embedding):
             module.sparse = False

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -27,13 +27,15 @@ from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.device import Device, compiling, prepare_device
 from sentiformer.distributed import Group
+from sentiformer.events import EpochEvent, StepEvent
 from sentiformer.files import read_json, write_csv, write_json
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, Objective, balanced
 from sentiformer.pretrained import load_pretrained, pretraining_params
 from sentiformer.process import start_worker
 from sentiformer.self_training import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
-from sentiformer.training import EpochEvent, Soup, StepEvent, Training
+from sentiformer.soup import Beside, Soup
+from sentiformer.training import Training
 from sentiformer.vocab import Vocab
 
 STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
@@ -136,15 +138,12 @@ class Job:
     def run(self) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, from the checkpoint if there is one; yield all events, old ones too."""
         seconds = []
-        with self._others() as others:
+        with Beside(self._soup, self._at_once, self._start_other) as beside:
             for number in range(self._soup):
-                self._start_others(others, number)
+                beside.start_after(number)
                 if number:
                     self._begin(number, self.training.best_weights())
-                if number in others:
-                    others[number].join()
-                    if others[number].exitcode:  # it has left a checkpoint to go on from
-                        say(f"training {number + 1} was lost beside the others; it goes on here")
+                beside.wait_for(number)
                 yield from self._run(number)
                 seconds.append(time.monotonic() - self._begun)
                 self.steps += self.training.steps
@@ -194,25 +193,9 @@ class Job:
             seconds = time.monotonic() - self._begun
             self._checkpoint.save(tensors, {**state, "seconds": seconds})
 
-    @contextmanager
-    def _others(self) -> Iterator[dict[int, BaseProcess]]:
-        """Room for trainings of a soup beside the first, by their numbers; all end with it."""
-        others: dict[int, BaseProcess] = {}
-        if self._at_once > 1:
-            say(f"{self._at_once} trainings side by side")
-        try:
-            yield others
-        finally:
-            for process in others.values():
-                process.kill()
-                process.join()
-
-    def _start_others(self, others: dict[int, BaseProcess], number: int) -> None:
-        """Start those after a training that there is a thread for, when its turn has come."""
-        first = max(number, len(others)) + 1
-        for other in range(first, min(self._soup, number + self._at_once)):
-            task = self._again, other, self._checkpoints[other]
-            others[other] = start_worker(train_aside, task)
+    def _start_other(self, number: int) -> BaseProcess:
+        """Start a process for one training of the soup; see `aside`."""
+        return start_worker(train_aside, (self._again, number, self._checkpoints[number]))
 
     def aside(self, number: int, checkpoint: Checkpoint) -> None:
         """Train one of a soup up to its last validation, which needs the mean; leave a checkpoint.

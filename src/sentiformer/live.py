@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sentiformer.events import EpochEvent, StepEvent
 from sentiformer.tracking import KEY_TAG, Store, event_metrics, never_fails, system_metrics
-from sentiformer.training import EpochEvent, StepEvent
 
 FLUSH_SECONDS = 2.0
 

@@ -30,11 +30,11 @@ from sentiformer.database import (
     prepare_database,
     tracking_uri,
 )
+from sentiformer.events import EpochEvent, StepEvent
 from sentiformer.files import read_json, sha256
 from sentiformer.process import output_of
 from sentiformer.self_training import LABELS_FILE
 from sentiformer.timings import kept_seconds
-from sentiformer.training import EpochEvent, StepEvent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
