@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from sentiformer.batching import Batch, Batcher, pad
+from sentiformer.batching import Batch, pad
 from sentiformer.config import ModelParams, Params
 from sentiformer.device import Device
 from sentiformer.distributed import Group
@@ -23,7 +23,7 @@ from sentiformer.embedding import sinusoidal_positions
 from sentiformer.model import TransformerClassifier, mean_of_tokens
 from sentiformer.objectives import Classification
 from sentiformer.optimizers import clip_gradients, make_optimizer
-from sentiformer.training import Training
+from sentiformer.stepper import Stepper
 from sentiformer.vocab import PAD
 
 
@@ -33,7 +33,6 @@ class Task:
 
     Attributes:
         steps: how many batches there will be.
-        batcher: of the whole training split.
         compile: whether ours goes through `torch.compile`.
     """
 
@@ -41,7 +40,6 @@ class Task:
     vocab_size: int
     num_classes: int
     steps: int
-    batcher: Batcher
     device: Device
     compile: bool
 
@@ -210,19 +208,15 @@ def ours(task: Task, batches: Iterator[Batch]) -> None:
     model = TransformerClassifier(
         task.params.model, vocab_size=task.vocab_size, num_classes=task.num_classes
     )
-    training = Training(
+    stepper = Stepper(
         Classification(model),
         task.params.train,
-        name="train",
-        patience=task.params.train.patience,
-        train=task.batcher,
-        validation=task.batcher,
         device=task.device,
         group=Group.join(task.device.device),
         compile=task.compile,
     )
-    for batch in batches:
-        training._step(batch)
+    for number, batch in enumerate(batches):
+        stepper.step(batch, number, task.params.train.learning_rate)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
+from sentiformer.events import EpochEvent  # noqa: E402
 from sentiformer.job import TrainingJob  # noqa: E402
 from sentiformer.pretraining import write_no_language_model  # noqa: E402
 from sentiformer.self_training import write_teacher  # noqa: E402
-from sentiformer.training import EpochEvent, Training  # noqa: E402
+from sentiformer.training import Training  # noqa: E402
 from sentiformer.word_vectors import fit_word_vectors  # noqa: E402
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
@@ -131,7 +132,8 @@ def compare(params: Params, options: argparse.Namespace, peak: float | None) -> 
         ("as it trains, again", True, True, False),
     ):
         training = make_job(params, options, compile=compiled).training
-        training.recorder = training.recorder if recorded else None
+        if not recorded:
+            training.stepper.recorder = None
         torch.use_deterministic_algorithms(deterministic)
         start = time.perf_counter()
         seconds, tokens, flops = steps(training, options.steps, params.model)
@@ -147,12 +149,13 @@ def compare(params: Params, options: argparse.Namespace, peak: float | None) -> 
 def steps(training: Training, count: int, model: ModelParams) -> tuple[float, int, float]:
     """Seconds, real tokens and FLOPs of some steps, after the same steps twice as a warm-up."""
     batches = list(islice(training.train.epoch(1), count))
-    for batch in batches * 2:
-        training._step(batch)
+    rate = training.params.learning_rate
+    for number, batch in enumerate(batches * 2):
+        training.stepper.step(batch, number, rate)
     wait()
     start = time.perf_counter()
-    for batch in batches:
-        training._step(batch)
+    for number, batch in enumerate(batches):
+        training.stepper.step(batch, number, rate)
     wait()
     seconds = time.perf_counter() - start
     lengths = training.train.corpus.lengths[np.concatenate([batch.rows for batch in batches])]

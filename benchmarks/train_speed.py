@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from contenders import CONTENDERS, REFERENCE, ours  # noqa: E402
 from gpu import wait  # noqa: E402
-from turns import GPU_STEPS, SIZES, STEPS, Round, prepare, set_up, work  # noqa: E402
+from turns import GPU_STEPS, SIZES, STEPS, Round, params_of, prepare, work  # noqa: E402
 
 from sentiformer.batching import Batch  # noqa: E402
 from sentiformer.config import Params, load_runtime  # noqa: E402
@@ -53,8 +53,8 @@ def main() -> None:
     tables = {}
     for size in options.size or SIZES:
         rows = race(options, size, names, peak)
-        print_table(size, set_up(size), rows)
-        tables[size] = {"model": set_up(size).model.model_dump(), "rows": rows}
+        print_table(size, params_of(size), rows)
+        tables[size] = {"model": params_of(size).model.model_dump(), "rows": rows}
         if options.profile:
             profile(options, size)
     if options.json:

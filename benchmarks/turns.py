@@ -12,18 +12,19 @@ from typing import Self
 import numpy as np
 import torch
 from contenders import CONTENDERS, Contender, Task
-from gpu import ROOT, model_flops, wait
+from gpu import model_flops, set_up, wait
 
-from sentiformer.batching import Batch, Batcher, shuffled_buckets, split_rows, truncate
-from sentiformer.config import Params, load_params, load_runtime
+from sentiformer.batching import Batch, shuffled_buckets, split_rows, truncate
+from sentiformer.config import Params, load_runtime
 from sentiformer.corpus import Corpus, read_lines
 from sentiformer.device import prepare_device
 from sentiformer.vocab import Vocab
 
-SIZES: dict[str, dict[str, int]] = {  # what differs from params.yaml
-    "default": {},
-    "d256": {"d_model": 256, "num_heads": 4, "num_layers": 4, "d_ff": 1024},
-    "reference": {"d_model": 512, "num_heads": 8, "num_layers": 6, "d_ff": 2048, "batch_size": 64},
+SIZES = {  # what differs from params.yaml
+    "default": "",
+    "d256": "model.d_model=256 model.num_heads=4 model.num_layers=4 model.d_ff=1024",
+    "reference": "model.d_model=512 model.num_heads=8 model.num_layers=6 model.d_ff=2048 "
+    "train.batch_size=64",
 }
 STEPS = {"default": 24, "d256": 8, "reference": 2}  # a round on a processor takes some seconds
 GPU_STEPS = 100
@@ -47,13 +48,9 @@ class Round:
         return cls(max(each.seconds for each in rounds), tokens, places, flops)
 
 
-def set_up(size: str, token_dropout: float = 0.0) -> Params:
+def params_of(size: str, token_dropout: float = 0.0) -> Params:
     """The project's parameters with a size of the table, and a share of tokens left out."""
-    values = load_params(ROOT / "params.yaml").model_dump()
-    values["model"]["token_dropout"] = token_dropout
-    for key, value in SIZES[size].items():
-        values["train" if key == "batch_size" else "model"][key] = value
-    return Params.model_validate(values)
+    return set_up([*SIZES[size].split(), f"model.token_dropout={token_dropout}"])
 
 
 def work(connection: Connection, options: argparse.Namespace, size: str, name: str) -> None:
@@ -67,14 +64,13 @@ def prepare(
     options: argparse.Namespace, size: str, contender: Contender, connection: Connection | None
 ) -> tuple[Task, Iterator[Batch]]:
     """A contender's task and its batches, which wait for turns where there is a connection."""
-    params, runtime = set_up(size, contender.token_dropout), load_runtime()
+    params, runtime = params_of(size, contender.token_dropout), load_runtime()
     runtime = runtime.model_copy(update={"threads": max(1, runtime.threads // contender.copies)})
     device = prepare_device(runtime, contender.precision)
     torch.use_deterministic_algorithms(False)  # ours alone pays for that
     corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
     ids_of_types = vocab.encode(read_lines(options.tokens / "types.txt", made_by="tokenize"))
     kept = {"max_len": params.model.max_len, "truncation": params.model.truncation}
-    batcher = Batcher(corpus, ids_of_types, batch_size=params.train.batch_size, **kept)
     steps = options.steps or (GPU_STEPS if device.device.type == "cuda" else STEPS[size])
     lengths = np.minimum(corpus.lengths, params.model.max_len)
     rounds = choose(lengths, params.train.batch_size, contender.bucketed, options, steps)
@@ -100,7 +96,7 @@ def prepare(
 
     classes = int(corpus.labels.max()) + 1
     total = sum(map(len, rounds))
-    return Task(params, len(vocab), classes, total, batcher, device, runtime.compile), stream()
+    return Task(params, len(vocab), classes, total, device, runtime.compile), stream()
 
 
 def choose(

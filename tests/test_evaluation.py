@@ -15,7 +15,6 @@ from sentiformer.console import UserError
 from sentiformer.evaluation import (
     calibration_table,
     class_table,
-    compare,
     curve_tables,
     evaluate,
     expected_calibration_error,
@@ -375,62 +374,3 @@ def test_a_class_without_a_test_text_is_one_line(copy, tmp_path):
     )
     with pytest.raises(UserError, match=r"test\.arrow has no text labelled positive; give test"):
         judge_folder(copy, tmp_path / "evaluation")
-
-
-@pytest.fixture
-def verified(tmp_path):
-    """Writes rebuilt and expected metrics and compares them."""
-
-    def run(rebuilt, value=0.88, tolerance=0.01):
-        stated = {"metrics": {"accuracy": value}, "tolerance": {"accuracy": tolerance}}
-        (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": rebuilt, "f1": 0.1}))
-        (tmp_path / "expected.json").write_text(json.dumps(stated))
-        return compare(tmp_path / "metrics.json", tmp_path / "expected.json")
-
-    return run
-
-
-@pytest.mark.parametrize("rebuilt", [0.88, 0.87, 0.89, 0.8701])
-def test_metrics_inside_the_tolerance_are_verified(verified, rebuilt):
-    assert verified(rebuilt).startswith(f"verified: accuracy {rebuilt:.4f}, within the tolerance")
-
-
-@pytest.mark.parametrize("rebuilt", [0.8699, 0.8901, 0.0, float("nan")])
-def test_a_metric_outside_the_tolerance_is_named_with_both_values(verified, rebuilt):
-    with pytest.raises(UserError, match=rf"accuracy is {rebuilt}, expected 0\.88 ± 0\.01"):
-        verified(rebuilt)
-
-
-@pytest.mark.parametrize("rebuilt", ["0.88", [0.88], None, {}])
-def test_a_metric_that_is_no_number_is_corrupt(verified, rebuilt):
-    with pytest.raises(UserError, match=r"metrics\.json is corrupt \(its accuracy is .*no number"):
-        verified(rebuilt)
-
-
-def test_no_tolerance_asks_for_equal_metrics(verified):
-    assert verified(0.88, tolerance=0)
-    with pytest.raises(UserError, match="expected"):
-        verified(0.880001, tolerance=0)
-
-
-def test_a_metric_that_was_not_rebuilt_is_far_from_the_expected(tmp_path, verified):
-    verified(0.88)
-    (tmp_path / "metrics.json").write_text("{}")
-    with pytest.raises(UserError, match=r"metrics\.json: accuracy is nan"):
-        compare(tmp_path / "metrics.json", tmp_path / "expected.json")
-
-
-NONE_EXPECTED = '{"metrics": {}, "tolerance": {}}'
-
-
-@pytest.mark.parametrize(
-    "content", [None, "", "{", "[]", '{"metrics": {"accuracy": 1}}', NONE_EXPECTED]
-)
-def test_expected_metrics_that_cannot_be_read_are_restored_from_git(tmp_path, verified, content):
-    verified(0.88)
-    (tmp_path / "expected.json").unlink()
-    if content is not None:
-        (tmp_path / "expected.json").write_text(content)
-    line = r"expected\.json holds no expected metrics; .*git checkout"
-    with pytest.raises(UserError, match=line):
-        compare(tmp_path / "metrics.json", tmp_path / "expected.json")

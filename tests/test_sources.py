@@ -9,11 +9,10 @@ import pytest
 from conftest import made_up_reviews, tiny_params, write_package
 
 from sentiformer import near_duplicates, sources, splits
-from sentiformer.config import DownloadParams
+from sentiformer.config import SPLITS, DownloadParams
 from sentiformer.console import UserError
-from sentiformer.sources import download, read_bundled
-from sentiformer.splits import SPLITS, digest, fingerprint
-from sentiformer.tables import Source, Stream
+from sentiformer.sources import digest, download, fingerprint, read_bundled
+from sentiformer.streams import Source, Stream
 
 PARAMS = tiny_params().download
 NOTHING_REMOVED = {

@@ -10,11 +10,11 @@ from conftest import made_up_reviews, tiny_params
 
 from sentiformer import sources
 from sentiformer import splits as rules
-from sentiformer.config import DownloadParams
-from sentiformer.sources import LABELS, spool_source
-from sentiformer.splits import SPLITS, content_hash, digest, text_hash, write_split
+from sentiformer.config import SPLITS, DownloadParams
+from sentiformer.sources import LABELS, digest, write_split
+from sentiformer.splits import content_hash, spool_source, text_hash
 from sentiformer.spool import Spool
-from sentiformer.tables import Source, Stream
+from sentiformer.streams import Source, Stream
 
 PARAMS = tiny_params().download
 EQUAL = ["A great<br />film.", "a  GREAT film.", " A great\n\tfilm. ", "A Great <br /><br />Film."]
@@ -71,7 +71,7 @@ def held_out(rows: pd.DataFrame, **fractions: float) -> dict[str, pd.DataFrame]:
 
 def fingerprint(rows: pd.DataFrame) -> str:
     pairs = zip(rows["text"], rows["label"], strict=True)
-    return rules.fingerprint(bytearray().join(digest(*pair) for pair in pairs))
+    return sources.fingerprint(bytearray().join(digest(*pair) for pair in pairs))
 
 
 @pytest.mark.parametrize("text", EQUAL)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sentiformer.config import UNLABELED, BaselineParams, TeachParams
+from sentiformer.config import SPLITS, UNLABELED, BaselineParams, TeachParams
 from sentiformer.console import UserError, say
 from sentiformer.corpus import Corpus, nonempty_corpus, require_all
 from sentiformer.files import corrupt, read_json, reading, write_json
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Weighting = Callable[["csr_array"], "csr_array"]
 MakeWeighting = Callable[["csr_array", np.ndarray], Weighting]
-SPLITS = ("train", "validation", "test")
 TEACHER = "nb_trigrams"
 MAX_PASSES = 1000  # of the solver over the texts; a few dozen are the rule
 ALPHA = 1.0  # added to the count of each n-gram in each class

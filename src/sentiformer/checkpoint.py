@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sentiformer.console import say
 from sentiformer.files import sha256
+
+Saved: TypeAlias = tuple[dict[str, Tensor], dict[str, Any]]  # a state: tensors by name, and JSON
 
 
 def training_key(inputs: list[Path], about: dict[str, Any]) -> str:
@@ -49,7 +51,7 @@ class Checkpoint:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def load(self) -> Saved | None:
         """Read the checkpoint; None where there is none, or where it cannot be read."""
         if not self.path.exists():
             return None

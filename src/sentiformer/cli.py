@@ -82,9 +82,9 @@ def track(options: argparse.Namespace) -> None:
 
 def verify(options: argparse.Namespace) -> None:
     """Compare rebuilt metrics with the committed ones."""
-    from sentiformer.evaluation import compare
+    from sentiformer import verification
 
-    say(compare(options.metrics, options.expected))
+    say(verification.verify(options.metrics, options.expected))
 
 
 def load_predictor(model: str) -> "Predictor":

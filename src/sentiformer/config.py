@@ -16,6 +16,7 @@ from sentiformer.console import UserError
 from sentiformer.process import available_cores
 
 SPECIAL_TOKENS = ("<pad>", "<unk>")
+SPLITS = ("train", "validation", "test")  # of the labelled texts
 UNLABELED = "unlabeled"  # the split of texts that have no label
 PRETRAINING_SPLITS = ("train", UNLABELED)  # that words are learnt from without labels; never test
 VARIABLES = "SENTIFORMER_"  # how those of the environment begin that are ours
@@ -27,6 +28,7 @@ Name = Annotated[str, Field(min_length=1)]
 Labels = Annotated[list[Name], Field(min_length=2)]
 CValues = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1)]
 Bins = Field(gt=0, le=1000)
+Precision = Literal["auto", "fp32", "bf16"]
 Truncation = Literal["head", "tail", "head_tail"]
 
 
@@ -147,7 +149,7 @@ class FitParams(Section):
     schedule: Literal["constant", "linear", "cosine"]
     warmup_fraction: float = Field(ge=0, lt=1)
     clip_norm: float = Field(gt=0)
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Precision
 
 
 class PretrainParams(FitParams):
@@ -232,7 +234,7 @@ class Runtime(BaseModel):
     threads: int = Field(default_factory=_own_cores, gt=0, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     torchrun: str = ""
     checkpoint_seconds: float = Field(default=15.0, ge=0)
 

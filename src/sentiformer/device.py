@@ -7,14 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from sentiformer.config import Runtime
+from sentiformer.config import Precision, Runtime
 from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from sentiformer.checkpoint import Saved
 from sentiformer.config import load_params, load_runtime
 from sentiformer.console import UserError, first_line
 
-Saved = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and JSON
 ELASTIC = "torch.distributed.elastic"  # torchrun's loggers
 LOG_OPTIONS = ("-r", "-t", "--redirects", "--tee", "--log")  # its options that write to a folder
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.int64)}

@@ -82,6 +82,16 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) ->
         writer.writerows(rows)
 
 
+def read_csv(path: Path, *, made_by: str) -> list[dict[str, str]]:
+    """The rows of a table that the stage `made_by` wrote.
+
+    Raises:
+        UserError: the file is missing or corrupt.
+    """
+    with reading(path, made_by, csv.Error), path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 class Found(dict[str, Any]):
     """An object of a JSON file; a key that it lacks is an error when asked for, and so is null."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.config import UNLABELED, DownloadParams
 from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory, listed
 from sentiformer.files import sha256
-from sentiformer.tables import NAMES, Source, Stream, row_of
+from sentiformer.streams import NAMES, Source, Stream, row_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +33,7 @@ def read_hub(params: DownloadParams) -> Source:
     name, revision = params.hub_dataset, params.hub_revision
     loaded = load(name, revision)
     _verify(loaded, name, revision)
-    theirs = {split: [name for name in names if name in loaded] for split, names in NAMES.items()}
+    theirs = {split: [of for of in names if of in loaded] for split, names in NAMES.items()}
     present = {split: loaded[names[0]] for split, names in theirs.items() if names}
     if "train" not in present:
         raise UserError(
@@ -99,7 +99,7 @@ def _refuse_damaged(name: str, revision: str, prepared: Path | None = None) -> N
     repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
     for path in sorted((repository / "snapshots" / revision).rglob("*.*")):
         blob = path.resolve()
-        if SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
+        if blob.is_file() and SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
             blob.unlink()
             if prepared:
                 shutil.rmtree(prepared, ignore_errors=True)

@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sentiformer.batching import LENGTH_MULTIPLE, Batch, Batcher, pad, truncate
-from sentiformer.config import ModelParams, Runtime, TokenizeParams, parse
+from sentiformer.config import ModelParams, Precision, Runtime, TokenizeParams, parse
 from sentiformer.console import UserError
 from sentiformer.corpus import read_lines
-from sentiformer.device import Precision, prepare_device
+from sentiformer.device import prepare_device
 from sentiformer.files import Found, corrupt, read_json, reading
 from sentiformer.model import TransformerClassifier
 from sentiformer.process import ordered_map

@@ -52,6 +52,7 @@ class Job:
         runtime: this machine.
         data: the folder with what earlier stages wrote.
         checkpoints: the folder to keep the state of a stopped training in.
+        soup: how many trainings there are, whose ends are averaged.
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.

@@ -45,8 +45,10 @@ class AdamWBut(torch.optim.AdamW):
     def step(self) -> None:  # type: ignore[override]
         """Move all weights."""
         last = self.param_groups.pop()
-        super().step()
-        self.param_groups.append(last)
+        try:
+            super().step()
+        finally:  # memory may be short, and the step be done again
+            self.param_groups.append(last)
         self._move([weight for weight in last["params"] if weight.grad is not None], last)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -141,13 +143,13 @@ class LazyAdamW(AdamWBut):
 
     @staticmethod
     def _step(
-        group: dict[str, Any], state: dict[str, Tensor], *of: Tensor
+        group: dict[str, Any],
+        state: dict[str, Tensor],
+        gradient: Tensor,
+        momentum: Tensor,
+        square: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The step of some rows, (N, D), and the moments after it (Kingma & Ba 2015).
-
-        `of` are gradient, momentum and square.
-        """
-        gradient, momentum, square = of
+        """The step of some rows, each (N, D), and the moments after it (Kingma & Ba 2015)."""
         first, second = group["betas"]
         momentum = momentum.lerp(gradient, 1 - first)
         square = square.mul(second).addcmul_(gradient, gradient, value=1 - second)

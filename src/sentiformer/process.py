@@ -34,9 +34,10 @@ def available_cores() -> int:
 def output_of(*command: str) -> str:
     """What a command prints; nothing where there is no such command, or where it fails."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return ""
+    return "" if done.returncode else done.stdout.strip()
 
 
 def exit_with_parent() -> None:
@@ -47,18 +48,18 @@ def exit_with_parent() -> None:
     """
     import psutil
 
-    chain = [psutil.Process()]
-    while (parent := chain[-1].parent()) is not None:
-        chain.append(parent)
+    ancestors = [psutil.Process()]
+    while (parent := ancestors[-1].parent()) is not None:
+        ancestors.append(parent)
         if not _is_waiting_shell(parent):
             break
-    expected = [process.pid for process in chain[1:]]
+    expected = [process.pid for process in ancestors[1:]]
 
     def watch() -> None:
         try:
-            while [process.ppid() for process in chain[: len(expected)]] == expected:
+            while [process.ppid() for process in ancestors[: len(expected)]] == expected:
                 time.sleep(0.5)
-        finally:  # also where one of the chain has ended meanwhile
+        finally:  # also where one of them has ended meanwhile
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

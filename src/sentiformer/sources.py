@@ -1,43 +1,27 @@
 """Labelled texts from where they live to `data/raw`: one Parquet file a split and `dataset.json`.
 
-A source gives a stream of texts and labels for each split that it has. The texts wait on disk. A
-table in memory holds hashes, a label and the place of each, and all that is decided is decided
-there; then each split's texts are read back in the order of their hashes.
+A source gives a stream of texts and labels for each split that it has. They become splits without
+leaks, whose texts are then read back from disk in the order of their hashes.
 """
 
-from array import array
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.config import UNLABELED, DownloadParams
+from sentiformer.config import DownloadParams
 from sentiformer.console import UserError, say
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
+from sentiformer.labels import NO_LABEL
 from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
-from sentiformer.splits import (
-    BLOCK_CHARACTERS,
-    content_hash,
-    require_labels,
-    split_up,
-    text_hash,
-    write_split,
-)
-from sentiformer.spool import Spool, SpooledTexts, blocks
-from sentiformer.tables import (
-    NO_LABEL,
-    Source,
-    Stream,
-    number_labels,
-    read_files,
-    require_classes,
-    require_rows,
-)
+from sentiformer.splits import require_labels, split_up, spool_source
+from sentiformer.spool import BLOCK_CHARACTERS, Spool, SpooledTexts, blocks
+from sentiformer.streams import Source, Stream, read_files
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
 
 LABELS = ["negative", "positive"]
 BUNDLED_ORIGIN = {
@@ -47,6 +31,7 @@ BUNDLED_ORIGIN = {
     "citation": "Maas et al. 2011, Learning Word Vectors for Sentiment Analysis",
 }
 BLOCK_ROWS = 1000  # read of the bundled file at a time
+DIGEST_BYTES = 32
 UNBALANCED = 4  # a class that has more than this many times the texts of another
 
 
@@ -98,64 +83,54 @@ def read_bundled() -> Iterator[tuple[str, object]]:
         ) from None
 
 
-def spool_rows(stream: Stream, spool: Spool) -> tuple["pd.DataFrame", list[object]]:
-    """Write the texts of a split to `spool`.
+def digest(text: str, label: int) -> bytes:
+    """What a labelled text adds to the fingerprint of its split."""
+    return hashlib.sha256(f"{label}\0{text}".encode()).digest()
 
-    Returns:
-        a row a text with columns hash and content, its `text_hash` and `content_hash`; label, a
-        number in the list of labels; and place, its number in `spool`; and the list of labels.
 
-    Raises:
-        UserError: the stream holds no texts and labels.
+def fingerprint(digests: bytearray) -> str:
+    """Name a set of labelled texts by content, whatever the order of its rows and its source.
+
+    Args:
+        digests: the `digest` of each, one after the other; they are sorted here.
     """
     import numpy as np
-    import pandas as pd
 
-    hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(spool)
-    numbers: dict[object, int] = {}
-    for block in blocks(stream.rows, characters=BLOCK_CHARACTERS):
-        hashed = [(text_hash(text), text, label) for text, label in block]
-        # sorted, so that reading by hash later goes forward on the disk, once through each block
-        for text_hashed, text, label in sorted(hashed, key=itemgetter(0)):
-            spool.append(text)
-            hashes.append(text_hashed)
-            contents.append(content_hash(text))
-            codes.append(numbers.setdefault(label, len(numbers)))
-    counts = np.bincount(np.array(codes), minlength=len(numbers)).tolist()
-    require_rows(stream, dict(zip(numbers, counts, strict=True)))
-    columns = {
-        "hash": np.array(hashes),
-        "content": np.array(contents),
-        "label": np.array(codes),
-        "place": np.arange(first, len(spool)),
+    np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}").sort()
+    return hashlib.sha256(digests).hexdigest()
+
+
+def write_split(
+    path: Path, texts: Iterable[str], numbers: "np.ndarray", labels: Sequence[str]
+) -> dict[str, Any]:
+    """Write a split as Parquet; return what `dataset.json` says of it.
+
+    Args:
+        texts: N of them.
+        numbers: (N,) the label of each as a number in `labels`, or -1.
+        labels: the label names.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
+    digests, size = bytearray(), 0
+    with pq.ParquetWriter(path, schema) as writer:
+        rows = zip(texts, map(int, numbers), strict=True)
+        for block in blocks(rows, characters=BLOCK_CHARACTERS):
+            for text, label in block:
+                digests += digest(text, label)
+                size += len(text.encode())
+            columns = [pa.array(column) for column in zip(*block, strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
+    return {
+        "rows": len(numbers),
+        "bytes": size,
+        "label_counts": dict(zip(labels, counts, strict=True)),
+        "fingerprint": fingerprint(digests),
     }
-    return pd.DataFrame(columns), list(numbers)
-
-
-def spool_source(source: Source, spool: Spool) -> tuple["dict[str, pd.DataFrame]", list[str]]:
-    """Write the texts of all splits to `spool`.
-
-    Returns:
-        the table of each split, as `spool_rows` gives it, but with numbers in the list of label
-        names as labels, -1 in `unlabeled`; and the label names.
-
-    Raises:
-        UserError: a split holds no texts and labels, or its labels are no two or more classes.
-    """
-    import numpy as np
-
-    tables, found = {}, {}
-    for split, stream in source.streams.items():
-        tables[split], found[split] = spool_rows(stream, spool)
-        if split == "train" and not source.labels:
-            require_classes(stream.where, texts=len(tables[split]), labels=len(found[split]))
-    labelled = [label for split, of in found.items() if split != UNLABELED for label in of]
-    numbers, names = number_labels(labelled, source.labels)
-    for split, table in tables.items():
-        unlabeled = split == UNLABELED
-        number_of = [NO_LABEL if unlabeled else numbers[str(label)] for label in found[split]]
-        table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
-    return tables, names
 
 
 def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
@@ -174,8 +149,10 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         require_labels(labels, splits, removed)
         texts = {s: SpooledTexts(spool, table["place"].to_numpy()) for s, table in splits.items()}
         facts = {
-            split: write_split(folder / f"{split}.parquet", texts[split], of.to_numpy(), labels)
-            for split, of in ((split, table["label"]) for split, table in splits.items())
+            split: write_split(
+                folder / f"{split}.parquet", texts[split], table["label"].to_numpy(), labels
+            )
+            for split, table in splits.items()
         }
         _say_unbalanced(facts["train"]["label_counts"])
         pairs = find_near_duplicates(texts)

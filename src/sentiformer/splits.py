@@ -3,27 +3,27 @@
 Nor is one of validation in train: a model must not see what judges it, not even without its label.
 Splits that a source lacks are held out of train by a hash of the text, so that they are the same on
 every machine and in every order of rows.
+
+The texts wait on disk. A table in memory holds hashes, a label and the place of each, and all that
+is decided is decided there.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from array import array
 from html import unescape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
-from sentiformer.config import UNLABELED, DownloadParams
+from sentiformer.config import SPLITS, UNLABELED, DownloadParams
 from sentiformer.console import UserError, listed
-from sentiformer.spool import Spool, blocks
-from sentiformer.tables import NO_LABEL
+from sentiformer.labels import NO_LABEL, number_labels, require_classes, require_rows
+from sentiformer.spool import BLOCK_CHARACTERS, Spool, blocks
+from sentiformer.streams import Source, Stream
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-SPLITS = ("train", "validation", "test")
-BLOCK_CHARACTERS = 2**24  # in memory at a time
-DIGEST_BYTES = 32
 TAGS = "a|b|big|blockquote|br|center|code|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|q|s|small|span"
 TAGS += "|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul"
 MARKUP = re.compile(  # a tag with its attributes, a comment, or what only looks like an entity
@@ -45,6 +45,66 @@ def _hash(text: str) -> int:
     """64 bits of a text, whatever its white space."""
     plain = " ".join(text.split())
     return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
+
+
+def spool_rows(stream: Stream, spool: Spool) -> tuple["pd.DataFrame", list[object]]:
+    """Write the texts of a split to `spool`.
+
+    Returns:
+        a row a text with columns hash and content, its `text_hash` and `content_hash`; label, a
+        number in the list of labels; and place, its number in `spool`; and the list of labels.
+
+    Raises:
+        UserError: the stream holds no texts and labels.
+    """
+    import numpy as np
+    import pandas as pd
+
+    hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(spool)
+    numbers: dict[object, int] = {}
+    for block in blocks(stream.rows, characters=BLOCK_CHARACTERS):
+        hashed = [(text_hash(text), text, label) for text, label in block]
+        # sorted, so that reading by hash later goes forward on the disk, once through each block
+        for text_hashed, text, label in sorted(hashed, key=itemgetter(0)):
+            spool.append(text)
+            hashes.append(text_hashed)
+            contents.append(content_hash(text))
+            codes.append(numbers.setdefault(label, len(numbers)))
+    counts = np.bincount(np.array(codes), minlength=len(numbers)).tolist()
+    require_rows(stream.where, dict(zip(numbers, counts, strict=True)))
+    columns = {
+        "hash": np.array(hashes),
+        "content": np.array(contents),
+        "label": np.array(codes),
+        "place": np.arange(first, len(spool)),
+    }
+    return pd.DataFrame(columns), list(numbers)
+
+
+def spool_source(source: Source, spool: Spool) -> tuple["dict[str, pd.DataFrame]", list[str]]:
+    """Write the texts of all splits to `spool`.
+
+    Returns:
+        the table of each split, as `spool_rows` gives it, but with numbers in the list of label
+        names as labels, -1 in `unlabeled`; and the label names.
+
+    Raises:
+        UserError: a split holds no texts and labels, or its labels are no two or more classes.
+    """
+    import numpy as np
+
+    tables, found = {}, {}
+    for split, stream in source.streams.items():
+        tables[split], found[split] = spool_rows(stream, spool)
+        if split == "train" and not source.labels:
+            require_classes(stream.where, texts=len(tables[split]), labels=len(found[split]))
+    labelled = [label for split, of in found.items() if split != UNLABELED for label in of]
+    numbers, names = number_labels(labelled, source.labels)
+    for split, table in tables.items():
+        unlabeled = split == UNLABELED
+        number_of = [NO_LABEL if unlabeled else numbers[str(label)] for label in found[split]]
+        table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
+    return tables, names
 
 
 def by_hash(table: "pd.DataFrame", texts: Spool) -> "pd.DataFrame":
@@ -128,7 +188,7 @@ def split_up(
 def hold_out(
     table: "pd.DataFrame",
     params: DownloadParams,
-    missing: tuple[str, ...] = ("test", "validation"),
+    missing: tuple[str, ...],
 ) -> dict[str, "pd.DataFrame"]:
     """Split each label's rows, which are in the order of their hashes: the missing, then train.
 
@@ -146,56 +206,6 @@ def hold_out(
             split_of[rows[start : start + share]] = number
             start += share
     return {split: table[split_of == number] for number, split in enumerate(names)}
-
-
-def digest(text: str, label: int) -> bytes:
-    """What a labelled text adds to the fingerprint of its split."""
-    return hashlib.sha256(f"{label}\0{text}".encode()).digest()
-
-
-def fingerprint(digests: bytearray) -> str:
-    """Name a set of labelled texts by content, whatever the order of its rows and its source.
-
-    Args:
-        digests: the `digest` of each, one after the other; they are sorted here.
-    """
-    import numpy as np
-
-    np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}").sort()
-    return hashlib.sha256(digests).hexdigest()
-
-
-def write_split(
-    path: Path, texts: Iterable[str], numbers: "np.ndarray", labels: Sequence[str]
-) -> dict[str, Any]:
-    """Write a split as Parquet; return what `dataset.json` says of it.
-
-    Args:
-        texts: N of them.
-        numbers: (N,) the label of each as a number in `labels`, or -1.
-        labels: the label names.
-    """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
-    digests, size = bytearray(), 0
-    with pq.ParquetWriter(path, schema) as writer:
-        rows = zip(texts, map(int, numbers), strict=True)
-        for block in blocks(rows, characters=BLOCK_CHARACTERS):
-            for text, label in block:
-                digests += digest(text, label)
-                size += len(text.encode())
-            columns = [pa.array(column) for column in zip(*block, strict=True)]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
-    return {
-        "rows": len(numbers),
-        "bytes": size,
-        "label_counts": dict(zip(labels, counts, strict=True)),
-        "fingerprint": fingerprint(digests),
-    }
 
 
 def require_labels(

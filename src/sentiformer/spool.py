@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
+BLOCK_CHARACTERS = 2**24  # in memory at a time
 ROW_WEIGHT = 100  # characters that the objects of a row weigh beside its text, about
 
 

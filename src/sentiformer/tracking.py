@@ -6,7 +6,6 @@ on any machine, however often it is called. No failure of MLflow's stops a train
 does not answer, or a database that somebody else holds, can hold up its end by a minute.
 """
 
-import csv
 import json
 import logging
 import os
@@ -31,7 +30,7 @@ from sentiformer.database import (
     tracking_uri,
 )
 from sentiformer.events import EpochEvent, StepEvent
-from sentiformer.files import read_json, sha256
+from sentiformer.files import read_csv, read_json, sha256
 from sentiformer.process import output_of
 from sentiformer.self_training import LABELS_FILE
 from sentiformer.timings import kept_seconds
@@ -262,10 +261,9 @@ def _history(folder: Path, stage: str) -> list["Metric"]:
     """All points of a training's curves, from its files."""
     points: list[Metric] = []
     for name, kind in (("steps.csv", StepEvent), ("history.csv", EpochEvent)):
-        with (folder / name).open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                values: dict[str, Any] = {of: float(value) for of, value in row.items()}
-                points += event_metrics(kind(**{**values, "step": int(row["step"])}), stage)
+        for row in read_csv(folder / name, made_by=stage):
+            values: dict[str, Any] = {of: float(value) for of, value in row.items()}
+            points += event_metrics(kind(**{**values, "step": int(row["step"])}), stage)
     return points
 
 
@@ -281,8 +279,7 @@ def _test_metrics(evaluation: Path) -> list["Metric"]:
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     values = {f"test/{name}": value for name, value in metrics.items()}
     for table, column in (("by_class", "class"), ("by_length", "tokens")):
-        with (evaluation / f"{table}.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(evaluation / f"{table}.csv", made_by="evaluate")
         names = metric_names([row.pop(column) for row in rows])
         for name, row in zip(names, rows, strict=True):
             values |= {f"test/{table}/{name}/{key}": float(row[key]) for key in row}

@@ -1,9 +1,7 @@
 """Fitting the weights: a loop that yields what happened, and can stop and go on at any step.
 
 Each step seeds torch by its own number, and the batches of an epoch depend on seed and epoch
-alone; the whole state of a training is therefore weights, optimizer moments and the step. A step
-is the same, but for rounding, however its batch is shared out: over the processes of a group, and
-within each over parts whose gradients add up, as many as its memory asks for.
+alone; the whole state of a training is therefore weights, optimizer moments and the step.
 """
 
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sentiformer.batching import Batches, made_ahead
+from sentiformer.checkpoint import Saved
 from sentiformer.config import FitParams
 from sentiformer.console import UserError
 from sentiformer.device import Device
@@ -45,6 +44,11 @@ class Training:
         compile: whether to compile the layers by `torch.compile`.
         soup: None, or the soup that it is part of: all epochs are done, and the result is the mean
             of its weights and those of the trainings before it.
+
+    Attributes:
+        model: the one that is trained.
+        step: steps done, those of the trainings before it with them.
+        steps, epochs: its events so far.
     """
 
     def __init__(
@@ -190,7 +194,7 @@ class Training:
         loss, right, count = self.group.sum(sums).tolist()
         return loss / count, right / count
 
-    def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def save(self) -> Saved:
         """The whole state: tensors by name, and the rest as JSON."""
         moments = self.stepper.optimizer.state_dict()["state"]
         tensors = {

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from conftest import RUNTIME, run_stages, tiny_params
 
-from sentiformer import tables
+from sentiformer import streams
 from sentiformer.config import DownloadParams
 from sentiformer.console import UserError
 from sentiformer.inference import Classifier
-from sentiformer.sources import download, spool_source
+from sentiformer.sources import download
+from sentiformer.splits import spool_source
 from sentiformer.spool import Spool
-from sentiformer.tables import find_files, number_labels, read_files
+from sentiformer.streams import find_files, read_files
 from sentiformer.tokenizer import tokenize
 from sentiformer.vocab import build_vocab
 
@@ -119,7 +120,7 @@ def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, paths, s
         file = tmp_path / "train" / path  # whose own name says nothing
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    found = tables._splits_in(tmp_path / "train")
+    found = streams._splits_in(tmp_path / "train")
     assert {split: len(files) for split, files in found.items()} == splits
 
 
@@ -147,25 +148,6 @@ def test_unlabelled_texts_may_be_lines_and_have_no_class(there, label):
     there(a_csv=f"text,label\na,{label}\nb,y\n", u_txt="one\ntwo\n")
     rows = rows_of(files(train="a.csv", unlabeled="u.txt"))
     assert rows["unlabeled"] == [("one", -1), ("two", -1)]
-
-
-@pytest.mark.parametrize(
-    ("found", "given", "names", "numbers"),
-    [
-        (["pos", "neg", "pos"], None, ["neg", "pos"], [1, 0, 1]),
-        (["pos", "neg"], ["pos", "neg"], ["pos", "neg"], [0, 1]),
-        ([1, 0], None, ["0", "1"], [1, 0]),
-        (["10", "9", "-1"], None, ["-1", "9", "10"], [2, 1, 0]),
-        ([1, 0], ["neg", "pos"], ["neg", "pos"], [1, 0]),
-        (["1", "0"], ["neg", "pos"], ["neg", "pos"], [1, 0]),
-        ([5, 1], ["1", "5"], ["1", "5"], [1, 0]),
-        (["01", "1"], None, ["01", "1"], [0, 1]),
-    ],
-)
-def test_labels_are_names_or_numbers(found, given, names, numbers):
-    number_of, labels = number_labels(found, given)
-    assert labels == names
-    assert [number_of[str(label)] for label in found] == numbers
 
 
 def test_a_label_that_only_test_has_is_a_label(there):

@@ -1,0 +1,24 @@
+"""Labels, names or numbers where they are found, get the numbers of the list of names."""
+
+import pytest
+
+from sentiformer.labels import number_labels
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "names", "numbers"),
+    [
+        (["pos", "neg", "pos"], None, ["neg", "pos"], [1, 0, 1]),
+        (["pos", "neg"], ["pos", "neg"], ["pos", "neg"], [0, 1]),
+        ([1, 0], None, ["0", "1"], [1, 0]),
+        (["10", "9", "-1"], None, ["-1", "9", "10"], [2, 1, 0]),
+        ([1, 0], ["neg", "pos"], ["neg", "pos"], [1, 0]),
+        (["1", "0"], ["neg", "pos"], ["neg", "pos"], [1, 0]),
+        ([5, 1], ["1", "5"], ["1", "5"], [1, 0]),
+        (["01", "1"], None, ["01", "1"], [0, 1]),
+    ],
+)
+def test_labels_are_names_or_numbers(found, given, names, numbers):
+    number_of, labels = number_labels(found, given)
+    assert labels == names
+    assert [number_of[str(label)] for label in found] == numbers
