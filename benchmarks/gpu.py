@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
 from sentiformer.events import EpochEvent  # noqa: E402
 from sentiformer.job import TrainingJob  # noqa: E402
-from sentiformer.pretraining import write_no_language_model  # noqa: E402
+from sentiformer.perplexity import write_no_language_model  # noqa: E402
 from sentiformer.self_training import write_teacher  # noqa: E402
 from sentiformer.training import Training  # noqa: E402
 from sentiformer.word_vectors import fit_word_vectors  # noqa: E402

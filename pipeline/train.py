@@ -5,7 +5,7 @@ from pathlib import Path
 from sentiformer import runs
 from sentiformer.config import load_params, load_runtime, project_root
 from sentiformer.console import stage
-from sentiformer.distributed import by_torchrun
+from sentiformer.launcher import by_torchrun
 
 
 @stage

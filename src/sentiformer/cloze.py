@@ -92,7 +92,7 @@ class LanguageModel:
             raise UserError(f"the text has no {GAP}; write {GAP} where a word is to be guessed")
         if len(ids) > longest:
             raise UserError(f"the text has {len(ids)} tokens, the model sees {longest}; shorten it")
-        chances = self._log_probabilities(torch.tensor([ids] * len(gaps)), gaps).exp()
+        chances = self._log_probabilities(torch.tensor([ids]), torch.tensor([gaps])).exp()
         best = chances.topk(min(count, len(vocab) - len(SPECIAL_TOKENS)))
         return [
             [
@@ -129,14 +129,14 @@ class LanguageModel:
         for places in torch.arange(len(ids)).split(BATCH_GAPS):
             rows = ids.repeat(len(places), 1)
             rows[torch.arange(len(places)), places] = UNKNOWN
-            found = self._log_probabilities(rows, places.tolist())
+            found = self._log_probabilities(rows, places[:, None])
             yield from found[torch.arange(len(places)), ids[places]].tolist()
 
     @torch.inference_mode()
-    def _log_probabilities(self, rows: Tensor, places: list[int]) -> Tensor:
-        """(G, V) of the words at one place of each row of (G, T); specials are impossible."""
+    def _log_probabilities(self, rows: Tensor, places: Tensor) -> Tensor:
+        """(B * G, V) of the words at G places, (B, G), of rows, (B, T); specials are impossible."""
         model, device = self._trained.model, self._trained.device
-        features = model(rows.to(device), None, torch.tensor(places, device=device)[:, None])
-        logits = model.logits(features[:, 0]).float()
+        features = model(rows.to(device), None, places.to(device))
+        logits = model.logits(features.flatten(0, 1)).float()
         logits[:, : len(SPECIAL_TOKENS)] = -torch.inf
         return logits.log_softmax(dim=1).cpu()

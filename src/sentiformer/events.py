@@ -1,7 +1,7 @@
 """What happens in a training, as it is shown, written and tracked."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,6 @@ class EpochEvent:
     def perplexity(self) -> float:
         """Of validation: among how many words, alike in likelihood, a hidden one is sought."""
         return math.exp(self.valid_loss)
+
+
+STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,7 +27,7 @@ from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.device import Device, compiling, prepare_device
 from sentiformer.distributed import Group
-from sentiformer.events import EpochEvent, StepEvent
+from sentiformer.events import EPOCH_COLUMNS, STEP_COLUMNS, EpochEvent, StepEvent
 from sentiformer.files import read_json, write_csv, write_json
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, Objective, balanced
@@ -38,7 +38,6 @@ from sentiformer.soup import Beside, Soup
 from sentiformer.training import Training
 from sentiformer.vocab import Vocab
 
-STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
 
 

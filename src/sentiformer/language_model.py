@@ -118,6 +118,10 @@ class MaskedWords:
         logits[:, : len(SPECIAL_TOKENS)] = -math.inf
         return judged(logits, batch.labels[hidden])
 
+    def merit(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """The perplexity, of which less is better."""
+        return (-loss,)
+
 
 class Windows(Batches):
     """The batches of texts that are cut into windows, in which some words are hidden.

@@ -36,6 +36,9 @@ class Objective(Protocol):
     def judge(self, batch: Batch) -> Tensor:
         """(3,) float64: the sum of losses, how many things are right, how many there are."""
 
+    def merit(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """What is higher of a better model, by what it does on validation."""
+
 
 class Classification:
     """Cross-entropy of the classes, a text's loss times its class's weight if there are weights.
@@ -63,6 +66,10 @@ class Classification:
         """Of texts; weights do not count."""
         logits = self.model(batch.token_ids, batch.padding_mask).double()
         return judged(logits, batch.labels)
+
+    def merit(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """The accuracy; of equal ones, the lower loss is better."""
+        return accuracy, -loss
 
 
 def balanced(labels: np.ndarray) -> Tensor:

@@ -1,6 +1,5 @@
-"""The training of a language model from files to files, and what is left where there is none."""
+"""The training of a language model from files to files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import torch
 from sentiformer.config import PRETRAINING_SPLITS, Params, Runtime
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
-from sentiformer.files import write_csv, write_json
-from sentiformer.job import STEP_COLUMNS, Job, describe
+from sentiformer.job import Job, describe
 from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
+from sentiformer.perplexity import write_perplexity
 from sentiformer.pretrained import load_word_vectors, word_vectors_params
 from sentiformer.vocab import count_words
 
@@ -62,20 +61,3 @@ class PretrainingJob(Job):
         best, epochs = self.training.best(), self.epochs
         metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
         write_perplexity(folder, metrics, [(event.epoch, event.perplexity) for event in epochs])
-
-
-def write_perplexity(
-    folder: Path, metrics: dict[str, float], epochs: Sequence[tuple[int, float]]
-) -> None:
-    """Write `metrics.json`, and `perplexity.csv` with a row an epoch, for DVC to show."""
-    write_json(folder / "metrics.json", {name: round(of, 6) for name, of in metrics.items()})
-    rows = ({"epoch": epoch, "perplexity": perplexity} for epoch, perplexity in epochs)
-    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
-
-
-def write_no_language_model(folder: Path) -> None:
-    """Write what stage pretrain leaves when it is switched off: the same tables, empty."""
-    about = {"stage": PretrainingJob.name, "params": {PretrainingJob.name: {"epochs": 0}}}
-    write_json(folder / "config.json", about)
-    write_csv(folder / "steps.csv", STEP_COLUMNS, [])
-    write_perplexity(folder, {}, [])

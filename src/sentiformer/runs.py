@@ -1,15 +1,18 @@
 """The stages that train: a job, run under MLflow's eyes, whose outputs appear whole."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentiformer import tracking
 from sentiformer.config import Params, Runtime
 from sentiformer.console import is_first, say
 from sentiformer.files import whole_folder
-from sentiformer.job import Job, TrainingJob
 from sentiformer.live import live_run
-from sentiformer.pretraining import PretrainingJob, write_no_language_model
+from sentiformer.perplexity import write_no_language_model
 from sentiformer.timings import keep_seconds
+
+if TYPE_CHECKING:
+    from sentiformer.job import Job
 
 
 def train(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) -> None:
@@ -18,6 +21,8 @@ def train(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path) ->
     Raises:
         UserError: an input is missing or corrupt, or the training diverges.
     """
+    from sentiformer.job import TrainingJob
+
     job = TrainingJob(params, runtime, data=data, checkpoints=checkpoints)
     run(job, data / "model")
     tracking.sync(data)
@@ -39,13 +44,15 @@ def pretrain(params: Params, runtime: Runtime, *, data: Path, checkpoints: Path)
                 write_no_language_model(folder)
             say(f"pretrain.epochs is 0: no language model → {output}")
         return
+    from sentiformer.pretraining import PretrainingJob  # imports torch, which nothing above needs
+
     job = PretrainingJob(params, runtime, data=data, checkpoints=checkpoints)
     run(job, output)
     tracking.sync_pretraining(data)
     job.forget()
 
 
-def run(job: Job, output: Path) -> None:
+def run(job: "Job", output: Path) -> None:
     """Run a job to its end; of several processes, only the one that leads returns."""
     job.follow()
     with whole_folder(output) as folder:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sentiformer.config import TokenizeParams
+from sentiformer.config import PRETRAINING_SPLITS, TokenizeParams
 from sentiformer.console import UserError, progress
 from sentiformer.corpus import Block, write_corpus, write_lines
 from sentiformer.files import read_json, reading, write_json
@@ -142,7 +142,9 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
     segmenter = _tokenizer(params.language).segmenter  # workers that are forked share it
     index: dict[str, int] = {}
     facts: dict[str, Any] = {}
-    for split, about in dataset["splits"].items():
+    # What judges comes last: no type that is learnt from has a number that depends on it.
+    for split in sorted(dataset["splits"], key=lambda split: split not in PRETRAINING_SPLITS):
+        about = dataset["splits"][split]
         blocks = _read_blocks(raw / f"{split}.parquet", params.language)
         tokenized = ordered_map(_tokenize_block, blocks, workers=workers)
         total = -(-about["rows"] // BLOCK_TEXTS)
@@ -152,7 +154,7 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
     write_lines(folder / "types.txt", index)
     corpus = {
         **dataset,
-        "splits": facts,
+        "splits": {split: facts[split] for split in dataset["splits"]},
         "segmenter": segmenter,
         "types": len(index),
         "spacy": version("spacy"),

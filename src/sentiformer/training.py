@@ -109,13 +109,14 @@ class Training:
         return len(self.epochs) - self.best().epoch >= self.patience
 
     def best(self) -> EpochEvent:
-        """The epoch with the highest validation accuracy; of equal ones, the lowest loss.
+        """The epoch that does best on validation, in what the objective is about.
 
         Of a soup it is the last, which judges the mean: no chance of validation parts it.
         """
         if self.soup:
             return self.epochs[-1]
-        return max(self.epochs, key=lambda event: (event.valid_accuracy, -event.valid_loss))
+        merit = self.objective.merit
+        return max(self.epochs, key=lambda of: merit(of.valid_loss, of.valid_accuracy))
 
     def best_weights(self) -> dict[str, Tensor]:
         """The weights after the best epoch, by name, on the CPU."""
