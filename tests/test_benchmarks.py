@@ -1,11 +1,13 @@
 """What a benchmark promises of where it runs."""
 
+import argparse
 import os
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+import torch
+from conftest import ROOT, made_up_reviews
 
 ABSENT = ("datasets", "dvc", "mlflow", "spacy")
 
@@ -28,3 +30,43 @@ def test_the_gpu_benchmark_needs_none_of_the_pipeline_s_packages(data, tmp_path)
     *_, speed, accuracy = done.stdout.splitlines()
     assert speed.startswith("1 epochs with validation: ")
     assert accuracy.startswith("test accuracy 0.")
+
+
+def run(name, *arguments):
+    done = subprocess.run(
+        (sys.executable, ROOT / "benchmarks" / name, *map(str, arguments)),
+        env={**os.environ, "SENTIFORMER_DEVICE": "cpu", "SENTIFORMER_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_speed_of_tokens_and_predictions_is_measured(data, tmp_path):
+    assert "spaCy's loop, scaled from 20 texts: " in run(
+        "tokenize_speed.py", "--raw", data / "raw", "--sample", 20
+    )
+    made_up_reviews(60).to_parquet(tmp_path / "test.parquet")
+    few = ("--texts", 20, "--single", 2, "--bf16")
+    lines = run("predict_speed.py", "--model", data / "model", "--raw", tmp_path, *few)
+    assert lines.count("reviews/s") >= 4, "in bulk and in one process, in fp32 and in bf16"
+
+
+def test_every_contender_trains(data, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    turns = __import__("turns")
+    once = {"steps": 1, "rounds": 1, "warm_up": 1}
+    options = argparse.Namespace(tokens=data / "tokens", vocab=data / "vocab", **once)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        for name, contender in turns.CONTENDERS.items():
+            if "Trainer" not in name:  # of a package that the project does without
+                task, batches = turns.prepare(options, "default", contender, None)
+                contender.train(task, batches)
+                assert next(batches, None) is None, name
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)

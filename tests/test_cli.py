@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -107,6 +108,20 @@ def test_lines_of_a_text_file_are_classified(run, tmp_path, expected):
 def test_the_model_of_another_folder_is_used(run, model, expected):
     lines = run("predict", "--json", "--model", model.resolve(), *TEXTS)
     assert_predicted(lines, expected)
+
+
+def test_at_a_terminal_each_line_is_answered_before_the_next(capsys, monkeypatch):
+    answers = []
+
+    def typed():
+        for text in TEXTS[:2]:
+            yield f"{text}\n".encode()
+            answers.append(capsys.readouterr().out)
+
+    terminal = SimpleNamespace(buffer=typed(), isatty=lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    cli.main(["predict"])
+    assert [text in answer for text, answer in zip(TEXTS, answers, strict=False)] == [True, True]
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

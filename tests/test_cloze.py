@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import RUNTIME
 
-from sentiformer import cli
+from sentiformer import cli, cloze
 from sentiformer.cloze import GAP, LanguageModel
 from sentiformer.console import UserError
 
@@ -34,6 +34,15 @@ def test_what_surrounds_a_gap_matters(language_model):
     assert one != other
 
 
+def test_each_gap_s_chances_are_those_of_a_score_with_the_others_unknown(language_model):
+    gaps = language_model.fill(f"the {GAP} was a {GAP} , and", 1000)
+    texts = {"the film was a zyzzyva , and": 1, "the zyzzyva was a story , and": 4}
+    for gap, (text, place) in zip(gaps, texts.items(), strict=True):
+        score = language_model.score(text).tokens[place]
+        (chance,) = [guess.probability for guess in gap if guess.word == score.token]
+        assert score.log_probability == pytest.approx(math.log(chance), abs=1e-4)
+
+
 def test_a_text_s_score_is_the_mean_over_its_tokens_each_hidden_in_turn(language_model):
     score = language_model.score("the film was a story zyzzyva")
     known = [row.log_probability for row in score.tokens if row.log_probability is not None]
@@ -50,6 +59,17 @@ def test_a_long_text_is_scored_in_pieces(language_model):
     score = language_model.score("the film was a story with its cast , " * 9)
     assert len(score.tokens) == 81
     assert all(row.log_probability < 0 for row in score.tokens)
+    words = "and its cast was the film a story with , the film its a was , story cast and".split()
+    pieces = [language_model.score(" ".join(words[at : at + 12])).tokens for at in (0, 12)]
+    assert language_model.score(" ".join(words)).tokens == pieces[0] + pieces[1]
+
+
+def test_more_tokens_than_are_looked_at_together_have_the_same_scores(language_model, monkeypatch):
+    expected = language_model.score("the film was a story with its cast")
+    monkeypatch.setattr(cloze, "BATCH_GAPS", 3)
+    found = language_model.score("the film was a story with its cast")
+    for one, other in zip(found.tokens, expected.tokens, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-5)
 
 
 def test_mistakes_are_one_line(language_model, data, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from conftest import RUNTIME, tiny_params
 
 from sentiformer.baselines import KINDS
+from sentiformer.comparison import accuracy_interval
 from sentiformer.config import EvaluateParams
 from sentiformer.console import UserError
 from sentiformer.evaluation import (
@@ -301,6 +302,7 @@ def test_a_baseline_is_judged_on_the_very_texts_of_the_transformer(data, name):
     assert found["transformer_alone"] == (right & ~baseline_right).sum()
     assert found["baseline_alone"] == (baseline_right & ~right).sum()
     assert found["difference"] == pytest.approx(metrics["accuracy"] - found["accuracy"], abs=2e-6)
+    assert accuracy_interval(baseline_right.to_numpy()).items() <= found.items()
     chosen = json.loads((data / "baseline" / "metrics.json").read_text())[name]
     assert chosen.items() <= found.items(), "what was chosen stands beside it"
 

@@ -203,6 +203,22 @@ def test_a_broken_download_is_one_line_and_the_next_one_mends_it(project, hub, d
     assert project.about["splits"]["test"]["rows"] == 100
 
 
+@pytest.mark.slow
+def test_a_file_that_was_removed_for_its_damage_is_missed_in_one_line(project, hub):
+    hub.damage = {TRAIN: flipped(hub.files[TRAIN])}
+    project.download(hub, fails=True)
+    project.env["HF_HUB_OFFLINE"] = "1"
+    assert "cannot be loaded (" in project.download(hub, fails=True)
+
+
+@pytest.mark.slow
+def test_a_number_that_is_none_of_the_classes_is_one_line(project):
+    rows = made_up_reviews(60)
+    with serve(NAME, REVISION, dataset_of(train=rows, test=rows[:9].assign(label=-1))) as hub:
+        line = project.download(hub, fails=True)
+    assert f"{NAME}, split test, row 1: the label is -1, none of its classes neg, pos" in line
+
+
 def test_another_revision_and_another_name_are_one_line(project, hub):
     line = project.download(hub, fails=True, hub_revision="b" * 40)
     assert f"(Revision '{'b' * 40}' doesn't exist for dataset '{NAME}' on the Hub.)" in line

@@ -243,3 +243,12 @@ def test_where_torch_cannot_compile_it_is_one_line_and_other_errors_stay_what_th
         with pytest.raises(type(other)) as kept:
             fails(other)
         assert kept.value is other
+
+
+def test_a_damaged_checkpoint_is_said_and_the_training_begins_anew(job, tmp_path, capsys):
+    list((finished := job()).run())
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-9])
+    list((again := job()).run())
+    assert f"{path} cannot be read (" in capsys.readouterr().out
+    assert again.steps == finished.steps

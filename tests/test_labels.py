@@ -22,3 +22,21 @@ def test_labels_are_names_or_numbers(found, given, names, numbers):
     number_of, labels = number_labels(found, given)
     assert labels == names
     assert [number_of[str(label)] for label in found] == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["Good", "bad", "good "],
+            "the labels 'Good', 'good ' differ in case or white space alone",
+        ),
+        (["é", "e\u0301"], "the labels 'e\u0301', 'é' differ in case or white space al"),
+        (["good", "goods", "1", "01"], ""),
+    ],
+)
+def test_labels_that_a_slip_may_have_parted_are_said(capsys, names, said):
+    assert number_labels(names, None)[1] == sorted(names)
+    line = capsys.readouterr().out
+    assert line.startswith(said)
+    assert bool(line) is bool(said)

@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -202,6 +204,25 @@ def test_it_learns_which_words_stand_where(data, tmp_path):
     losses = [event.valid_loss for event in events if hasattr(event, "valid_loss")]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.9 * math.log(60)
+
+
+def test_the_epoch_of_the_lowest_perplexity_stays_though_another_tells_more_words(
+    data, tmp_path, monkeypatch
+):
+    job = pretraining(data, tmp_path, epochs=3)
+    judged = iter([(3.0, 0.1), (2.0, 0.2), (2.5, 0.3)])  # loss, accuracy
+    monkeypatch.setattr(job.training, "judge", lambda _: next(judged))
+    list(job.run())
+    assert job.training.best().epoch == 2
+    (folder := tmp_path / "made").mkdir()
+    job.write(folder)
+    written = json.loads((folder / "metrics.json").read_text())
+    assert written == {"perplexity": pytest.approx(math.exp(2), abs=1e-5), "accuracy": 0.2}
+
+
+def test_none_that_is_trained_needs_no_torch():
+    code = "import sys, pipeline.pretrain; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_test_is_never_read_and_validation_only_judges(data, tmp_path):

@@ -150,3 +150,18 @@ def test_a_learning_rate_on_a_device_is_set_in_place():
         set_learning_rate(optimizer, 0.25)
         assert float(optimizer.param_groups[0]["lr"]) == 0.25
     assert rate.item() == 0.25
+
+
+def test_a_step_that_runs_out_of_memory_can_be_done_again(monkeypatch):
+    (matrix,), rest = make_weights([(4, 4)])
+    optimizer = Muon([{"params": rest, "weight_decay": 0.0}], [matrix], weight_decay=0.0, lr=0.1)
+    for weight in (matrix, *rest):
+        weight.grad = torch.randn(weight.shape)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", lambda _: [][1])
+        with pytest.raises(IndexError):  # in place of what torch would raise
+            optimizer.step()
+    before = matrix.clone()
+    optimizer.step()
+    assert len(optimizer.param_groups) == 2
+    assert not torch.equal(matrix, before)

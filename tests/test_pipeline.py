@@ -239,7 +239,7 @@ def test_entry_points_only_wire():
 
 def test_floors_import_only_downward():
     floors = [
-        "config corpus console files process timings events",
+        "config corpus console files process timings events perplexity launcher",
         "model attention embedding dropout objectives optimizers recorder stepper soup batching "
         "language_model pretrained checkpoint distributed device "
         "sources splits labels streams hub textfiles spool near_duplicates tokenizer vocab ngrams "

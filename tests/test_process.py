@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from sentiformer import process
-from sentiformer.process import available_cores, ordered_map
+from sentiformer.process import available_cores, ordered_map, output_of
 
 
 def square_slowly_at_first(number: int) -> int:
@@ -184,3 +184,11 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch):
     assert available_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cores() == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("command", "printed"), [("echo a", "a"), ("echo a; exit 1", ""), ("no-such-command", "")]
+)
+def test_what_a_command_prints_is_nothing_where_it_fails(command, printed):
+    assert output_of("sh", "-c", command) == printed
+    assert output_of("no-such-command") == ""

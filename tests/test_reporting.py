@@ -282,6 +282,14 @@ def test_the_confusion_of_many_classes_grows_and_leaves_empty_cells_empty(classe
     assert width_of(figures["confusion"]) > width_of(figures["calibration"])
 
 
+def test_names_that_begin_with_an_underscore_are_in_the_legend_too(recwarn):
+    labels = ["__label__a", "_b", "c"]
+    figures, _ = drawn(labels)
+    for name in ("roc", "precision_recall"):
+        assert set(labels) <= set(texts_of(figures[name]))
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(("classes", "names"), [(3, True), (8, True), (9, False), (20, False)])
 def test_curves_are_named_as_long_as_their_colors_differ(classes, names):
     labels = [f"class {number}" for number in range(classes)]
@@ -309,7 +317,7 @@ def test_a_long_label_is_shortened_in_figures_and_whole_in_tables(three_labels, 
     change_json(copy / "model" / "config.json", rename)
     page = Page(report(copy, tmp_path / "report"))
     shown = texts_of((tmp_path / "report/figures/confusion.svg").read_text(encoding="utf-8"))
-    assert shown.count("a label of very many wo…") == 2
+    assert shown.count("a label of v…as room for") == 2
     assert page.text.count(long) == 2, "scores, and texts of each split"
 
 

@@ -112,10 +112,10 @@ def test_texts_that_look_like_missing_values_stay_texts(installed):
     assert [text for text, _ in read_bundled()] == words
 
 
-@pytest.mark.parametrize(("count", "split"), [(2, "train"), (4, "train")])
-def test_too_few_rows_name_the_split_and_the_label(installed, tmp_path, count, split):
+@pytest.mark.parametrize("count", [2, 4])
+def test_too_few_rows_name_the_split_and_the_label(installed, tmp_path, count):
     installed(made_up_reviews(count))
-    with pytest.raises(UserError, match=rf"the split ({split}) has no text labelled negative, pos"):
+    with pytest.raises(UserError, match="the split train has no text labelled negative, pos"):
         download(PARAMS, tmp_path)
 
 
@@ -127,6 +127,19 @@ def test_a_test_file_that_is_the_train_file_says_that_all_rows_leaked(tmp_path):
     )
     with pytest.raises(UserError, match=r"train has no text labelled 0, 1 \(removed: leaked 40\)"):
         download(params, tmp_path)
+
+
+def test_what_a_given_split_holds_twice_is_said_and_stays(tmp_path, capsys):
+    test = made_up_reviews(60)[40:]
+    again = [test, test[:4], test[4:6].assign(label=1 - test["label"][4:6])]
+    made_up_reviews(40).to_csv(tmp_path / "a.csv", index=False)
+    pd.concat(again).to_csv(tmp_path / "b.csv", index=False)
+    files = {"train": str(tmp_path / "a.csv"), "test": str(tmp_path / "b.csv")}
+    params = DownloadParams.model_validate(PARAMS.model_dump() | {"source": "files", **files})
+    assert download(params, tmp_path)["splits"]["test"]["rows"] == 26
+    line = "test stays as it was given: 4 of its texts repeat others, 4 have another label beside"
+    assert line in (said := capsys.readouterr().out)
+    assert "validation stays" not in said
 
 
 def test_a_label_without_rows_is_named(installed, tmp_path):

@@ -113,6 +113,7 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
         ("train/test/a.csv", {"test": 1}),
         ("train/train-0.csv train/labels.csv test/notes.csv", {"train": 1}),
         ("validity.csv train.txt trainee/a.csv", {}),
+        ("train.csv .train.csv .cache/test.csv a/.~lock.train.csv", {"train": 1}),
     ],
 )
 def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, paths, splits):
@@ -172,6 +173,8 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         ({"a_csv": "text,label\n"}, {}, "download.train, a.csv: there is no text; give it some"),
         ({"a_csv": "text,label\na,x\n"}, {}, "holds only the label 'x'; a classifier needs two"),
         ({"a_csv": "text,label\na,\n"}, {}, "a.csv, row 2: the label is '', neither a text nor a"),
+        ({"a_csv": 'text,label\na," "\n'}, {}, "a.csv, row 2: the label is ' ', neither a text"),
+        ({"a_csv": "text,label\na,1\nb,2\n"}, {"labels": ["x", "y"]}, "x, y, which numbers count "),
         ({"a_jsonl": '{"text": "a", "label": 1.5}'}, {"train": "a.jsonl"}, "the label is 1.5, nei"),
         ({"a_jsonl": '{"text": "a", "label": null}'}, {"train": "a.jsonl"}, "the label is None, n"),
         ({"a_jsonl": '{"text": "a", "label": [1]}'}, {"train": "a.jsonl"}, "the label is [1], nei"),

@@ -1,6 +1,7 @@
 """Texts from the user's own files, a few at a time, each mistake one line."""
 
 import csv
+import gzip
 import io
 import json
 import random
@@ -153,8 +154,6 @@ def test_an_empty_csv_has_no_column(message):
         ("a.csv", b"text\n\xe9\n", "0xe9"),
         ("a.jsonl", b'{"text": "\xe9"}\n', "0xe9"),
         ("a.txt", b"\xe9\n", "0xe9"),
-        ("a.csv", "text\na\n".encode("utf-16"), "0xff"),
-        ("a.txt", "é\n".encode("utf-16"), "0xff"),
     ],
 )
 def test_what_is_no_utf_8_names_the_byte_and_the_fix(message, name, content, byte):
@@ -275,3 +274,27 @@ def test_a_parquet_file_of_one_row_group_needs_little_memory(write):
         assert text == texts[number]
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 10_000_000, "of 20,000,000 bytes of text, half of that when compressed"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (gzip.compress(b"text\na\n", mtime=0), "it is packed by gzip; unpack it"),
+        (b"PK\x03\x04" + b"\xff" * 9, "it is a zip archive, as of Excel; unpack it, or export"),
+        ("text\né\n".encode("utf-16"), "it is UTF-16; convert it, for instance with `iconv -f"),
+    ],
+)
+def test_a_file_that_is_none_of_text_says_what_it_is(tmp_path, content, line):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        list(read_texts(path, "text"))
+    assert str(caught.value).startswith(f"{path}: {line}")
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_table_without_commas_says_what_parts_its_columns(tmp_path, sign):
+    path = tmp_path / "a.csv"
+    path.write_text(f"text{sign}label\na{sign}b\n")
+    with pytest.raises(UserError, match=r"takes one of: text.label \(commas part the columns of"):
+        list(read_texts(path, "text"))

@@ -12,7 +12,7 @@ import spacy
 from conftest import made_up_reviews
 
 from sentiformer import tokenizer
-from sentiformer.config import TokenizeParams
+from sentiformer.config import PRETRAINING_SPLITS, TokenizeParams
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus, read_lines
 from sentiformer.files import write_json
@@ -276,6 +276,25 @@ def test_types_stand_in_the_order_of_their_appearance(raw, english):
     texts = [*pd.read_parquet(raw / "train.parquet")["text"]]
     seen = dict.fromkeys(token for tokens in english(texts) for token in tokens)
     assert read_lines(folder / "types.txt", made_by="tokenize")[: len(seen)] == list(seen)
+
+
+def test_what_is_learnt_from_has_the_same_numbers_whatever_judges(raw):
+    """Types of test and validation come last, though these splits stand before the unlabelled."""
+    found = []
+    for words in ("zyzzyva zymurgy", "a great film"):
+        facts = {"train": {}, "validation": {}, "test": {}, "unlabeled": {}}
+        for split in facts:
+            text = words if split in ("validation", "test") else f"the plot, {split}"
+            table = pd.DataFrame({"text": [text], "label": [0]})
+            table.to_parquet(raw / f"{split}.parquet", index=False)
+            facts[split] = {"rows": 1}
+        write_json(raw / "dataset.json", {"splits": facts, "params": {}})
+        folder = raw.parent / words.split()[0]
+        folder.mkdir()
+        about = tokenize(ENGLISH, raw, folder, workers=1)
+        assert list(about["splits"]) == list(facts)
+        found.append([(folder / f"{split}.arrow").read_bytes() for split in PRETRAINING_SPLITS])
+    assert found[0] == found[1]
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(raw):

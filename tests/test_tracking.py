@@ -530,9 +530,11 @@ def test_the_time_of_a_teacher_stands_beside_that_of_the_model(project, data):
     assert only_run(store).data.metrics["seconds/teacher"] == 7.5
 
 
-def test_an_evaluation_of_another_model_is_left_out(project, data):
+@pytest.mark.parametrize("name", ["evaluation/lineage.json", "report/report.html"])
+def test_an_evaluation_or_a_report_of_another_model_is_left_out(project, data, name):
     copy = shutil.copytree(data, project / "data")
-    (copy / "evaluation" / "lineage.json").write_text(json.dumps({"model_sha256": "0" * 64}))
+    made = json.loads((copy / "evaluation" / "lineage.json").read_text())["model_sha256"]
+    (copy / name).write_text((copy / name).read_text().replace(made, "0" * 64))
     assert sync(copy)
     found = only_run(Store.connect()).data
     assert not [key for key in found.metrics if key.startswith(("test/", "baseline/"))]
@@ -551,7 +553,9 @@ def test_the_same_weights_from_another_training_stay_one_run(project, data):
     assert only_run(Store.connect()).data.tags[tracking.KEY_TAG] != "another"
 
 
-def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(project, data):
+def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(
+    project, data, capsys
+):
     about = config_of(data)
     same = about["data"]["splits"]["validation"]["fingerprint"]
     best = about["best"]["valid_accuracy"]
@@ -568,6 +572,8 @@ def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(
         assert sync(variant(data, project / name, accuracy=accuracy, validation=validation))
         found = store.client.get_registered_model(NAME).aliases[CHAMPION]
         assert str(found) == champion, name
+        said = f"{NAME}@{CHAMPION} stays version 1, judged on other validation texts"
+        assert (said in capsys.readouterr().out) is (name == "elsewhere")
     assert len(store.client.search_model_versions(f"name = '{NAME}'")) == 6
     assert sync(data)
     assert str(store.client.get_registered_model(NAME).aliases[CHAMPION]) == "5"

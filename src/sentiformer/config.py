@@ -314,6 +314,8 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
     fix = item["msg"][0].lower() + item["msg"][1:]
     if item["type"] in ("int_type", "float_type") and _is_number(item["input"]):
         fix += " (write it without quotes)"
+    if item["type"] == "string_type" and isinstance(item["input"], int | float):
+        fix += " (write it in quotes)"
     return f"{name} is {item['input']!r}: {fix}"
 
 

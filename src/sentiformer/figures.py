@@ -77,7 +77,7 @@ def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, of: str) -> 
     smooth = steps["loss"].ewm(span=15).mean()
     axes.plot(steps["step"], smooth, color=BLUE, label="train, smoothed")
     axes.plot(history["step"], history["valid_loss"], color=ORANGE, marker="o", label="validation")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.dataLim.ymax)
     axes.legend()
     return _svg(figure, name)
 
@@ -156,13 +156,15 @@ def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner:
     """Draw a curve a class; more than there are colors for look alike."""
     classes = list(table.groupby("class", sort=False))
     few = len(classes) <= len(COLORS)
-    for number, (label, rows) in enumerate(classes):
+    lines = []
+    for number, (_, rows) in enumerate(classes):
         color, opacity = (COLORS[number], 1) if few else (BLUE, 0.4)
-        axes.plot(rows[x], rows[y], color=color, alpha=opacity, label=_shortened(str(label)))
+        lines += axes.plot(rows[x], rows[y], color=color, alpha=opacity)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     if few:
-        axes.legend(loc=free_corner)
+        names = [_shortened(str(label)) for label, _ in classes]
+        axes.legend(lines, names, loc=free_corner)  # which as labels may not begin with "_"
     else:
         axes.set_title(f"{len(classes)} classes, a curve each", fontsize="medium")
 
@@ -177,12 +179,18 @@ def by_length(table: "pd.DataFrame") -> str:
     axes.set_xlim(0, 1)
     axes.grid(visible=False)
     for row, value in enumerate(table["accuracy"]):
-        axes.text(value - 0.02, row, f"{value:.1%}", ha="right", va="center", color="white")
+        inside = value > 0.2
+        place, side, color = (value - 0.02, "right", "white") if inside else (value, "left", INK)
+        axes.text(place, row, f"{value:.1%}", ha=side, va="center", color=color)
     return _svg(figure, "by_length")
 
 
 def _shortened(label: str) -> str:
-    return label if len(label) <= LABEL_CHARACTERS else label[: LABEL_CHARACTERS - 1] + "…"
+    """Without its middle, as long names often begin or end alike."""
+    if len(label) <= LABEL_CHARACTERS:
+        return label
+    half = LABEL_CHARACTERS // 2
+    return f"{label[:half]}…{label[-half + 1 :]}"
 
 
 def _axes(x: str, y: str, size: tuple[float, float] = USUAL_SIZE) -> "tuple[Figure, Axes]":

@@ -5,10 +5,11 @@ without a label has the number -1, as data sets of the Hub have it.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from unicodedata import normalize
 
-from sentiformer.console import UserError, listed
+from sentiformer.console import UserError, listed, say
 from sentiformer.textfiles import require_whole_characters
 
 NO_LABEL = -1
@@ -86,11 +87,24 @@ def number_labels(
         numbers = {str(number): number for number in range(len(names))}
     strange = sorted(known - numbers.keys())
     if strange:
+        counted = f", which numbers count from 0, to {len(names) - 1}" if whole else ""
         raise UserError(
-            f"download.labels are {listed(names)}; the data have {listed(strange)}, too; "
+            f"download.labels are {listed(names)}{counted}; the data have {listed(strange)}, too; "
             "name all labels, or set it to null"
         )
+    _say_alike(names)
     return numbers, names
+
+
+def _say_alike(names: list[str]) -> None:
+    """Name labels that a slip of the pen may have parted."""
+    alike = defaultdict(list)
+    for name in names:
+        alike[" ".join(normalize("NFKC", name).casefold().split())].append(name)
+    for those in alike.values():
+        if len(those) > 1:
+            shown = ", ".join(map(repr, those))
+            say(f"the labels {shown} differ in case or white space alone; are they one class?")
 
 
 def _is_whole(label: str) -> bool:

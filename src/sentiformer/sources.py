@@ -15,8 +15,13 @@ from sentiformer.console import UserError, say
 from sentiformer.files import write_json
 from sentiformer.hub import read_hub
 from sentiformer.labels import NO_LABEL
-from sentiformer.near_duplicates import count_pairs, find_near_duplicates, write_pairs
-from sentiformer.splits import require_labels, split_up, spool_source
+from sentiformer.near_duplicates import (
+    JUDGES,
+    count_pairs,
+    find_near_duplicates,
+    write_pairs,
+)
+from sentiformer.splits import require_labels, split_up, spool_source, without_duplicates
 from sentiformer.spool import BLOCK_CHARACTERS, Spool, SpooledTexts, blocks
 from sentiformer.streams import Source, Stream, read_files
 
@@ -147,6 +152,8 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         splits, removed = split_up(tables, spool, params)
         del tables
         require_labels(labels, splits, removed)
+        for split in JUDGES:
+            _say_repeats(split, without_duplicates(splits[split], spool)[1])
         texts = {s: SpooledTexts(spool, table["place"].to_numpy()) for s, table in splits.items()}
         facts = {
             split: write_split(
@@ -167,6 +174,15 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     }
     write_json(folder / "dataset.json", dataset)
     return dataset
+
+
+def _say_repeats(split: str, repeats: dict[str, int]) -> None:
+    """Say what a given split holds more than once; of one that was held out nothing is left."""
+    if any(repeats.values()):
+        say(
+            f"{split} stays as it was given: {repeats['duplicates']:,} of its texts repeat others, "
+            f"{repeats['contradictions']:,} have another label beside theirs"
+        )
 
 
 def _say_unbalanced(counts: dict[str, int]) -> None:

@@ -148,9 +148,9 @@ def row_of(values: Sequence[object], place: object, number: int) -> tuple[str, o
     if len(values) == 1:
         return text, None
     label = values[1]
-    if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
+    if isinstance(label, bool) or not isinstance(label, str | int) or not str(label).strip():
         raise UserError(
             f"{place}, row {number}: the label is {label!r}, neither a text nor a whole number; "
-            "mend the row, or name files without labels in download.unlabeled"
+            "mend the row, or all of the column, or name files without labels in download.unlabeled"
         )
     return text, label

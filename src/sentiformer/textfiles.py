@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -10,6 +11,13 @@ from sentiformer.console import UserError, first_line, listed
 
 FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
 BUFFER_BYTES = 2**20
+UTF_16 = "it is UTF-16; convert it, for instance with `iconv -f utf-16 -t utf-8`"
+NO_TEXT = {  # how files begin that are no UTF-8, and what they are
+    b"\x1f\x8b": "it is packed by gzip; unpack it",
+    b"PK\x03\x04": "it is a zip archive, as of Excel; unpack it, or export it as CSV",
+    b"\xff\xfe": UTF_16,
+    b"\xfe\xff": UTF_16,
+}
 Columns: TypeAlias = Mapping[str, str]
 Row: TypeAlias = tuple[int, tuple[object, ...]]
 
@@ -53,10 +61,12 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
     try:
         yield from reader(path, columns)
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.object[error.start]:#04x} is no UTF-8; convert it, for instance "
-            "with `iconv -t utf-8`"
-        ) from None
+        with path.open("rb") as file:
+            start = file.read(4)
+        reason = f"byte {error.object[error.start]:#04x} is no UTF-8; convert it, for instance "
+        reason += "with `iconv -t utf-8`"
+        known = [what for magic, what in NO_TEXT.items() if start.startswith(magic)]
+        raise UserError(f"{path}: {(*known, reason)[0]}") from None
     except PermissionError:
         raise UserError(f"{path} may not be read; check its permissions") from None
 
@@ -149,6 +159,8 @@ def _require(columns: Columns, present: list[str], path: Path, line: int | None 
         if column not in present:
             place = f"{path}, line {line}" if line else str(path)
             known = listed(present) or "none"
+            if len(present) == 1 and re.search(r"[;\t|]", known):
+                known += " (commas part the columns of a CSV)"
             raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")
         if present.count(column) > 1:
             raise UserError(f"{path} has several columns {column!r}; name them differently")

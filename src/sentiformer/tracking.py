@@ -407,8 +407,11 @@ def _crown(store: Store, number: str, validation: str, accuracy: float) -> None:
     if CHAMPION not in store.client.get_registered_model(NAME).aliases:
         store.client.set_registered_model_alias(NAME, CHAMPION, number)
         return
-    champion = store.client.get_model_version_by_alias(NAME, CHAMPION).tags
-    if champion.get("validation") == validation and accuracy > float(champion["accuracy"]):
+    version = store.client.get_model_version_by_alias(NAME, CHAMPION)
+    champion = version.tags
+    if champion.get("validation") != validation:
+        say(f"{NAME}@{CHAMPION} stays version {version.version}, judged on other validation texts")
+    elif accuracy > float(champion["accuracy"]):
         store.client.set_registered_model_alias(NAME, CHAMPION, number)
 
 
@@ -428,11 +431,13 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
 
 
 def _data_inputs(about: dict[str, Any]) -> list[Any]:
-    """The splits as MLflow data sets; a digest there has at most 36 characters."""
+    """The splits that a stage is about as MLflow data sets, whose digests are short there."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     data, inputs = about["data"], []
     for split, facts in data["splits"].items():
+        if split == "test" and about["stage"] == "pretrain":
+            continue  # which never reads it
         dataset = Dataset(
             name=f"{data['origin']['name'][:DATASET_CHARACTERS]}, {split}",
             digest=facts["fingerprint"][:32],
