@@ -2,7 +2,7 @@
 
 Ours is the stage's function: reading, all worker processes, numbering and writing included. spaCy's
 loop runs over a sample in this process, after twice as many other texts; its time is scaled to all.
-Both give the same tokens.
+Of the sample both give the same tokens.
 """
 
 import argparse

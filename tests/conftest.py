@@ -36,7 +36,7 @@ TINY = {
         "precision": "fp32",
     },
     "build_vocab": {"max_size": 60},
-    "word_vectors": {"pairs": 40, "triples": 30},
+    "word_vectors": {"pairs": 40, "triples": 30, "regions": 6},
     "pretrain": {"epochs": 1, "window": 12, "batch_size": 16, "precision": "fp32"},
     "report": {"mistakes": 3},
 }

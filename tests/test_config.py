@@ -29,6 +29,7 @@ NO_SIZES = {
     "word_vectors.window",
     "word_vectors.pairs",
     "word_vectors.triples",
+    "word_vectors.regions",
     "pretrain.epochs",
 }  # they may be 0
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import NgramEmbedding, sinusoidal_positions
+from sentiformer.embedding import NgramEmbedding, RegionEmbedding, sinusoidal_positions
 from sentiformer.model import (
     Encoder,
     EncoderLayer,
@@ -87,6 +87,40 @@ def test_the_encoder_adds_the_vectors_of_ngrams_to_those_of_words():
     ngrams, as_words = torch.tensor([[5, 4, 3, 6]]), torch.tensor([[5, 4, 9, 8]])
     torch.testing.assert_close(model(ngrams, None), other(as_words, None))
     assert not torch.allclose(model(ngrams, None), other(ngrams, None))
+
+
+def test_a_region_is_the_direction_of_what_the_five_words_around_a_token_add_up_to():
+    layer = RegionEmbedding(WORDS, 6, 4)
+    layer.vectors.normal_()[PAD] = 0
+    token_ids = torch.tensor([[5, 4, 3, 6, 9, 2, 7], [8, 3, 2, PAD, PAD, PAD, PAD]])
+    found = layer(token_ids)
+    for row, place, words in ((0, 3, [4, 3, 6, 9, 2]), (0, 0, [5, 4, 3]), (1, 2, [8, 3, 2])):
+        total = layer.vectors[words].sum(dim=0).clamp(min=0)
+        region = 0.3 * 6**0.5 * total / total.norm()
+        torch.testing.assert_close(found[row, place], layer.project(region))
+    kept = torch.tensor([[4, 0], [1, 2]])
+    torch.testing.assert_close(layer(token_ids, kept), found.take_along_dim(kept[..., None], dim=1))
+    found.sum().backward()
+    assert [name for name, _ in layer.named_parameters()] == ["project.weight", "project.bias"]
+    assert "vectors" in layer.state_dict(), "it travels with the weights"
+
+
+def test_the_encoder_adds_regions_of_all_tokens_to_those_that_are_kept():
+    model = TransformerClassifier(
+        PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2, regions=6
+    ).eval()
+    layer = model.encoder.regions
+    layer.vectors.normal_()[PAD] = 0
+    one, other = torch.tensor([[5, 4, 3, 6]]), torch.tensor([[5, 4, 3, 7]])
+    far, near = torch.tensor([[0]]), torch.tensor([[1]])
+    assert torch.equal(model.encoder(one, None, kept=far), model.encoder(other, None, kept=far))
+    changed = model.encoder(one, None, kept=near), model.encoder(other, None, kept=near)
+    assert not torch.allclose(*changed), "a word that is dropped still stands there"
+    with torch.no_grad():
+        layer.project.weight.zero_()
+    plain = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2).eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    torch.testing.assert_close(model(one, None), plain(one, None))
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])

@@ -48,6 +48,7 @@ RERUN = {  # the stages that a change of each key reruns
     "word_vectors.window": FROM["word_vectors"],
     "word_vectors.pairs": FROM["word_vectors"],
     "word_vectors.triples": FROM["word_vectors"],
+    "word_vectors.regions": FROM["word_vectors"],
     "model.d_model": FROM["word_vectors"],
     "model.num_heads": FROM["pretrain"],
     "model.num_layers": FROM["pretrain"],

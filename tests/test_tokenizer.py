@@ -1,4 +1,4 @@
-"""Tokens are exactly spaCy's, whatever the text, the memory or the number of processes."""
+"""Tokens are spaCy's of each chunk, whatever the text, the memory or the number of processes."""
 
 import json
 import random

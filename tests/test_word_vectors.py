@@ -167,7 +167,7 @@ def test_words_in_like_company_have_like_vectors_and_pairs_with_them(texts_of):
         word = 2 + 4 * group + rng.integers(0, 4)
         words = [word, word] if word in (5, 9) else [word]
         texts.append(np.array([10 + 2 * group, *words, 11 + 2 * group], dtype=np.int32))
-    params = WordVectorsParams(window=1, pairs=99, triples=0)
+    params = WordVectorsParams(window=1, pairs=99, triples=0, regions=0)
     vectors = make_vectors(texts_of(texts, 1, 14), params, 3)
     words = vectors.words[[2, 3, 4, 6, 7, 8]]
     pairs = vectors.pairs[np.isin(vectors.pair_keys, [5 * 14 + 5, 9 * 14 + 9])]
@@ -180,7 +180,7 @@ def test_words_in_like_company_have_like_vectors_and_pairs_with_them(texts_of):
 
 def test_words_are_centred_and_ngrams_are_scaled_with_them(texts_of, monkeypatch):
     texts = texts_of([text for text in made_up_texts() if not (text == 7).any()], 2)
-    params = WordVectorsParams(window=2, pairs=30, triples=20)
+    params = WordVectorsParams(window=2, pairs=30, triples=20, regions=5)
     vectors = make_vectors(texts, params, 4)
     has_company = vectors.words.any(axis=1)
     assert np.flatnonzero(~has_company).tolist() == [0, 1, 7]
@@ -188,6 +188,12 @@ def test_words_are_centred_and_ngrams_are_scaled_with_them(texts_of, monkeypatch
     assert vectors.words[has_company].std() == pytest.approx(0.5, rel=1e-3)
     company = company_of_words(texts)
     chances = context_chances(company)
+    regions = factorize(positive_pmi(company, chances), 5)[0]
+    np.testing.assert_allclose(
+        vectors.regions[2] - vectors.regions[3], regions[2] - regions[3], atol=1e-5
+    )
+    np.testing.assert_allclose(vectors.regions.mean(axis=0), 0, atol=1e-5)
+    assert np.array_equal(vectors.regions.any(axis=1), has_company)
     _, projection = factorize(positive_pmi(company, chances), 4)
     of_words = positive_pmi(company, chances)[[2, 3]] @ projection
     scale = (of_words[0] - of_words[1]) / (vectors.words[2] - vectors.words[3])
@@ -238,7 +244,7 @@ def test_without_pairs_there_are_words_alone(data, tmp_path):
     assert isinstance(alone, Vectors)
     assert isinstance(all_, Vectors)
     assert np.array_equal(alone.words, all_.words)
-    assert {len(part) for part in alone[1:]} == {0}, "no triples either"
+    assert {len(part) for part in alone[1:-1]} == {0}, "no triples either"
     known = tiny_params().word_vectors
     assert len(all_.pairs) == len(all_.pair_keys) == known.pairs
     assert len(all_.triples) == len(all_.triple_keys) == known.triples
@@ -247,6 +253,9 @@ def test_without_pairs_there_are_words_alone(data, tmp_path):
 def test_more_dimensions_than_words_is_one_line(data, tmp_path):
     with pytest.raises(UserError, match=r"model\.d_model is 64 and the vocabulary has 60 words"):
         fit_word_vectors(tiny_params().word_vectors, 64, data=data, folder=tmp_path)
+    params = tiny_params(word_vectors={"regions": 58}).word_vectors
+    with pytest.raises(UserError, match=r"word_vectors\.regions is 58 and the vocabulary has 60 w"):
+        fit_word_vectors(params, 16, data=data, folder=tmp_path)
 
 
 def test_texts_of_a_word_each_are_one_line(texts_of):

@@ -70,6 +70,7 @@ class LanguageModel:
                 vocab_size=about.vocab_size,
                 pairs=about.pairs,
                 triples=about.triples,
+                regions=about.regions,
             ),
         )
         self._tokenizer = Tokenizer(self._trained.about.params.tokenize.language)

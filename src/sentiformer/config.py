@@ -100,6 +100,7 @@ class WordVectorsParams(Section):
     window: int = Field(ge=0, le=1000)
     pairs: int = Field(ge=0, lt=2**31)
     triples: int = Field(ge=0, lt=2**31)
+    regions: int = Field(ge=0, le=10_000)
 
 
 class BaselineParams(Section):

@@ -1,4 +1,4 @@
-"""What an encoder begins with: the table of positions, and vectors for n-grams of words.
+"""What an encoder begins with: positions, and vectors for n-grams and regions of words.
 
 Shapes: B texts in a batch, T tokens in the longest, D = d_model.
 """
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentiformer.vocab import PAD
+
+REACH = 2  # tokens on each side of the one that a region is around
+REGION_SCALE = 0.3  # of a region beside its words
 
 
 def sinusoidal_positions(length: int, d_model: int) -> Tensor:
@@ -55,3 +58,35 @@ class NgramEmbedding(nn.Module):
         Where not all places are kept, but some, (B, T'), the result is of those.
         """
         return self.embedding(numbers if kept is None else numbers.gather(1, kept))
+
+
+class RegionEmbedding(nn.Module):
+    """A vector for the five words around each token (Johnson & Zhang 2015, section 3).
+
+    What each word adds to it is fixed; what is learnt is what becomes of the sum.
+
+    Args:
+        vocab_size: words, V.
+        width: of the fixed vectors, R.
+        d_model: D.
+    """
+
+    vectors: Tensor  # (V, R), of padding 0
+
+    def __init__(self, vocab_size: int, width: int, d_model: int) -> None:
+        super().__init__()
+        self.register_buffer("vectors", torch.zeros(vocab_size, width))
+        self.project = nn.Linear(width, d_model)
+        self.length = REGION_SCALE * math.sqrt(width)
+
+    def forward(self, token_ids: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(B, T) token ids to (B, T, D) vectors.
+
+        Where not all places are kept, but some, (B, T'), the result is of those.
+        """
+        around = F.pad(token_ids, (REACH, REACH), value=PAD).unfold(1, 2 * REACH + 1, 1)
+        if kept is not None:
+            around = around.gather(1, kept.unsqueeze(-1).expand(-1, -1, 2 * REACH + 1))
+        total = F.embedding_bag(around.flatten(0, 1), self.vectors, mode="sum")
+        regions = self.length * F.normalize(F.relu(total), dim=-1)
+        return self.project(regions.unflatten(0, around.shape[:2]))

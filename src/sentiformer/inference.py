@@ -56,6 +56,7 @@ class About(BaseModel):
     vocab_size: int
     pairs: int = 0
     triples: int = 0
+    regions: int = 0
     params: AboutParams
     data: Any  # what `read_json` found, which says what it lacks
 
@@ -124,6 +125,7 @@ class Classifier(Trained[TransformerClassifier]):
                 num_classes=len(about.labels),
                 pairs=about.pairs,
                 triples=about.triples,
+                regions=about.regions,
             ),
         )
         self.labels = self.about.labels

@@ -253,6 +253,7 @@ class TrainingJob(Job):
             num_classes=len(about["labels"]),
             pairs=about["pairs"],
             triples=about["triples"],
+            regions=about["regions"],
         )
         self._files += load_pretrained(model.encoder, data)
         train: Texts = (labeled := self._corpus("train"))
@@ -319,6 +320,7 @@ def describe(data: Path, vocab: Vocab, device: Device, sections: dict[str, Any])
         "vocab_size": len(vocab),
         "pairs": vectors["pairs"],
         "triples": vectors["triples"],
+        "regions": vectors["regions"],
         "data": {name: corpus[name] for name in FACTS},
         "environment": {**device.environment, "spacy": corpus["spacy"]},
     }

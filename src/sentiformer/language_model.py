@@ -33,10 +33,16 @@ class MaskedLanguageModel(nn.Module):
     """
 
     def __init__(
-        self, params: ModelParams, *, vocab_size: int, pairs: int = 0, triples: int = 0
+        self,
+        params: ModelParams,
+        *,
+        vocab_size: int,
+        pairs: int = 0,
+        triples: int = 0,
+        regions: int = 0,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size, pairs, triples)
+        self.encoder = Encoder(params, vocab_size, pairs, triples, regions)
         self.transform = nn.Linear(params.d_model, params.d_model)
         self.norm = nn.LayerNorm(params.d_model)
         self.bias = nn.Parameter(torch.zeros(vocab_size))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sentiformer.attention import MultiHeadAttention
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import NgramEmbedding, sinusoidal_positions
+from sentiformer.embedding import NgramEmbedding, RegionEmbedding, sinusoidal_positions
 from sentiformer.vocab import PAD
 
 
@@ -71,18 +71,25 @@ class Encoder(nn.Module):
         vocab_size: words, the specials included.
         pairs: pairs of words that have a vector of their own.
         triples: triples of words that have one; none without pairs.
+        regions: width of the fixed vectors of the words around a token, if there are any.
     """
 
     positions: Tensor
 
     def __init__(
-        self, params: ModelParams, vocab_size: int, pairs: int = 0, triples: int = 0
+        self,
+        params: ModelParams,
+        vocab_size: int,
+        pairs: int = 0,
+        triples: int = 0,
+        regions: int = 0,
     ) -> None:
         super().__init__()
         self.scale = math.sqrt(params.d_model)
         self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
         self.pairs = NgramEmbedding(pairs, vocab_size, params.d_model) if pairs else None
         self.triples = NgramEmbedding(triples, vocab_size, params.d_model) if triples else None
+        self.regions = RegionEmbedding(vocab_size, regions, params.d_model) if regions else None
         positions = sinusoidal_positions(params.max_len, params.d_model)
         self.register_buffer("positions", positions, persistent=False)
         self.dropout = Dropout(params.dropout)
@@ -110,6 +117,8 @@ class Encoder(nn.Module):
                 numbers = ngrams.numbers(numbers, token_ids)
                 hidden = hidden + ngrams(numbers, kept)
         hidden = hidden * self.scale + positions
+        if self.regions is not None:
+            hidden = hidden + self.regions(token_ids, kept)
         hidden = self.dropout(hidden, share)
         for layer in self.layers:
             hidden = layer(hidden, padding_mask, share)
@@ -123,8 +132,7 @@ class TransformerClassifier(nn.Module):
         params: the size.
         vocab_size: words, the specials included.
         num_classes: logits.
-        pairs: pairs of words that have a vector of their own.
-        triples: triples of words that have one; none without pairs.
+        pairs, triples, regions: see `Encoder`.
     """
 
     def __init__(
@@ -135,9 +143,10 @@ class TransformerClassifier(nn.Module):
         num_classes: int,
         pairs: int = 0,
         triples: int = 0,
+        regions: int = 0,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size, pairs, triples)
+        self.encoder = Encoder(params, vocab_size, pairs, triples, regions)
         self.token_dropout = TokenDropout(params.token_dropout)
         self.classifier = nn.Linear(params.d_model, num_classes)
         init_weights(self)

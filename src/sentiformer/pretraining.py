@@ -29,7 +29,11 @@ class PretrainingJob(Job):
         about = describe(data, self.vocab, self._device, word_vectors_params(data) | sections)
         torch.manual_seed(params.pretrain.seed)
         model = MaskedLanguageModel(
-            size, vocab_size=len(self.vocab), pairs=about["pairs"], triples=about["triples"]
+            size,
+            vocab_size=len(self.vocab),
+            pairs=about["pairs"],
+            triples=about["triples"],
+            regions=about["regions"],
         )
         self._files += load_word_vectors(model.encoder, data)
         rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}

@@ -49,6 +49,7 @@ class Vectors(NamedTuple):
         triples: (M, D).
         triple_keys: (M,) int64, rising: which triples they are, the number of a pair, from 1 on,
             times V plus a third word.
+        regions: (V, R), what a word adds to the fixed vector of the words around a token.
     """
 
     words: np.ndarray
@@ -56,6 +57,7 @@ class Vectors(NamedTuple):
     pair_keys: np.ndarray
     triples: np.ndarray
     triple_keys: np.ndarray
+    regions: np.ndarray
 
 
 def fit_word_vectors(
@@ -72,24 +74,26 @@ def fit_word_vectors(
     """
     tokens = data / "tokens"
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    config = {"params": {STAGE: params.model_dump()}, "pairs": 0, "triples": 0}
+    config = {"params": {STAGE: params.model_dump()}, "pairs": 0, "triples": 0, "regions": 0}
     if not params.window:
         write_json(folder / "config.json", config)
         say("word_vectors.window is 0: the first vectors of words are random")
         return
     vocab = Vocab.load(data / "vocab" / "vocab.txt")
-    if len(vocab) <= d_model + len(SPECIAL_TOKENS):
-        raise UserError(
-            f"model.d_model is {d_model} and the vocabulary has {len(vocab)} words; for word "
-            "vectors there must be more words: lower model.d_model, or set word_vectors.window to 0"
-        )
+    sizes = {"model.d_model": d_model, "word_vectors.regions": params.regions}
+    for name, size in sizes.items():
+        if len(vocab) <= size + len(SPECIAL_TOKENS):
+            raise UserError(
+                f"{name} is {size} and the vocabulary has {len(vocab)} words; for word vectors "
+                f"there must be more words: lower {name}, or set word_vectors.window to 0"
+            )
     ids_of_types = vocab.encode(read_types(tokens))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in about["splits"]]
     texts = Texts(paths, ids_of_types, len(vocab), params.window)
     vectors = make_vectors(texts, params, d_model, workers=workers)
     save_file(vectors._asdict(), folder / FILE)
     known = {"pairs": len(vectors.pairs), "triples": len(vectors.triples)}
-    write_json(folder / "config.json", config | known)
+    write_json(folder / "config.json", config | known | {"regions": params.regions})
     each = ", ".join(f"{count:,} {name}" for name, count in known.items())
     say(f"{len(vocab):,} words, {each}; {d_model} dimensions")
 
@@ -100,7 +104,8 @@ def make_vectors(
     """The vectors of all words, and of the most frequent pairs and triples.
 
     Words are centred and scaled to a deviation of 1 / sqrt(D), and n-grams with them, which are
-    then shortened by `NGRAM_SCALE`. What has no company has a vector of 0.
+    then shortened by `NGRAM_SCALE`. What has no company has a vector of 0. Regions have more, or
+    fewer, singular vectors of the same matrix, centred.
 
     Raises:
         UserError: no word has company.
@@ -115,7 +120,9 @@ def make_vectors(
     del company  # each as large as the texts; none of the processes below needs either
     words, projection = factorize(pmi, d_model)
     has_company = np.diff(pmi.indptr) > 0
+    regions = factorize(pmi, params.regions)[0] if params.regions else words[:, :0]
     del pmi
+    regions = np.where(has_company[:, None], regions - regions[has_company].mean(axis=0), 0)
     centre = words[has_company].mean(axis=0)
     scale = (words[has_company] - centre).std() * np.sqrt(d_model)
 
@@ -136,7 +143,8 @@ def make_vectors(
 
     pairs, pair_keys = ngrams(params.pairs)
     triples, triple_keys = ngrams(params.triples, pair_keys)
-    return Vectors(standardized(words, has_company), pairs, pair_keys, triples, triple_keys)
+    words = standardized(words, has_company)
+    return Vectors(words, pairs, pair_keys, triples, triple_keys, regions.astype(np.float32))
 
 
 def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +175,9 @@ def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:
     with reading(path, STAGE, SafetensorError, TypeError):
         vectors = Vectors(**load_file(path))
     found = (*vectors.words.shape, len(vectors.pairs), len(vectors.triples))
-    asked = (*shape, about["pairs"], about["triples"])
+    found += (vectors.regions.shape[1],)
+    asked = (*shape, about["pairs"], about["triples"], about["regions"])
     if found != asked:
-        known = f"its words, dimensions, pairs and triples are {found}, not {asked}"
+        known = f"its words, dimensions, pairs, triples and regions are {found}, not {asked}"
         raise corrupt(path, STAGE, known)
     return vectors
