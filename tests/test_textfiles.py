@@ -276,16 +276,25 @@ def test_a_parquet_file_of_one_row_group_needs_little_memory(write):
     assert most < 10_000_000, "of 20,000,000 bytes of text, half of that when compressed"
 
 
+UTF_16 = "it is UTF-16; convert it, for instance with `iconv -f utf-16 -t utf-8`"
+
+
 @pytest.mark.parametrize(
-    ("content", "line"),
+    ("name", "content", "line"),
     [
-        (gzip.compress(b"text\na\n", mtime=0), "it is packed by gzip; unpack it"),
-        (b"PK\x03\x04" + b"\xff" * 9, "it is a zip archive, as of Excel; unpack it, or export"),
-        ("text\né\n".encode("utf-16"), "it is UTF-16; convert it, for instance with `iconv -f"),
+        ("a.csv", gzip.compress(b"text\na\n", mtime=0), "it is packed by gzip; unpack it"),
+        (
+            "a.csv",
+            b"PK\x03\x04" + b"\xff" * 9,
+            "it is a zip archive, as of Excel; unpack it, or export",
+        ),
+        ("a.csv", "text\na\n".encode("utf-16"), UTF_16),
+        ("a.txt", "é\n".encode("utf-16"), UTF_16),
+        ("a.jsonl", "{}".encode("utf-16-be").join([b"\xfe\xff", b"\xe9"]), UTF_16),
     ],
 )
-def test_a_file_that_is_none_of_text_says_what_it_is(tmp_path, content, line):
-    path = tmp_path / "a.csv"
+def test_a_file_that_is_none_of_text_says_what_it_is(tmp_path, name, content, line):
+    path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
         list(read_texts(path, "text"))

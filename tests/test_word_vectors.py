@@ -244,6 +244,7 @@ def test_without_pairs_there_are_words_alone(data, tmp_path):
     assert isinstance(alone, Vectors)
     assert isinstance(all_, Vectors)
     assert np.array_equal(alone.words, all_.words)
+    assert np.array_equal(alone.regions, all_.regions)
     assert {len(part) for part in alone[1:-1]} == {0}, "no triples either"
     known = tiny_params().word_vectors
     assert len(all_.pairs) == len(all_.pair_keys) == known.pairs
