@@ -19,7 +19,7 @@ from sentiformer.batching import Batch, pad
 from sentiformer.config import ModelParams, Params
 from sentiformer.device import Device
 from sentiformer.distributed import Group
-from sentiformer.embedding import sinusoidal_positions
+from sentiformer.embedding import InputSizes, sinusoidal_positions
 from sentiformer.model import TransformerClassifier, mean_of_tokens
 from sentiformer.objectives import Classification
 from sentiformer.optimizers import clip_gradients, make_optimizer
@@ -206,7 +206,9 @@ def ours(task: Task, batches: Iterator[Batch]) -> None:
     """The steps of stage train, deterministic as they always are."""
     torch.use_deterministic_algorithms(True)
     model = TransformerClassifier(
-        task.params.model, vocab_size=task.vocab_size, num_classes=task.num_classes
+        task.params.model,
+        InputSizes(vocab_size=task.vocab_size),
+        num_classes=task.num_classes,
     )
     stepper = Stepper(
         Classification(model),

@@ -18,6 +18,7 @@ from sentiformer.config import PRETRAINING_SPLITS
 from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.dropout import Share
+from sentiformer.embedding import InputSizes
 from sentiformer.job import TrainingJob
 from sentiformer.language_model import (
     SHOWN,
@@ -124,7 +125,7 @@ def test_judging_hides_the_same_words_each_time(corpora):
 
 def make_objective():
     torch.manual_seed(0)
-    model = MaskedLanguageModel(SIZE, vocab_size=WORDS)
+    model = MaskedLanguageModel(SIZE, InputSizes(vocab_size=WORDS))
     torch.nn.init.normal_(model.bias)
     return MaskedWords(model, np.array([0, 0, *range(1, WORDS - 1)]))
 

@@ -8,7 +8,12 @@ from torch import nn
 
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import NgramEmbedding, RegionEmbedding, sinusoidal_positions
+from sentiformer.embedding import (
+    InputSizes,
+    NgramEmbedding,
+    RegionEmbedding,
+    sinusoidal_positions,
+)
 from sentiformer.model import (
     Encoder,
     EncoderLayer,
@@ -43,9 +48,14 @@ def padding_mask() -> torch.Tensor:
     return torch.arange(LENGTH) >= lengths[:, None]
 
 
+def make_classifier(**ngrams: int) -> TransformerClassifier:
+    inputs = InputSizes(vocab_size=WORDS, **ngrams)
+    return TransformerClassifier(PARAMS, inputs, num_classes=CLASSES).eval()
+
+
 @pytest.fixture
 def model() -> TransformerClassifier:
-    return TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES).eval()
+    return make_classifier()
 
 
 def test_a_known_pair_has_a_vector_at_its_second_word_and_an_unknown_one_none():
@@ -72,13 +82,11 @@ def test_a_triple_goes_on_from_a_known_pair():
 
 
 def test_the_encoder_adds_the_vectors_of_ngrams_to_those_of_words():
-    model = TransformerClassifier(
-        PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2, triples=1
-    ).eval()
+    model = make_classifier(pairs=2, triples=1)
     encoder = model.encoder
     encoder.pairs.keys.copy_(torch.tensor([2 * WORDS + 3, 4 * WORDS + 3]))
     encoder.triples.keys.copy_(torch.tensor([2 * WORDS + 6]))  # 4 3 6
-    other = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES).eval()
+    other = make_classifier()
     other.load_state_dict(model.state_dict(), strict=False)
     with torch.no_grad():  # as words of their own
         words = other.encoder.embedding.weight
@@ -106,9 +114,7 @@ def test_a_region_is_the_direction_of_what_the_five_words_around_a_token_add_up_
 
 
 def test_the_encoder_adds_regions_of_all_tokens_to_those_that_are_kept():
-    model = TransformerClassifier(
-        PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2, regions=6
-    ).eval()
+    model = make_classifier(pairs=2, regions=6)
     layer = model.encoder.regions
     layer.vectors.normal_()[PAD] = 0
     one, other = torch.tensor([[5, 4, 3, 6]]), torch.tensor([[5, 4, 3, 7]])
@@ -118,7 +124,7 @@ def test_the_encoder_adds_regions_of_all_tokens_to_those_that_are_kept():
     assert not torch.allclose(*changed), "a word that is dropped still stands there"
     with torch.no_grad():
         layer.project.weight.zero_()
-    plain = TransformerClassifier(PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=2).eval()
+    plain = make_classifier(pairs=2)
     plain.load_state_dict(model.state_dict(), strict=False)
     torch.testing.assert_close(model(one, None), plain(one, None))
 
@@ -288,9 +294,7 @@ def test_token_dropout_of_a_share_is_that_of_the_whole_batch():
 
 
 def test_tokens_that_are_kept_keep_their_positions_and_ngrams_and_others_do_not_count():
-    model = TransformerClassifier(
-        PARAMS, vocab_size=WORDS, num_classes=CLASSES, pairs=200, triples=200 * WORDS
-    ).eval()
+    model = make_classifier(pairs=200, triples=200 * WORDS)
     token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
     pairs, triples = model.encoder.pairs, model.encoder.triples
     pairs.keys.copy_(torch.arange(200) + 2 * WORDS)  # those that begin with few words
@@ -315,7 +319,7 @@ def test_tokens_that_are_kept_keep_their_positions_and_ngrams_and_others_do_not_
 
 def test_a_classifier_drops_tokens_while_it_trains_alone():
     size = PARAMS.model_copy(update={"dropout": 0.0, "token_dropout": 0.5, "max_len": 48})
-    model = TransformerClassifier(size, vocab_size=WORDS, num_classes=CLASSES)
+    model = TransformerClassifier(size, InputSizes(vocab_size=WORDS), num_classes=CLASSES)
     token_ids = torch.randint(2, WORDS, (BATCH, 48))
     padding = torch.arange(48) >= torch.tensor([48, 20, 1])[:, None]
     first, second = model(token_ids, padding), model(token_ids, padding)

@@ -14,6 +14,7 @@ from sentiformer.console import UserError
 from sentiformer.corpus import Block, Corpus, write_corpus
 from sentiformer.device import prepare_device
 from sentiformer.distributed import Group
+from sentiformer.embedding import InputSizes
 from sentiformer.events import EpochEvent, StepEvent
 from sentiformer.model import TransformerClassifier
 from sentiformer.objectives import Classification, balanced
@@ -59,7 +60,7 @@ def make_training(corpora, soup=None, **changes):
     params = TRAIN.model_copy(update=changes)
     device = prepare_device(Runtime(threads=1, device="cpu"), params.precision)
     torch.manual_seed(params.seed)
-    model = TransformerClassifier(MODEL, vocab_size=42, num_classes=2)
+    model = TransformerClassifier(MODEL, InputSizes(vocab_size=42), num_classes=2)
     ids = np.arange(2, 42, dtype=np.int32)
     settings = {"max_len": 16, "truncation": "head", "seed": params.seed}
     settings |= {"batch_size": params.batch_size, "word_dropout": params.word_dropout}

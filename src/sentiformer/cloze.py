@@ -65,13 +65,7 @@ class LanguageModel:
             folder,
             runtime,
             made_by="pretrain",
-            make=lambda about: MaskedLanguageModel(
-                about.params.model,
-                vocab_size=about.vocab_size,
-                pairs=about.pairs,
-                triples=about.triples,
-                regions=about.regions,
-            ),
+            make=lambda about: MaskedLanguageModel(about.params.model, about),
         )
         self._tokenizer = Tokenizer(self._trained.about.params.tokenize.language)
 

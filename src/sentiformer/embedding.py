@@ -6,6 +6,7 @@ Shapes: B texts in a batch, T tokens in the longest, D = d_model.
 import math
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,22 @@ from sentiformer.vocab import PAD
 
 REACH = 2  # tokens on each side of the one that a region is around
 REGION_SCALE = 0.3  # of a region beside its words
+
+
+class InputSizes(BaseModel):
+    """What has a vector at an encoder's input.
+
+    Attributes:
+        vocab_size: words, the specials included, V.
+        pairs: pairs of words that have a vector of their own.
+        triples: triples of words that have one; none without pairs.
+        regions: width of the fixed vectors of the words around a token, if there are any.
+    """
+
+    vocab_size: int
+    pairs: int = 0
+    triples: int = 0
+    regions: int = 0
 
 
 def sinusoidal_positions(length: int, d_model: int) -> Tensor:

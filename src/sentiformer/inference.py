@@ -16,6 +16,7 @@ from sentiformer.config import ModelParams, Precision, Runtime, TokenizeParams, 
 from sentiformer.console import UserError
 from sentiformer.corpus import read_lines
 from sentiformer.device import prepare_device
+from sentiformer.embedding import InputSizes
 from sentiformer.files import Found, corrupt, read_json, reading
 from sentiformer.model import TransformerClassifier
 from sentiformer.process import ordered_map
@@ -49,14 +50,10 @@ class AboutParams(BaseModel):
     tokenize: TokenizeParams
 
 
-class About(BaseModel):
+class About(InputSizes):
     """That part of `config.json` that using the model needs."""
 
     labels: list[str]
-    vocab_size: int
-    pairs: int = 0
-    triples: int = 0
-    regions: int = 0
     params: AboutParams
     data: Any  # what `read_json` found, which says what it lacks
 
@@ -120,12 +117,7 @@ class Classifier(Trained[TransformerClassifier]):
             made_by="train",
             precision=precision,
             make=lambda about: TransformerClassifier(
-                about.params.model,
-                vocab_size=about.vocab_size,
-                num_classes=len(about.labels),
-                pairs=about.pairs,
-                triples=about.triples,
-                regions=about.regions,
+                about.params.model, about, num_classes=len(about.labels)
             ),
         )
         self.labels = self.about.labels

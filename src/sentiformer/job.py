@@ -27,6 +27,7 @@ from sentiformer.console import Bar, say
 from sentiformer.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.device import Device, compiling, prepare_device
 from sentiformer.distributed import Group
+from sentiformer.embedding import InputSizes
 from sentiformer.events import EPOCH_COLUMNS, STEP_COLUMNS, EpochEvent, StepEvent
 from sentiformer.files import read_json, write_csv, write_json
 from sentiformer.model import TransformerClassifier
@@ -247,14 +248,8 @@ class TrainingJob(Job):
         sections["teach"] = {"by": teacher}
         about = describe(data, self.vocab, self._device, pretraining_params(data) | sections)
         torch.manual_seed(params.train.seed)
-        model = TransformerClassifier(
-            params.model,
-            vocab_size=len(self.vocab),
-            num_classes=len(about["labels"]),
-            pairs=about["pairs"],
-            triples=about["triples"],
-            regions=about["regions"],
-        )
+        inputs = InputSizes.model_validate(about)
+        model = TransformerClassifier(params.model, inputs, num_classes=len(about["labels"]))
         self._files += load_pretrained(model.encoder, data)
         train: Texts = (labeled := self._corpus("train"))
         if teacher != "nobody":

@@ -16,6 +16,7 @@ from sentiformer.batching import Batch, Batches, copied, pad
 from sentiformer.config import SPECIAL_TOKENS, ModelParams, PretrainParams
 from sentiformer.corpus import Corpus
 from sentiformer.dropout import Share
+from sentiformer.embedding import InputSizes
 from sentiformer.model import Encoder, init_weights
 from sentiformer.objectives import judged
 from sentiformer.vocab import UNKNOWN
@@ -32,20 +33,12 @@ class MaskedLanguageModel(nn.Module):
     2017).
     """
 
-    def __init__(
-        self,
-        params: ModelParams,
-        *,
-        vocab_size: int,
-        pairs: int = 0,
-        triples: int = 0,
-        regions: int = 0,
-    ) -> None:
+    def __init__(self, params: ModelParams, inputs: InputSizes) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size, pairs, triples, regions)
+        self.encoder = Encoder(params, inputs)
         self.transform = nn.Linear(params.d_model, params.d_model)
         self.norm = nn.LayerNorm(params.d_model)
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.bias = nn.Parameter(torch.zeros(inputs.vocab_size))
         init_weights(self)
 
     def forward(

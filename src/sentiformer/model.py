@@ -17,7 +17,12 @@ from torch.nn import functional as F
 from sentiformer.attention import MultiHeadAttention
 from sentiformer.config import ModelParams
 from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import NgramEmbedding, RegionEmbedding, sinusoidal_positions
+from sentiformer.embedding import (
+    InputSizes,
+    NgramEmbedding,
+    RegionEmbedding,
+    sinusoidal_positions,
+)
 from sentiformer.vocab import PAD
 
 
@@ -68,29 +73,20 @@ class Encoder(nn.Module):
 
     Args:
         params: the size.
-        vocab_size: words, the specials included.
-        pairs: pairs of words that have a vector of their own.
-        triples: triples of words that have one; none without pairs.
-        regions: width of the fixed vectors of the words around a token, if there are any.
+        inputs: what has a vector.
     """
 
     positions: Tensor
 
-    def __init__(
-        self,
-        params: ModelParams,
-        vocab_size: int,
-        pairs: int = 0,
-        triples: int = 0,
-        regions: int = 0,
-    ) -> None:
+    def __init__(self, params: ModelParams, inputs: InputSizes) -> None:
         super().__init__()
-        self.scale = math.sqrt(params.d_model)
-        self.embedding = nn.Embedding(vocab_size, params.d_model, padding_idx=PAD)
-        self.pairs = NgramEmbedding(pairs, vocab_size, params.d_model) if pairs else None
-        self.triples = NgramEmbedding(triples, vocab_size, params.d_model) if triples else None
-        self.regions = RegionEmbedding(vocab_size, regions, params.d_model) if regions else None
-        positions = sinusoidal_positions(params.max_len, params.d_model)
+        words, width = inputs.vocab_size, params.d_model
+        self.scale = math.sqrt(width)
+        self.embedding = nn.Embedding(words, width, padding_idx=PAD)
+        self.pairs = NgramEmbedding(inputs.pairs, words, width) if inputs.pairs else None
+        self.triples = NgramEmbedding(inputs.triples, words, width) if inputs.triples else None
+        self.regions = RegionEmbedding(words, inputs.regions, width) if inputs.regions else None
+        positions = sinusoidal_positions(params.max_len, width)
         self.register_buffer("positions", positions, persistent=False)
         self.dropout = Dropout(params.dropout)
         self.layers = nn.ModuleList(EncoderLayer(params) for _ in range(params.num_layers))
@@ -130,23 +126,13 @@ class TransformerClassifier(nn.Module):
 
     Args:
         params: the size.
-        vocab_size: words, the specials included.
+        inputs: what has a vector.
         num_classes: logits.
-        pairs, triples, regions: see `Encoder`.
     """
 
-    def __init__(
-        self,
-        params: ModelParams,
-        *,
-        vocab_size: int,
-        num_classes: int,
-        pairs: int = 0,
-        triples: int = 0,
-        regions: int = 0,
-    ) -> None:
+    def __init__(self, params: ModelParams, inputs: InputSizes, *, num_classes: int) -> None:
         super().__init__()
-        self.encoder = Encoder(params, vocab_size, pairs, triples, regions)
+        self.encoder = Encoder(params, inputs)
         self.token_dropout = TokenDropout(params.token_dropout)
         self.classifier = nn.Linear(params.d_model, num_classes)
         init_weights(self)

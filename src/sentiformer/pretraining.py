@@ -8,6 +8,7 @@ import torch
 from sentiformer.config import PRETRAINING_SPLITS, Params, Runtime
 from sentiformer.console import UserError
 from sentiformer.corpus import Corpus
+from sentiformer.embedding import InputSizes
 from sentiformer.job import Job, describe
 from sentiformer.language_model import MaskedLanguageModel, MaskedWords, Windows
 from sentiformer.perplexity import write_perplexity
@@ -28,13 +29,7 @@ class PretrainingJob(Job):
         sections = {"model": size.model_dump(), "pretrain": params.pretrain.model_dump()}
         about = describe(data, self.vocab, self._device, word_vectors_params(data) | sections)
         torch.manual_seed(params.pretrain.seed)
-        model = MaskedLanguageModel(
-            size,
-            vocab_size=len(self.vocab),
-            pairs=about["pairs"],
-            triples=about["triples"],
-            regions=about["regions"],
-        )
+        model = MaskedLanguageModel(size, InputSizes.model_validate(about))
         self._files += load_word_vectors(model.encoder, data)
         rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
         corpora = [self._corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
