@@ -5,7 +5,8 @@ from pathlib import Path
 from sentiformer.config import load_params, load_runtime
 from sentiformer.console import say, stage
 from sentiformer.files import whole_folder
-from sentiformer.word_vectors import fit_word_vectors
+from sentiformer.timings import keep_seconds
+from sentiformer.word_vectors import FILE, STAGE, fit_word_vectors
 
 DATA = Path("data")
 OUTPUT = DATA / "word_vectors"
@@ -17,7 +18,8 @@ def main() -> None:
     params, runtime = load_params(), load_runtime()
     asked = params.word_vectors, params.model.d_model
     with whole_folder(OUTPUT) as folder:
-        fit_word_vectors(*asked, data=DATA, folder=folder, workers=runtime.threads)
+        seconds = fit_word_vectors(*asked, data=DATA, folder=folder, workers=runtime.threads)
+    keep_seconds(STAGE, OUTPUT / FILE, seconds)
     say(f"word vectors → {OUTPUT}")
 
 

@@ -164,7 +164,9 @@ def test_layer_equals_that_of_torch_with_the_same_weights(padding_mask, norm):
 
 
 def test_what_layers_without_a_norm_behind_them_give_is_normed_at_the_end():
-    encoder = Encoder(PARAMS.model_copy(update={"norm": "pre"}), WORDS).eval()
+    encoder = Encoder(
+        PARAMS.model_copy(update={"norm": "pre"}), InputSizes(vocab_size=WORDS)
+    ).eval()
     hidden = encoder(torch.randint(2, WORDS, (BATCH, LENGTH)), None)
     torch.testing.assert_close(hidden.mean(dim=2), torch.zeros(BATCH, LENGTH), atol=1e-5, rtol=0)
     torch.testing.assert_close(hidden.var(dim=2, correction=0), torch.ones(BATCH, LENGTH))

@@ -60,7 +60,7 @@ def split_up(
 def without_duplicates(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     with TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
         tables = spooled({"train": rows}, spool)
-        kept, removed = rules.without_duplicates(tables["train"], spool)
+        kept, removed = rules.without_duplicates(rules.by_hash(tables["train"], spool))
         return unspooled(kept, spool), removed
 
 

@@ -36,6 +36,11 @@ def test_seconds_of_the_last_time_stand(result):
     assert kept.name == f"train-{sha256(result)[:16]}.json", "and nothing half-written"
 
 
+def test_a_stage_that_fitted_nothing_keeps_no_time_and_needs_no_file(result):
+    keep_seconds("word_vectors", result.with_name("missing"), {})
+    assert not (result.parent / "project" / timings.FOLDER).exists()
+
+
 def test_what_is_no_json_is_one_line(result):
     keep_seconds("train", result, {"transformer": 1.0})
     (kept,) = (result.parent / "project" / timings.FOLDER).iterdir()

@@ -25,7 +25,7 @@ from mlflow.pyfunc import scoring_server
 from safetensors.torch import load_file, save_file
 from starlette.testclient import TestClient
 
-from sentiformer import cli, live, tracking
+from sentiformer import cli, live, tracking, word_vectors
 from sentiformer.console import UserError
 from sentiformer.files import read_json, sha256
 from sentiformer.live import live_run
@@ -509,10 +509,13 @@ def test_training_times_are_logged_where_this_machine_knows_them(project, data):
     assert not [key for key in only_run(store).data.metrics if key.startswith("seconds/")]
     keep_seconds("train", data / "model" / "model.safetensors", {"transformer": 12.5})
     keep_seconds("baseline", data / "baseline" / "metrics.json", {"tfidf": 1.5, "nb_trigrams": 2.5})
+    vectors = data / "word_vectors" / word_vectors.FILE
+    keep_seconds("word_vectors", vectors, {"word_vectors": 3.5})
     assert sync(data)
     found = {k: v for k, v in only_run(store).data.metrics.items() if k.startswith("seconds/")}
     assert found == {
         "seconds/transformer": 12.5,
+        "seconds/word_vectors": 3.5,
         "seconds/tfidf": 1.5,
         "seconds/nb_trigrams": 2.5,
     }

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from sentiformer.files import write_csv
 from sentiformer.spool import blocks
 
 if TYPE_CHECKING:
@@ -79,14 +80,13 @@ def count_pairs(pairs: Iterable[Pair], splits: Iterable[str]) -> dict[str, dict[
 
 def write_pairs(path: Path, pairs: Iterable[Pair], texts: Mapping[str, Sequence[str]]) -> None:
     """Write a CSV with a row a pair, and how each of its two texts begins."""
-    import csv
-
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((*Pair._fields, "text", "other_text"))
-        for pair in pairs:
-            both = (texts[pair.split][pair.row], texts[pair.other_split][pair.other_row])
-            writer.writerow((*pair, *(text[:EXCERPT] for text in both)))
+    rows = (
+        pair._asdict()
+        | {"text": texts[pair.split][pair.row][:EXCERPT]}
+        | {"other_text": texts[pair.other_split][pair.other_row][:EXCERPT]}
+        for pair in pairs
+    )
+    write_csv(path, [*Pair._fields, "text", "other_text"], rows)
 
 
 def shingles(text: str) -> list[str]:

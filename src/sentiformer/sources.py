@@ -153,7 +153,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         del tables
         require_labels(labels, splits, removed)
         for split in JUDGES:
-            _say_repeats(split, without_duplicates(splits[split], spool)[1])
+            _say_repeats(split, without_duplicates(splits[split])[1])
         texts = {s: SpooledTexts(spool, table["place"].to_numpy()) for s, table in splits.items()}
         facts = {
             split: write_split(

@@ -125,17 +125,14 @@ def by_hash(table: "pd.DataFrame", texts: Spool) -> "pd.DataFrame":
     return table.take(order).reset_index(drop=True)
 
 
-def without_duplicates(
-    table: "pd.DataFrame", texts: Spool
-) -> tuple["pd.DataFrame", dict[str, int]]:
-    """Keep one of equal texts, and none where equal texts have different labels.
+def without_duplicates(table: "pd.DataFrame") -> tuple["pd.DataFrame", dict[str, int]]:
+    """Keep the first of equal texts, and none where equal texts have different labels.
 
-    Texts are equal when their `content_hash` is. The rows come back in the order of their hashes.
+    Texts are equal when their `content_hash` is.
 
     Returns:
         the rows kept; and how many went for which reason.
     """
-    table = by_hash(table, texts)
     once = table.drop_duplicates(["content", "label"])
     agreed = once[~once["content"].duplicated(keep=False)]
     removed = {"duplicates": len(table) - len(once), "contradictions": len(once) - len(agreed)}
@@ -166,7 +163,7 @@ def split_up(
     Returns:
         the same columns for each split; and how many rows went for which reason.
     """
-    train, removed = without_duplicates(tables["train"], texts)
+    train, removed = without_duplicates(by_hash(tables["train"], texts))
     given = {s: by_hash(tables[s], texts) for s in ("validation", "test") if s in tables}
     train, leaked = without(train, *given.values())
     if len(given) == 2:
@@ -177,7 +174,7 @@ def split_up(
     splits = {split: made[split] for split in SPLITS}
     removed |= {"leaked": leaked, "unlabeled_duplicates": 0, "unlabeled_leaked": 0}
     if UNLABELED in tables:
-        unlabeled, repeated = without_duplicates(tables[UNLABELED], texts)
+        unlabeled, repeated = without_duplicates(by_hash(tables[UNLABELED], texts))
         removed["unlabeled_duplicates"] = repeated["duplicates"]
         splits[UNLABELED], removed["unlabeled_leaked"] = without(
             unlabeled, splits["validation"], splits["test"]

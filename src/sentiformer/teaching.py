@@ -37,6 +37,5 @@ def teach(params: Params, runtime: Runtime, *, data: Path) -> None:
         about["environment"], seconds["teacher"] = labels.environment, labels.seconds
     with whole_folder(output) as folder:
         write_teacher(folder, about, given)
-    if seconds:
-        keep_seconds("teach", output / LABELS_FILE, seconds)
+    keep_seconds("teach", output / LABELS_FILE, seconds)
     say(f"unlabelled texts are labelled by {by} → {output}")

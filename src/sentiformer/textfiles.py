@@ -65,8 +65,8 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
             start = file.read(4)
         reason = f"byte {error.object[error.start]:#04x} is no UTF-8; convert it, for instance "
         reason += "with `iconv -t utf-8`"
-        known = [what for magic, what in NO_TEXT.items() if start.startswith(magic)]
-        raise UserError(f"{path}: {(*known, reason)[0]}") from None
+        known = (what for magic, what in NO_TEXT.items() if start.startswith(magic))
+        raise UserError(f"{path}: {next(known, reason)}") from None
     except PermissionError:
         raise UserError(f"{path} may not be read; check its permissions") from None
 

@@ -14,7 +14,12 @@ FOLDER = ".timings"
 
 
 def keep_seconds(stage: str, result: Path, seconds: dict[str, float]) -> None:
-    """Remember what each model took that a stage fitted, whose output holds the file `result`."""
+    """Remember what each model took that a stage fitted, whose output holds the file `result`.
+
+    A stage that fitted none has written no such file, and nothing is kept.
+    """
+    if not seconds:
+        return
     path = _path(stage, sha256(result))
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(f".partial-{os.getpid()}")

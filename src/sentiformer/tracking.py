@@ -186,7 +186,7 @@ def sync(data: Path) -> bool:
         run_id = _run_of(store, about, model_sha256)
         store.log_missing(run_id, _history(data / "model", "train") + _best(about))
         _log_pretraining(store, run_id, data)
-        store.log_missing(run_id, _seconds("train", model_sha256) + _teacher_seconds(data))
+        store.log_missing(run_id, _seconds("train", model_sha256) + _seconds_before(data))
         if _belongs(data, model_sha256):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
             _log_baselines(store, run_id, data / "evaluation")
@@ -303,10 +303,14 @@ def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
     return _points(flatten(kept_seconds(stage, result_sha256), "/", "seconds"), 0)
 
 
-def _teacher_seconds(data: Path) -> list["Metric"]:
-    """What the vectors of texts took by which the unlabelled ones were labelled, if they were."""
-    labels = data / "teacher" / LABELS_FILE
-    return _seconds("teach", sha256(labels)) if labels.exists() else []
+def _seconds_before(data: Path) -> list["Metric"]:
+    """What the vectors of words took that a model begins with, and its teacher's of texts."""
+    made = {
+        "word_vectors": data / "word_vectors" / "word_vectors.safetensors",
+        "teach": data / "teacher" / LABELS_FILE,
+    }
+    there = {stage: path for stage, path in made.items() if path.exists()}
+    return [metric for stage, path in there.items() for metric in _seconds(stage, sha256(path))]
 
 
 def _log_baselines(store: Store, run_id: str, evaluation: Path) -> None:

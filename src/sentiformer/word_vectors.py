@@ -7,6 +7,7 @@ can be counted, and its largest singular vectors computed, in seconds. A frequen
 such as "not very good". Labels are never read.
 """
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,12 +63,15 @@ class Vectors(NamedTuple):
 
 def fit_word_vectors(
     params: WordVectorsParams, d_model: int, *, data: Path, folder: Path, workers: int = 1
-) -> None:
+) -> dict[str, float]:
     """Write vectors to `folder`, and `config.json`, which counts the pairs and triples.
 
     `data` is the folder with what earlier stages wrote. With a window of 0 there are no vectors,
     `config.json` alone; without pairs there are no triples. Up to `workers` processes share the
     pairs and the triples, and no byte depends on how many.
+
+    Returns:
+        What they took, in seconds; nothing where there are none.
 
     Raises:
         UserError: an input is missing or corrupt, or the vocabulary is too small for D.
@@ -78,7 +82,8 @@ def fit_word_vectors(
     if not params.window:
         write_json(folder / "config.json", config)
         say("word_vectors.window is 0: the first vectors of words are random")
-        return
+        return {}
+    started = time.perf_counter()
     vocab = Vocab.load(data / "vocab" / "vocab.txt")
     sizes = {"model.d_model": d_model, "word_vectors.regions": params.regions}
     for name, size in sizes.items():
@@ -96,6 +101,7 @@ def fit_word_vectors(
     write_json(folder / "config.json", config | known | {"regions": params.regions})
     each = ", ".join(f"{count:,} {name}" for name, count in known.items())
     say(f"{len(vocab):,} words, {each}; {d_model} dimensions")
+    return {STAGE: time.perf_counter() - started}
 
 
 def make_vectors(
