@@ -211,6 +211,7 @@ def test_held_out_shares_leave_something_to_train_on(message, validation, test):
         ({"labels": ["a", "b", "a"]}, "labels ['a', 'b', 'a'] name a label twice; name each once"),
         ({"labels": ["a"]}, "download.labels is ['a']: list should have at least 2 items"),
         ({"labels": ["a", 1]}, "download.labels.1 is 1: input should be a valid string"),
+        ({"train": ["a.csv", "b.csv"]}, "a valid string (one alone; a glob or a folder names sev"),
         ({"test": ""}, "download.test is '': string should have at least 1 character"),
         ({"hub_revision": "main"}, "download.hub_revision is 'main': string should match pattern"),
         ({"hub_dataset": "a b/c"}, "download.hub_dataset is 'a b/c': string should match pattern"),
@@ -301,15 +302,17 @@ def test_the_model_must_have_an_even_width():
 
 
 def test_a_whole_that_is_no_mapping_is_refused():
-    with pytest.raises(UserError, match=r"^config.json: it is \[1\]: input should be a valid dict"):
+    with pytest.raises(
+        UserError, match=r"^config.json: it is \[1\]: it should hold keys, such as d_m"
+    ):
         parse(ModelParams, [1], where="config.json")
 
 
 def test_a_section_that_is_no_mapping_is_refused(message):
     values = yaml.safe_load(COMMITTED) | {"train": 3, "model": None}
     text = message(yaml.safe_dump(values))
-    assert "train is 3: input should be a valid dictionary" in text
-    assert "model is None: input should be a valid dictionary" in text
+    assert "train is 3: it should hold keys, such as seed" in text
+    assert "model is None: it should hold keys, such as d_model" in text
 
 
 def test_all_problems_are_reported_at_once(message):
@@ -335,12 +338,18 @@ def test_a_missing_file_says_where_to_run():
         "a:\tb\n",
         "a: !!python/object:os.system x",
         "a: 2020-13-45",
-        b"\xff: 1\n",
         "[" * 1000,
     ],
 )
 def test_what_is_no_yaml_is_refused(message, content):
     assert "is no valid YAML: " in message(content)
+
+
+@pytest.mark.parametrize("content", [b"\xff: 1\n", COMMITTED.encode("utf-16")])
+def test_another_encoding_is_named_with_its_fix(message, content):
+    assert message(content).endswith(
+        "params.yaml is no UTF-8; convert it, as `iconv -t utf-8` does"
+    )
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line(message):

@@ -7,6 +7,7 @@ never make a stage run again (device, threads, checkpoint interval) comes from t
 import difflib
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -253,6 +254,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no UTF-8; convert it, as `iconv -t utf-8` does") from None
     except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, MarkedYAMLError) and error.problem_mark:
@@ -312,15 +315,20 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
     if item["type"] == "value_error":
         contradiction = str(item["ctx"]["error"])
         return f"{name}: {contradiction}" if item["loc"] else contradiction
+    if item["type"] == "model_type":
+        first, *_ = _known_keys(kind, item["loc"])
+        return f"{name} is {item['input']!r}: it should hold keys, such as {first}"
     fix = item["msg"][0].lower() + item["msg"][1:]
     if item["type"] in ("int_type", "float_type") and _is_number(item["input"]):
         fix += " (write it without quotes)"
     if item["type"] == "string_type" and isinstance(item["input"], int | float):
         fix += " (write it in quotes)"
+    if item["type"] == "string_type" and isinstance(item["input"], list):
+        fix += " (one alone; a glob or a folder names several files)"
     return f"{name} is {item['input']!r}: {fix}"
 
 
-def _known_keys(kind: type[BaseModel], parents: list[str]) -> list[str]:
+def _known_keys(kind: type[BaseModel], parents: Sequence[str]) -> list[str]:
     for parent in parents:
         annotation = kind.model_fields[parent].annotation
         assert isinstance(annotation, type)
