@@ -165,8 +165,11 @@ def test_a_vocabulary_of_another_size_than_the_models_is_corrupt(model, change):
     [
         ("[]", r"config\.json is corrupt \(it is no JSON object\)"),
         ("{}", r"config\.json is corrupt \(it lacks 'stage'\)"),
-        ('{"stage": "train"}', r"config\.json: labels is missing"),
-        ('{"stage": "train", "labels": "positive"}', r"config\.json: labels is 'positive': "),
+        ('{"stage": "train"}', r"config\.json: vocab_size is missing; add it; labels is missi"),
+        (
+            '{"stage": "train", "vocab_size": 9, "labels": "positive"}',
+            r"config\.json: labels is 'positive': ",
+        ),
     ],
 )
 def test_a_config_that_says_too_little_names_what_it_lacks(model, config, wording):
