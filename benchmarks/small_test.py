@@ -5,7 +5,8 @@
 Some of train's texts are learnt from, by chance, and all its others judged by; they take the place
 of validation and test for every stage that this runs: the teacher, if `teach.by` names one, then
 the training. The unlabelled texts are those at hand. It reads what the stages from tokenize to
-pretrain left in `data/`; the last two have read the words of all these texts, but no label.
+pretrain left in `data/`; the last two have read the words of all these texts, but no label. Other
+word vectors are fitted to those that are learnt from and the unlabelled alone, a disadvantage.
 A difference of less than twice the deviation that is printed is noise.
 """
 
