@@ -315,6 +315,13 @@ def test_a_section_that_is_no_mapping_is_refused(message):
     assert "model is None: it should hold keys, such as d_model" in text
 
 
+def test_a_list_gets_the_hint_on_several_files_where_files_are_asked_for(message):
+    for key in ("train", "validation", "test", "unlabeled"):
+        assert "a glob or a folder names several" in message(changed("download", key, ["a", "b"]))
+    assert "glob" not in message(changed("download", "text_column", ["a", "b"]))
+    assert "glob" not in message(changed("tokenize", "language", ["en", "de"]))
+
+
 def test_all_problems_are_reported_at_once(message):
     values = yaml.safe_load(COMMITTED)
     values["train"] |= {"epochs": 0, "optimiser": "adam"}
@@ -348,7 +355,7 @@ def test_what_is_no_yaml_is_refused(message, content):
 @pytest.mark.parametrize("content", [b"\xff: 1\n", COMMITTED.encode("utf-16")])
 def test_another_encoding_is_named_with_its_fix(message, content):
     assert message(content).endswith(
-        "params.yaml is no UTF-8; convert it, as `iconv -t utf-8` does"
+        "params.yaml is no UTF-8; convert it, for instance with `iconv -f ENCODING -t utf-8`"
     )
 
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,19 @@ def test_one_that_comes_when_the_other_has_just_ended_is_refused(tmp_path, monke
         flock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(UserError, match="another process is writing"):
+        whole_folder(path).__enter__()
+
+
+def test_one_that_comes_a_moment_earlier_is_refused_too(tmp_path, monkeypatch):
+    path, opened = tmp_path / "model", os.open
+
+    def late(folder, *how):
+        if folder == tmp_path / ".model.partial":
+            folder.rename(path)
+        return opened(folder, *how)
+
+    monkeypatch.setattr(os, "open", late)
     with pytest.raises(UserError, match="another process is writing"):
         whole_folder(path).__enter__()
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from conftest import ROOT, made_up_reviews, tiny_params, write_package
@@ -217,6 +218,15 @@ def test_a_number_that_is_none_of_the_classes_is_one_line(project):
     with serve(NAME, REVISION, dataset_of(train=rows, test=rows[:9].assign(label=-1))) as hub:
         line = project.download(hub, fails=True)
     assert f"{NAME}, split test, row 1: the label is -1, none of its classes neg, pos" in line
+
+
+def test_bytes_that_are_no_text_are_one_line(project):
+    rows = made_up_reviews(60)
+    texts = pa.array([*(text.encode() for text in rows["text"][1:]), b"\xe9"], pa.binary())
+    rows["text"] = pd.array(texts.view(pa.string()), dtype=pd.ArrowDtype(pa.string()))
+    with serve(NAME, REVISION, dataset_of(train=rows)) as hub:
+        line = project.download(hub, fails=True)
+    assert f"{NAME}, split train holds bytes that are no UTF-8; use other data" in line
 
 
 def test_another_revision_and_another_name_are_one_line(project, hub):

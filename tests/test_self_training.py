@@ -26,6 +26,7 @@ from sentiformer.self_training import (
     write_probabilities,
 )
 from sentiformer.teaching import teach as stage_teach
+from sentiformer.text_vectors import label_by_text_vectors
 from sentiformer.timings import kept_seconds
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
@@ -123,6 +124,9 @@ def test_vectors_of_texts_teach(unlabeled_data):
     assert (found.argmax(axis=1) == actual).mean() > 0.7
     about = read_json(unlabeled_data / "teacher" / "config.json", made_by="teach")
     assert about["environment"]["threads"] == RUNTIME.threads, "the bits may depend on it"
+    compiling = RUNTIME.model_copy(update={"compile": True})
+    environment = label_by_text_vectors(unlabeled_data / "tokens", compiling).environment
+    assert environment == about["environment"], "nothing there compiles"
     labels = sha256(unlabeled_data / "teacher" / "unlabeled.npy")
     assert kept_seconds("teach", labels)["teacher"] > 0
 

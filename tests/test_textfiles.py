@@ -157,7 +157,7 @@ def test_an_empty_csv_has_no_column(message):
     ],
 )
 def test_what_is_no_utf_8_names_the_byte_and_the_fix(message, name, content, byte):
-    fix = f": byte {byte} is no UTF-8; convert it, for instance with `iconv -t utf-8`"
+    fix = f": byte {byte} is no UTF-8; convert it, for instance with `iconv -f ENCODING -t utf-8`"
     assert message(name, content) == fix
 
 
@@ -214,8 +214,17 @@ def test_a_csv_quote_left_open_does_not_swallow_the_rest(message, content):
 DATES = pd.array(pa.array([10**15], pa.timestamp("s")), dtype=pd.ArrowDtype(pa.timestamp("s")))
 
 
+NO_UTF_8 = pd.array(
+    pa.array([b"\xe9"], pa.binary()).view(pa.string()), dtype=pd.ArrowDtype(pa.string())
+)
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"PAR1", b"x" * 1000, as_parquet(TEXTS)[:-20], as_parquet(DATES)]
+    "content",
+    [
+        *(b"", b"PAR1", b"x" * 1000),
+        *(as_parquet(TEXTS)[:-20], as_parquet(DATES), as_parquet(NO_UTF_8)),
+    ],
 )
 def test_what_is_no_parquet_is_refused(message, content):
     assert message("a.parquet", content).startswith(" is no readable Parquet file: ")

@@ -27,7 +27,7 @@ from starlette.testclient import TestClient
 
 from sentiformer import cli, live, tracking, word_vectors
 from sentiformer.console import UserError
-from sentiformer.files import read_json, sha256
+from sentiformer.files import read_json, sha256, write_json
 from sentiformer.live import live_run
 from sentiformer.self_training import write_teacher
 from sentiformer.timings import keep_seconds
@@ -525,12 +525,31 @@ def test_the_time_of_a_teacher_stands_beside_that_of_the_model(project, data):
     copy = shutil.copytree(data, project / "data")
     (copy / "teacher").mkdir(exist_ok=True)
     write_teacher(copy / "teacher", {"by": "text_vectors"}, [np.full((3, 2), 0.5)])
-    assert sync(copy)
-    store = Store.connect()
-    assert "seconds/teacher" not in only_run(store).data.metrics
     keep_seconds("teach", copy / "teacher" / "unlabeled.npy", {"teacher": 7.5})
     assert sync(copy)
+    store = Store.connect()
+    assert "seconds/teacher" not in only_run(store).data.metrics, "nobody has taught it"
+    about = config_of(copy)
+    about["params"]["teach"] = {"by": "text_vectors"}
+    write_json(copy / "model" / "config.json", about)
+    assert sync(copy)
     assert only_run(store).data.metrics["seconds/teacher"] == 7.5
+
+
+def test_a_model_is_not_credited_with_what_was_made_since(project, data):
+    copy = shutil.copytree(data, project / "data")
+    for name, stage in (("pretrained", "pretrain"), ("word_vectors", "word_vectors")):
+        about = read_json(copy / name / "config.json", made_by=stage)
+        key = next(iter(about["params"][stage]))
+        about["params"][stage][key] += 1
+        write_json(copy / name / "config.json", about)
+    keep_seconds("word_vectors", copy / "word_vectors" / word_vectors.FILE, {"word_vectors": 3.5})
+    assert sync(copy)
+    store = Store.connect()
+    assert "seconds/word_vectors" not in only_run(store).data.metrics
+    assert "pretrain/perplexity" not in only_run(store).data.metrics
+    assert "sentiformer.pretraining_key" not in only_run(store).data.tags
+    assert only_run(store, "pretrain").info.status == "FINISHED", "which has a run all the same"
 
 
 @pytest.mark.parametrize("name", ["evaluation/lineage.json", "report/report.html"])

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sentiformer.config import load_runtime
-from sentiformer.console import UserError, answer_interrupts, one_line_errors, plain, say
+from sentiformer.console import ICONV, UserError, answer_interrupts, one_line_errors, plain, say
 
 if TYPE_CHECKING:
     from sentiformer.inference import Prediction, Predictor
@@ -124,7 +124,7 @@ def lines_of_standard_input() -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise UserError(
                 f"standard input, line {number}: byte {error.object[error.start]:#04x} is no "
-                "UTF-8; convert it, for instance with `iconv -t utf-8`"
+                f"UTF-8; convert it, for instance with `{ICONV}`"
             ) from None
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sentiformer.console import UserError
+from sentiformer.console import ICONV, UserError
 from sentiformer.process import available_cores
 
 SPECIAL_TOKENS = ("<pad>", "<unk>")
@@ -217,7 +217,7 @@ class Runtime(BaseModel):
 
     Attributes:
         threads: threads of torch, and processes of tokenizer, baselines, word vectors and
-            prediction; the bits of a Transformer depend on it.
+            prediction; the bits of a Transformer, and of vectors of texts, depend on it.
         device: `auto` takes a GPU where torch sees one.
         compile: whether training compiles the model by `torch.compile`; the bits depend on it.
         precision: in which a trained model predicts: fp32, bf16 (faster where the processor is
@@ -255,7 +255,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is no UTF-8; convert it, as `iconv -t utf-8` does") from None
+        raise UserError(f"{path} is no UTF-8; convert it, for instance with `{ICONV}`") from None
     except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, MarkedYAMLError) and error.problem_mark:
@@ -323,7 +323,7 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
         fix += " (write it without quotes)"
     if item["type"] == "string_type" and isinstance(item["input"], int | float):
         fix += " (write it in quotes)"
-    if item["type"] == "string_type" and isinstance(item["input"], list):
+    if key in (*SPLITS, UNLABELED) and isinstance(item["input"], list):
         fix += " (one alone; a glob or a folder names several files)"
     return f"{name} is {item['input']!r}: {fix}"
 

@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 Item = TypeVar("Item")
 # What commands a terminal or turns its line around; tab and line break stay.
 COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+ICONV = "iconv -f ENCODING -t utf-8"
 ERROR_CHARACTERS = 10_000  # of a mistake that are shown; it may name what a file holds
 SHOWN_NAMES = 20
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches

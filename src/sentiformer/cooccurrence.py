@@ -1,8 +1,8 @@
 """What company words keep, and n-grams of them: counted, and as mutual information.
 
-Texts stand one after another in an array, each followed by a gap of unknown words as wide as the
-window, so that nothing reaches over an end. V words; a pair's key is its first word times V, plus
-its second; a triple's is the number of a known pair times V, plus its third word.
+Texts stand one after another in an array, before, between and after them a gap of unknown words as
+wide as the window, so that nothing reaches over an end. V words; a pair's key is its first word
+times V, plus its second; a triple's is the number of a known pair times V, plus its third word.
 """
 
 from collections.abc import Iterator, Sequence

@@ -47,7 +47,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def _alone(folder: Path, output: Path) -> Iterator[None]:
     """Lock a folder; the system unlocks it when this process, and what it forked, have ended."""
     busy = UserError(f"another process is writing {output}; wait for it, or stop it")
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        raise busy from None  # which has just ended
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +59,7 @@ def _alone(folder: Path, output: Path) -> Iterator[None]:
         except OSError:
             pass  # a disk that knows no locks
         if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
-            raise busy  # which has just ended
+            raise busy  # as above
         yield
     finally:
         os.close(handle)

@@ -16,6 +16,7 @@ from sentiformer.config import UNLABELED, DownloadParams
 from sentiformer.console import UserError, first_line, is_disk_full, is_out_of_memory, listed
 from sentiformer.files import sha256
 from sentiformer.streams import NAMES, Source, Stream, row_of
+from sentiformer.textfiles import require_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,19 +112,18 @@ def _refuse_damaged(name: str, revision: str, prepared: Path | None = None) -> N
 
 def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tuple[str, object]]:
     place = f"{params.hub_dataset}, split {split}"
-    columns = {params.text_column: "text_column"}
+    columns = {params.text_column: "download.text_column"}
     if split != UNLABELED:
-        columns[params.label_column] = "label_column"
-    for column, key in columns.items():
-        if column not in dataset.column_names:
-            known = listed(dataset.column_names)
-            raise UserError(
-                f"{place} has no column {column!r}; download.{key} takes one of: {known}"
-            )
+        columns[params.label_column] = "download.label_column"
+    require_columns(columns, dataset.column_names, place)
     classes = None if params.labels else _classes(dataset, params)
     number = 0
     for batch in _batches(dataset):
-        for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
+        try:
+            rows = [batch[column].to_pylist() for column in columns]
+        except UnicodeDecodeError:
+            raise UserError(f"{place} holds bytes that are no UTF-8; use other data") from None
+        for values in zip(*rows, strict=True):
             number += 1
             text, label = row_of(values, place, number)
             if classes and isinstance(label, int):

@@ -93,7 +93,7 @@ class Trained(Generic[Model]):
         make: Callable[[About], Model],
         precision: Precision = "fp32",
     ) -> None:
-        self._prepared = prepare_device(runtime, precision)
+        self._prepared = prepare_device(runtime.model_copy(update={"compile": False}), precision)
         self.device = self._prepared.device
         bf16 = self._prepared.precision == "bf16"
         self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE

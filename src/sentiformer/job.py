@@ -58,7 +58,7 @@ class Job:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment.
         training: the one under way; of a soup, the first, and after `run()` the last.
         steps, epochs: the events of all trainings that are over.
-        seconds: what the training took so far, stops not counted.
+        seconds: what the trainings took, once `run` is over, stops not counted.
 
     Raises:
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
@@ -322,7 +322,7 @@ def describe(data: Path, vocab: Vocab, device: Device, sections: dict[str, Any])
 
 
 def loaded_code() -> list[Path]:
-    """The library's files that this process runs; of stage train, those that DVC knows as deps."""
+    """The library's files that this process runs; of stage train, some of its deps in DVC."""
     names = sorted(name for name in sys.modules if name.split(".")[0] == "sentiformer")
     return [Path(str(sys.modules[name].__file__)) for name in names]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from sentiformer.console import UserError, first_line, listed
+from sentiformer.console import ICONV, UserError, first_line, listed
 
 FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
 BUFFER_BYTES = 2**20
@@ -64,7 +64,7 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
         with path.open("rb") as file:
             start = file.read(4)
         reason = f"byte {error.object[error.start]:#04x} is no UTF-8; convert it, for instance "
-        reason += "with `iconv -t utf-8`"
+        reason += f"with `{ICONV}`"
         known = (what for magic, what in NO_TEXT.items() if start.startswith(magic))
         raise UserError(f"{path}: {next(known, reason)}") from None
     except PermissionError:
@@ -106,7 +106,7 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Row]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, strict=True)
         try:
-            _require(columns, list(rows.fieldnames or []), path)
+            require_columns(columns, list(rows.fieldnames or []), str(path))
             for row in rows:
                 if None in row:
                     raise csv.Error("more cells than the header; a text with a comma needs quotes")
@@ -127,7 +127,7 @@ def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row]:
             if not isinstance(row, dict):
                 keys = ", ".join(f'"{column}": …' for column in columns)
                 raise UserError(f"{path}, line {number} is no JSON object; write {{{keys}}}")
-            _require(columns, list(row), path, number)
+            require_columns(columns, list(row), f"{path}, line {number}")
             yield number, tuple(row[column] for column in columns)
 
 
@@ -138,13 +138,14 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
     try:
         # otherwise a row group is read whole, and some writers make one of all rows
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
-        _require(columns, file.schema_arrow.names, path)
+        require_columns(columns, file.schema_arrow.names, str(path))
         number = 0
         for batch in file.iter_batches(1000, columns=list(columns)):
             for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
                 number += 1
                 yield number, values
-    except (pa.ArrowException, OSError, OverflowError) as error:  # a date of the year 30,000
+    # bytes that are no UTF-8, a date of the year 30,000
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise UserError(f"{path} is no readable Parquet file: {first_line(error)}") from None
 
 
@@ -154,13 +155,17 @@ def _read_lines(path: Path, columns: Columns) -> Iterator[Row]:
             yield number, (line.rstrip("\n"),)
 
 
-def _require(columns: Columns, present: list[str], path: Path, line: int | None = None) -> None:
+def require_columns(columns: Columns, present: list[str], place: str) -> None:
+    """Check that each column that an option names is there, once.
+
+    Raises:
+        UserError: one is missing, or stands there several times.
+    """
     for column, option in columns.items():
         if column not in present:
-            place = f"{path}, line {line}" if line else str(path)
             known = listed(present) or "none"
             if len(present) == 1 and re.search(r"[;\t|]", known):
                 known += " (commas part the columns of a CSV)"
             raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")
         if present.count(column) > 1:
-            raise UserError(f"{path} has several columns {column!r}; name them differently")
+            raise UserError(f"{place} has several columns {column!r}; name them differently")

@@ -16,7 +16,7 @@ FOLDER = ".timings"
 def keep_seconds(stage: str, result: Path, seconds: dict[str, float]) -> None:
     """Remember what each model took that a stage fitted, whose output holds the file `result`.
 
-    A stage that fitted none has written no such file, and nothing is kept.
+    A stage that fitted none may have written no such file; then nothing is kept.
     """
     if not seconds:
         return

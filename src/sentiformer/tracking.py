@@ -185,8 +185,9 @@ def sync(data: Path) -> bool:
         store = Store.connect()
         run_id = _run_of(store, about, model_sha256)
         store.log_missing(run_id, _history(data / "model", "train") + _best(about))
-        _log_pretraining(store, run_id, data)
-        store.log_missing(run_id, _seconds("train", model_sha256) + _seconds_before(data))
+        _log_pretraining(store, run_id, data, about)
+        store.log_missing(run_id, _seconds("train", model_sha256))
+        store.log_missing(run_id, _seconds_before(data, about))
         if _belongs(data, model_sha256):
             store.log_missing(run_id, _test_metrics(data / "evaluation"))
             _log_baselines(store, run_id, data / "evaluation")
@@ -303,14 +304,24 @@ def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
     return _points(flatten(kept_seconds(stage, result_sha256), "/", "seconds"), 0)
 
 
-def _seconds_before(data: Path) -> list["Metric"]:
+def _seconds_before(data: Path, about: dict[str, Any]) -> list["Metric"]:
     """What the vectors of words took that a model begins with, and its teacher's of texts."""
     made = {
         "word_vectors": data / "word_vectors" / "word_vectors.safetensors",
         "teach": data / "teacher" / LABELS_FILE,
     }
-    there = {stage: path for stage, path in made.items() if path.exists()}
-    return [metric for stage, path in there.items() for metric in _seconds(stage, sha256(path))]
+    ours = [stage for stage, path in made.items() if path.exists() and _read(about, stage, path)]
+    return [metric for stage in ours for metric in _seconds(stage, sha256(made[stage]))]
+
+
+def _read(about: dict[str, Any], stage: str, result: Path) -> bool:
+    """Whether a model has read what a stage made, and not something made before or since.
+
+    It is told by the parameters of the stage, which the model's `config.json` has, too.
+    """
+    made = read_json(result.parent / "config.json", made_by=stage)
+    params = made if stage == "teach" else made["params"][stage]
+    return all(params.get(key) == value for key, value in about["params"][stage].items())
 
 
 def _log_baselines(store: Store, run_id: str, evaluation: Path) -> None:
@@ -360,15 +371,17 @@ def _pretraining_run(store: Store, data: Path) -> str:
     return run_id
 
 
-def _log_pretraining(store: Store, run_id: str, data: Path) -> None:
-    """Say in a classifier's run with which language model it began, and how good that is."""
-    if not (data / "pretrained" / "model.safetensors").exists():
+def _log_pretraining(store: Store, run_id: str, data: Path, about: dict[str, Any]) -> None:
+    """Log the language model there is; in the run of a classifier that began with it, say so."""
+    weights = data / "pretrained" / "model.safetensors"
+    if not weights.exists():
         return
-    about = read_json(data / "pretrained" / "config.json", made_by="pretrain")
     _pretraining_run(store, data)
-    store.client.set_tag(run_id, PRETRAINING_TAG, about["training_key"])
-    best = EpochEvent(**about["best"])
-    store.log_missing(run_id, _points({"pretrain/perplexity": best.perplexity}, 0))
+    if _read(about, "pretrain", weights):
+        pretrained = read_json(data / "pretrained" / "config.json", made_by="pretrain")
+        store.client.set_tag(run_id, PRETRAINING_TAG, pretrained["training_key"])
+        best = EpochEvent(**pretrained["best"])
+        store.log_missing(run_id, _points({"pretrain/perplexity": best.perplexity}, 0))
 
 
 def _log_report(store: Store, run_id: str, data: Path) -> None:

@@ -74,7 +74,8 @@ def fit_word_vectors(
         What they took, in seconds; nothing where there are none.
 
     Raises:
-        UserError: an input is missing or corrupt, or the vocabulary is too small for D.
+        UserError: an input is missing or corrupt, the vocabulary is too small for D or R, or no
+            word has company.
     """
     tokens = data / "tokens"
     about = read_json(tokens / "corpus.json", made_by="tokenize")
