@@ -310,11 +310,13 @@ def _seconds_before(data: Path, about: dict[str, Any]) -> list["Metric"]:
         "word_vectors": data / "word_vectors" / "word_vectors.safetensors",
         "teach": data / "teacher" / LABELS_FILE,
     }
-    ours = [stage for stage, path in made.items() if path.exists() and _read(about, stage, path)]
+    ours = [
+        stage for stage, path in made.items() if path.exists() and _has_read(about, stage, path)
+    ]
     return [metric for stage in ours for metric in _seconds(stage, sha256(made[stage]))]
 
 
-def _read(about: dict[str, Any], stage: str, result: Path) -> bool:
+def _has_read(about: dict[str, Any], stage: str, result: Path) -> bool:
     """Whether a model has read what a stage made, and not something made before or since.
 
     It is told by the parameters of the stage, which the model's `config.json` has, too.
@@ -377,7 +379,7 @@ def _log_pretraining(store: Store, run_id: str, data: Path, about: dict[str, Any
     if not weights.exists():
         return
     _pretraining_run(store, data)
-    if _read(about, "pretrain", weights):
+    if _has_read(about, "pretrain", weights):
         pretrained = read_json(data / "pretrained" / "config.json", made_by="pretrain")
         store.client.set_tag(run_id, PRETRAINING_TAG, pretrained["training_key"])
         best = EpochEvent(**pretrained["best"])
