@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from sentiformer.batching import Batch, pad
-from sentiformer.config import ModelParams, Params
-from sentiformer.device import Device
-from sentiformer.distributed import Group
-from sentiformer.embedding import InputSizes, sinusoidal_positions
-from sentiformer.model import TransformerClassifier, mean_of_tokens
-from sentiformer.objectives import Classification
-from sentiformer.optimizers import clip_gradients, make_optimizer
-from sentiformer.stepper import Stepper
-from sentiformer.vocab import PAD
+from sentiformer.core.device import Device
+from sentiformer.model.classifier import TransformerClassifier, mean_of_tokens
+from sentiformer.model.embedding import InputSizes, sinusoidal_positions
+from sentiformer.model.params import ModelParams
+from sentiformer.params import Params
+from sentiformer.text.vocab import PAD
+from sentiformer.training.batching import Batch, pad
+from sentiformer.training.distributed import Group
+from sentiformer.training.objectives import Classification
+from sentiformer.training.optimizers import clip_gradients, make_optimizer
+from sentiformer.training.stepper import Stepper
 
 
 @dataclass(frozen=True)

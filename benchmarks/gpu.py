@@ -25,13 +25,15 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from sentiformer.config import ModelParams, Params, load_params, load_runtime  # noqa: E402
-from sentiformer.events import EpochEvent  # noqa: E402
-from sentiformer.job import TrainingJob  # noqa: E402
-from sentiformer.perplexity import write_no_language_model  # noqa: E402
-from sentiformer.self_training import write_teacher  # noqa: E402
-from sentiformer.training import Training  # noqa: E402
-from sentiformer.word_vectors import fit_word_vectors  # noqa: E402
+from sentiformer.core.events import EpochEvent
+from sentiformer.core.runtime import load_runtime
+from sentiformer.features.word_vectors import fit_word_vectors
+from sentiformer.model.params import ModelParams
+from sentiformer.params import Params, load_params
+from sentiformer.text.pseudo_labels import write_teacher
+from sentiformer.training.job import TrainingJob
+from sentiformer.training.loop import Training
+from sentiformer.training.perplexity import write_no_language_model
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
 
@@ -101,7 +103,8 @@ def set_up(changes: list[str]) -> Params:
 def make_job(params: Params, options: argparse.Namespace, **runtime: Any) -> TrainingJob:
     """A training with fresh weights that leaves no checkpoint."""
     return TrainingJob(
-        params,
+        params.model,
+        params.train,
         load_runtime().model_copy(update=runtime),
         data=options.data,
         checkpoints=Path(tempfile.gettempdir()),

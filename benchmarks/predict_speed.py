@@ -22,11 +22,11 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from sentiformer.cli import CHUNK_TEXTS, chunks  # noqa: E402
-from sentiformer.config import load_runtime  # noqa: E402
-from sentiformer.device import processor_name  # noqa: E402
-from sentiformer.inference import Classifier, Prediction, Predictor  # noqa: E402
-from sentiformer.tokenizer import Tokenizer  # noqa: E402
+from sentiformer.cli import CHUNK_TEXTS, chunks
+from sentiformer.core.device import processor_name
+from sentiformer.core.runtime import load_runtime
+from sentiformer.serving.predictor import Classifier, Prediction, Predictor
+from sentiformer.text.tokenizer import Tokenizer
 
 WARM_UP = 50  # texts before the clock of latency starts
 

@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 from gpu import ROOT, set_up
 
-from sentiformer.baselines import fit_baselines
-from sentiformer.config import Params, load_runtime
-from sentiformer.corpus import Block, Corpus, write_corpus
-from sentiformer.files import read_json, write_json
-from sentiformer.job import TrainingJob
-from sentiformer.teaching import teach
-from sentiformer.word_vectors import fit_word_vectors
+from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.teaching import teach
+from sentiformer.core.files import read_json, write_json
+from sentiformer.core.runtime import load_runtime
+from sentiformer.features.word_vectors import fit_word_vectors
+from sentiformer.params import Params
+from sentiformer.text.corpus import Block, Corpus, write_corpus
+from sentiformer.training.job import TrainingJob
 
 MAY_CHANGE = {"baseline", "word_vectors", "model", "teach", "train"}  # sections
 
@@ -86,8 +87,8 @@ def judge(params: Params, data: Path) -> None:
     if params.teach.by != "nobody":
         (data / "baseline").mkdir()
         fit_baselines(params.baseline, params.teach, data / "tokens", data / "baseline", workers=2)
-    teach(params, runtime, data=data)
-    job = TrainingJob(params, runtime, data=data, checkpoints=checkpoints)
+    teach(params.teach, runtime, data=data)
+    job = TrainingJob(params.model, params.train, runtime, data=data, checkpoints=checkpoints)
     for _ in job.run():
         pass
     right = job.training.best().valid_accuracy

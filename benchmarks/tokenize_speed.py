@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import spacy
 
-from sentiformer.config import TokenizeParams, load_runtime
-from sentiformer.tokenizer import Tokenizer, tokenize
+from sentiformer.core.runtime import load_runtime
+from sentiformer.text.params import TokenizeParams
+from sentiformer.text.tokenizer import Tokenizer, tokenize
 
 
 def main() -> None:

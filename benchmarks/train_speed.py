@@ -30,13 +30,14 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from contenders import CONTENDERS, REFERENCE, ours  # noqa: E402
-from gpu import wait  # noqa: E402
-from turns import GPU_STEPS, SIZES, STEPS, Round, params_of, prepare, work  # noqa: E402
+from contenders import CONTENDERS, REFERENCE, ours
+from gpu import wait
+from turns import GPU_STEPS, SIZES, STEPS, Round, params_of, prepare, work
 
-from sentiformer.batching import Batch  # noqa: E402
-from sentiformer.config import Params, load_runtime  # noqa: E402
-from sentiformer.device import Device, is_fast_in_bf16, prepare_device  # noqa: E402
+from sentiformer.core.device import Device, is_fast_in_bf16, prepare_device
+from sentiformer.core.runtime import load_runtime
+from sentiformer.params import Params
+from sentiformer.training.batching import Batch
 
 
 def main() -> None:

@@ -14,11 +14,12 @@ import torch
 from contenders import CONTENDERS, Contender, Task
 from gpu import model_flops, set_up, wait
 
-from sentiformer.batching import Batch, shuffled_buckets, split_rows, truncate
-from sentiformer.config import Params, load_runtime
-from sentiformer.corpus import Corpus, read_lines
-from sentiformer.device import prepare_device
-from sentiformer.vocab import Vocab
+from sentiformer.core.device import prepare_device
+from sentiformer.core.runtime import load_runtime
+from sentiformer.params import Params
+from sentiformer.text.corpus import Corpus, read_lines
+from sentiformer.text.vocab import Vocab
+from sentiformer.training.batching import Batch, shuffled_buckets, split_rows, truncate
 
 SIZES = {  # what differs from params.yaml
     "default": "",

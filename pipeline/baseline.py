@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from sentiformer.baselines import fit_baselines
-from sentiformer.config import load_params, load_runtime
-from sentiformer.console import say, stage
-from sentiformer.files import whole_folder
-from sentiformer.timings import keep_seconds
+from sentiformer.baselines.linear import fit_baselines
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.core.timings import keep_seconds
+from sentiformer.params import Params
+from sentiformer.stage import stage
 
 INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write each baseline's metrics on validation, and its probabilities on test."""
-    params, runtime = load_params(), load_runtime()
     with whole_folder(OUTPUT) as folder:
         seconds = fit_baselines(
             params.baseline, params.teach, INPUT, folder, workers=runtime.threads

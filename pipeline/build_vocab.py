@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from sentiformer.config import load_params
-from sentiformer.console import say, stage
-from sentiformer.files import whole_folder
-from sentiformer.vocab import build_vocab
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.params import Params
+from sentiformer.stage import stage
+from sentiformer.text.vocab import build_vocab
 
 INPUT, OUTPUT = Path("data/tokens"), Path("data/vocab")
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write the vocabulary, and how much of each split it covers."""
-    params = load_params()
     with whole_folder(OUTPUT) as folder:
         coverage = build_vocab(params.build_vocab, INPUT, folder)
     unknown = ", ".join(f"{split} {s:.2%}" for split, s in coverage["unknown_share"].items())

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from sentiformer import sources
-from sentiformer.config import load_params
-from sentiformer.console import say, stage
-from sentiformer.files import whole_folder
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.data import sources
+from sentiformer.params import Params
+from sentiformer.stage import stage
 
 OUTPUT = Path("data/raw")
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write one Parquet file a split, the near-duplicates, and dataset.json."""
-    params = load_params()
     with whole_folder(OUTPUT) as folder:
         dataset = sources.download(params.download, folder)
     rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from sentiformer.config import load_params, load_runtime
-from sentiformer.console import say, stage
-from sentiformer.evaluation import evaluate
-from sentiformer.files import whole_folder
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.evaluation.evaluate import evaluate
+from sentiformer.params import Params
+from sentiformer.stage import stage
 
 DATA = Path("data")
 OUTPUT = DATA / "evaluation"
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write metrics, comparison, predictions, and the tables of the plots."""
-    params, runtime = load_params(), load_runtime()
     with whole_folder(OUTPUT) as folder:
         metrics = evaluate(
             params.evaluate,

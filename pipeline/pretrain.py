@@ -2,21 +2,25 @@
 
 from pathlib import Path
 
-from sentiformer import runs
-from sentiformer.config import load_params, load_runtime, project_root
-from sentiformer.console import stage
-from sentiformer.launcher import by_torchrun
+from sentiformer.core.runtime import Runtime, project_root
+from sentiformer.params import Params
+from sentiformer.stage import stage
+from sentiformer.tracking import tracker
+from sentiformer.training import runs
+from sentiformer.training.launcher import by_torchrun
 
 
 @stage
 @by_torchrun
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Pretrain, or go on where a stopped pretraining stood; with 0 epochs there is no model."""
     runs.pretrain(
-        load_params(),
-        load_runtime(),
+        params.model,
+        params.pretrain,
+        runtime,
         data=Path("data"),
         checkpoints=project_root() / ".checkpoints",
+        tracker=tracker,
     )
 
 

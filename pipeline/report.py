@@ -2,24 +2,25 @@
 
 from pathlib import Path
 
-from sentiformer import tracking
-from sentiformer.config import load_params
-from sentiformer.console import say, stage
-from sentiformer.files import whole_folder
-from sentiformer.reporting import write_report
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.evaluation.report import write_report
+from sentiformer.params import Params
+from sentiformer.stage import stage
+from sentiformer.tracking.sync import sync
 
 DATA = Path("data")
 OUTPUT = DATA / "report"
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write the page and its figures, and complete the model's MLflow run."""
-    params = load_params()
     with whole_folder(OUTPUT) as folder:
-        write_report(params, data=DATA, folder=folder)
+        write_report(params.report, params.model_dump(), data=DATA, folder=folder)
     say(f"report → {OUTPUT / 'report.html'}")
-    tracking.sync(DATA)
+    sync(DATA)
 
 
 if __name__ == "__main__":

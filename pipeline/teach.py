@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from sentiformer.config import load_params, load_runtime
-from sentiformer.console import stage
-from sentiformer.teaching import teach
+from sentiformer.baselines.teaching import teach
+from sentiformer.core.runtime import Runtime
+from sentiformer.params import Params
+from sentiformer.stage import stage
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Label them, for which vectors of texts may have to be fitted."""
-    teach(load_params(), load_runtime(), data=Path("data"))
+    teach(params.teach, runtime, data=Path("data"))
 
 
 if __name__ == "__main__":

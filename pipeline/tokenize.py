@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from sentiformer.config import load_params, load_runtime
-from sentiformer.console import say, stage
-from sentiformer.files import whole_folder
-from sentiformer.tokenizer import tokenize
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.params import Params
+from sentiformer.stage import stage
+from sentiformer.text.tokenizer import tokenize
 
 INPUT, OUTPUT = Path("data/raw"), Path("data/tokens")
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write one corpus of type ids a split, the table of types, and corpus.json."""
-    params, runtime = load_params(), load_runtime()
     with whole_folder(OUTPUT) as folder:
         corpus = tokenize(params.tokenize, INPUT, folder, workers=runtime.threads)
     tokens = sum(facts["tokens"] for facts in corpus["splits"].values())

@@ -2,21 +2,25 @@
 
 from pathlib import Path
 
-from sentiformer import runs
-from sentiformer.config import load_params, load_runtime, project_root
-from sentiformer.console import stage
-from sentiformer.launcher import by_torchrun
+from sentiformer.core.runtime import Runtime, project_root
+from sentiformer.params import Params
+from sentiformer.stage import stage
+from sentiformer.tracking import tracker
+from sentiformer.training import runs
+from sentiformer.training.launcher import by_torchrun
 
 
 @stage
 @by_torchrun
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Train, or go on where a stopped training stood, and write the model."""
     runs.train(
-        load_params(),
-        load_runtime(),
+        params.model,
+        params.train,
+        runtime,
         data=Path("data"),
         checkpoints=project_root() / ".checkpoints",
+        tracker=tracker,
     )
 
 

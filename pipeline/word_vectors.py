@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from sentiformer.config import load_params, load_runtime
-from sentiformer.console import say, stage
-from sentiformer.files import whole_folder
-from sentiformer.timings import keep_seconds
-from sentiformer.word_vectors import FILE, STAGE, fit_word_vectors
+from sentiformer.console import say
+from sentiformer.core.files import whole_folder
+from sentiformer.core.runtime import Runtime
+from sentiformer.core.timings import keep_seconds
+from sentiformer.core.word_vectors import FILE, STAGE
+from sentiformer.features.word_vectors import fit_word_vectors
+from sentiformer.params import Params
+from sentiformer.stage import stage
 
 DATA = Path("data")
 OUTPUT = DATA / "word_vectors"
 
 
 @stage
-def main() -> None:
+def main(params: Params, runtime: Runtime) -> None:
     """Write the first vectors of the words of a Transformer of this width."""
-    params, runtime = load_params(), load_runtime()
     asked = params.word_vectors, params.model.d_model
     with whole_folder(OUTPUT) as folder:
         seconds = fit_word_vectors(*asked, data=DATA, folder=folder, workers=runtime.threads)

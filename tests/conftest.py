@@ -11,17 +11,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sentiformer import sources
-from sentiformer.baselines import fit_baselines
-from sentiformer.config import Params, Runtime, load_params
-from sentiformer.evaluation import evaluate
-from sentiformer.job import TrainingJob
-from sentiformer.pretraining import PretrainingJob
-from sentiformer.reporting import write_report
-from sentiformer.self_training import write_teacher
-from sentiformer.tokenizer import tokenize
-from sentiformer.vocab import build_vocab
-from sentiformer.word_vectors import fit_word_vectors
+from sentiformer.baselines.linear import fit_baselines
+from sentiformer.core.runtime import Runtime
+from sentiformer.data import sources
+from sentiformer.evaluation.evaluate import evaluate
+from sentiformer.evaluation.report import write_report
+from sentiformer.features.word_vectors import fit_word_vectors
+from sentiformer.params import Params, load_params
+from sentiformer.text.pseudo_labels import write_teacher
+from sentiformer.text.tokenizer import tokenize
+from sentiformer.text.vocab import build_vocab
+from sentiformer.training.job import TrainingJob
+from sentiformer.training.pretraining import PretrainingJob
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = Runtime(threads=1, device="cpu", checkpoint_seconds=0)
@@ -98,6 +99,16 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def training_job(params: Params, runtime: Runtime, **folders: Path) -> TrainingJob:
+    """The training of stage train."""
+    return TrainingJob(params.model, params.train, runtime, **folders)
+
+
+def pretraining_job(params: Params, runtime: Runtime, **folders: Path) -> PretrainingJob:
+    """The training of stage pretrain."""
+    return PretrainingJob(params.model, params.pretrain, runtime, **folders)
+
+
 def run_stages(params: Params, folder: Path) -> None:
     """Take the source of `params` through every stage; each writes a folder in `folder`."""
     names = ("raw", "tokens", "baseline", "teacher", "vocab", "word_vectors", "pretrained")
@@ -113,14 +124,14 @@ def run_stages(params: Params, folder: Path) -> None:
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]
     )
     checkpoints = folder.parent / ".checkpoints"
-    for kind, output in ((PretrainingJob, "pretrained"), (TrainingJob, "model")):
-        job = kind(params, RUNTIME, data=folder, checkpoints=checkpoints)
+    for make, output in ((pretraining_job, "pretrained"), (training_job, "model")):
+        job = make(params, RUNTIME, data=folder, checkpoints=checkpoints)
         list(job.run())
         job.write(made[output])
         job.forget()
     inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
-    write_report(params, data=folder, folder=made["report"])
+    write_report(params.report, params.model_dump(), data=folder, folder=made["report"])
 
 
 @pytest.fixture(scope="session")

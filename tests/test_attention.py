@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from sentiformer import attention
-from sentiformer.attention import MultiHeadAttention
+from sentiformer.model import attention
+from sentiformer.model.attention import MultiHeadAttention
 
 # Sizes are unlike primes where they can be, so that a swapped axis fails.
 BATCH, LENGTH, HEADS, HEAD_SIZE = 3, 7, 2, 5

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from test_evaluation import DAMAGES, change_json
 from test_ngrams import random_texts, write_texts
 
-from sentiformer.baselines import (
+from sentiformer.baselines.linear import (
     KINDS,
     fit_baseline,
     fit_baselines,
@@ -21,10 +21,10 @@ from sentiformer.baselines import (
     predict,
     tfidf,
 )
-from sentiformer.console import UserError
-from sentiformer.corpus import Corpus
-from sentiformer.files import read_json
-from sentiformer.ngrams import NGrams
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import read_json
+from sentiformer.features.ngrams import NGrams
+from sentiformer.text.corpus import Corpus
 
 WRITTEN = {"choices.csv", "lineage.json", "metrics.json", *(f"{name}.parquet" for name in KINDS)}
 

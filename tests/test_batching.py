@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sentiformer.batching import (
+from sentiformer.text.corpus import Block, Corpus, write_corpus
+from sentiformer.text.vocab import PAD, UNKNOWN
+from sentiformer.training.batching import (
     Batcher,
     made_ahead,
     pad,
@@ -12,8 +14,6 @@ from sentiformer.batching import (
     sorted_buckets,
     truncate,
 )
-from sentiformer.corpus import Block, Corpus, write_corpus
-from sentiformer.vocab import PAD, UNKNOWN
 
 TYPES = 101
 

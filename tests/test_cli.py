@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT, RUNTIME
 
-from sentiformer import cli, tracking
-from sentiformer.inference import Prediction, Predictor
+from sentiformer import cli
+from sentiformer.serving.predictor import Prediction, Predictor
+from sentiformer.tracking import sync as tracking
 
 TEXTS = ["a great, moving film", "dull and boring", "0", ""]
 

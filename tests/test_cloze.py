@@ -7,9 +7,10 @@ import shutil
 import pytest
 from conftest import RUNTIME
 
-from sentiformer import cli, cloze
-from sentiformer.cloze import GAP, LanguageModel
-from sentiformer.console import UserError
+from sentiformer import cli
+from sentiformer.core.errors import UserError
+from sentiformer.serving import cloze
+from sentiformer.serving.cloze import GAP, LanguageModel
 
 
 @pytest.fixture(scope="module")

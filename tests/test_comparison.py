@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from sentiformer.comparison import (
+from sentiformer.evaluation.comparison import (
     accuracy_interval,
     p_value_text,
     paired_difference,

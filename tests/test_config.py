@@ -11,9 +11,12 @@ from conftest import ROOT, tiny_params
 from dvc.utils.serialize import load_yaml, modify_yaml
 from pydantic import BaseModel
 
-from sentiformer.config import ModelParams, Params, Runtime, load_params, load_runtime, parse
-from sentiformer.console import UserError
-from sentiformer.process import available_cores
+from sentiformer.core.errors import UserError
+from sentiformer.core.params import parse
+from sentiformer.core.process import available_cores
+from sentiformer.core.runtime import Runtime, load_runtime
+from sentiformer.model.params import ModelParams
+from sentiformer.params import Params, load_params
 
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {

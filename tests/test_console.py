@@ -16,19 +16,13 @@ import pytest
 import torch
 from conftest import ROOT
 
-from sentiformer import console, process
-from sentiformer.console import (
-    Bar,
-    UserError,
-    is_disk_full,
-    is_out_of_memory,
-    one_line_errors,
-    progress,
-    say,
-    stage,
-)
-from sentiformer.corpus import Block, write_corpus
-from sentiformer.files import write_json
+from sentiformer import console
+from sentiformer.console import Bar, one_line_errors, progress, say
+from sentiformer.core import process
+from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory
+from sentiformer.core.files import write_json
+from sentiformer.stage import stage
+from sentiformer.text.corpus import Block, write_corpus
 
 FULL_DISK = "error: the disk is full"
 OUT_OF_MEMORY = (

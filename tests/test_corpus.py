@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sentiformer.console import UserError
-from sentiformer.corpus import Block, Corpus, read_lines, write_corpus, write_lines
+from sentiformer.core.errors import UserError
+from sentiformer.text.corpus import Block, Corpus, read_lines, write_corpus, write_lines
 
 TEXTS = [[3, 1, 4], [], [1, 5], [], [], [9, 2, 6, 5, 3, 5], [8], []]
 LABELS = [1, 0, 0, 1, 1, 0, 1, 0]

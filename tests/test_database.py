@@ -8,9 +8,9 @@ import filelock
 import mlflow
 import pytest
 
-from sentiformer import database
-from sentiformer.console import UserError
-from sentiformer.database import (
+from sentiformer.core.errors import UserError
+from sentiformer.tracking import database
+from sentiformer.tracking.database import (
     artifacts_of,
     check_address,
     database_of,
@@ -18,7 +18,7 @@ from sentiformer.database import (
     locked_database,
     prepare_database,
 )
-from sentiformer.tracking import NAME, Store
+from sentiformer.tracking.sync import NAME, Store
 
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 

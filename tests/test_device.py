@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import RUNTIME
 
-from sentiformer.batching import copied
-from sentiformer.device import Device, prepare_device
+from sentiformer.core.device import Device, prepare_device
+from sentiformer.training.batching import copied
 
 
 @pytest.mark.parametrize(

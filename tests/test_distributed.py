@@ -16,8 +16,8 @@ import torch
 import yaml
 from conftest import ROOT, RUNTIME, tiny_params
 
-from sentiformer.distributed import Group
-from sentiformer.pretraining import PretrainingJob
+from sentiformer.training.distributed import Group
+from sentiformer.training.pretraining import PretrainingJob
 
 OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"

@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 from conftest import RUNTIME, tiny_params
 
-from sentiformer.baselines import KINDS
-from sentiformer.comparison import accuracy_interval
-from sentiformer.config import EvaluateParams
-from sentiformer.console import UserError
-from sentiformer.evaluation import (
+from sentiformer.baselines.linear import KINDS
+from sentiformer.core.errors import UserError
+from sentiformer.evaluation.comparison import accuracy_interval
+from sentiformer.evaluation.evaluate import (
     calibration_table,
     class_table,
     curve_tables,
@@ -24,7 +23,8 @@ from sentiformer.evaluation import (
     predictions_table,
     scores,
 )
-from sentiformer.tokenizer import tokenize
+from sentiformer.evaluation.params import EvaluateParams
+from sentiformer.text.tokenizer import tokenize
 
 PARAMS = EvaluateParams(calibration_bins=5, length_bins=3)
 POSITIVE = np.array([0.9, 0.6, 0.4, 0.2, 0.7])

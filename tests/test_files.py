@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiformer.console import UserError
-from sentiformer.files import corrupt, read_json, reading, sha256, whole_folder, write_json
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import corrupt, read_json, reading, sha256, whole_folder, write_json
 
 
 def contents(folder):

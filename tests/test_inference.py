@@ -10,9 +10,9 @@ import pytest
 from conftest import RUNTIME
 from test_evaluation import DAMAGES
 
-from sentiformer.cloze import LanguageModel
-from sentiformer.console import UserError
-from sentiformer.inference import BATCH_TOKENS, Predictor, batches_of_tokens
+from sentiformer.core.errors import UserError
+from sentiformer.serving.cloze import LanguageModel
+from sentiformer.serving.predictor import BATCH_TOKENS, Predictor, batches_of_tokens
 
 
 @pytest.fixture(scope="module")

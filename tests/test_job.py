@@ -9,23 +9,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import RUNTIME, tiny_params
+from conftest import RUNTIME, tiny_params, training_job
 from torch._dynamo.exc import BackendCompilerFailed, TorchRuntimeError
 from torch._inductor.exc import InductorError
 
-from sentiformer.checkpoint import Checkpoint
-from sentiformer.config import TrainParams
-from sentiformer.console import UserError
-from sentiformer.device import compiling
-from sentiformer.job import TrainingJob
-from sentiformer.process import start_worker
-from sentiformer.stepper import Stepper
+from sentiformer.core.device import compiling
+from sentiformer.core.errors import UserError
+from sentiformer.core.process import start_worker
+from sentiformer.training.checkpoint import Checkpoint
+from sentiformer.training.params import TrainParams
+from sentiformer.training.stepper import Stepper
 
 
 @pytest.fixture
 def job(data, tmp_path):
     def make():
-        return TrainingJob(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
+        return training_job(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
 
     return make
 
@@ -63,7 +62,7 @@ def soup(data):
 
     def make(folder, threads):
         runtime = RUNTIME.model_copy(update={"threads": threads})
-        return TrainingJob(tiny_params(train={"soup": 3}), runtime, data=data, checkpoints=folder)
+        return training_job(tiny_params(train={"soup": 3}), runtime, data=data, checkpoints=folder)
 
     return make
 
@@ -100,7 +99,7 @@ def test_a_soup_tells_what_happened_in_all_its_trainings(one_after_another):
 def test_a_soup_stopped_anywhere_ends_in_the_same_bits(
     soup, one_after_another, tmp_path, stop_after, monkeypatch
 ):
-    monkeypatch.delattr("sentiformer.job.start_worker")  # which one thread has no use for
+    monkeypatch.delattr("sentiformer.training.job.start_worker")  # which one thread has no use for
     events = soup(tmp_path, threads=1).run()
     for _ in range(stop_after):
         next(events)
@@ -146,7 +145,7 @@ def test_a_training_that_is_killed_beside_others_is_said_and_made_good(
         process.kill()
         return process
 
-    monkeypatch.setattr("sentiformer.job.start_worker", killed)
+    monkeypatch.setattr("sentiformer.training.job.start_worker", killed)
     job = soup(tmp_path, threads=2)
     list(job.run())
     assert_same_files(job, tmp_path / "model", one_after_another[0])
@@ -177,7 +176,7 @@ def test_the_time_of_a_soup_is_that_of_its_longest_lane(
         tensors, state = checkpoint.load()
         checkpoint.save(tensors, {**state, "seconds": seconds})
     ended = SimpleNamespace(join=lambda: None, kill=lambda: None, exitcode=0)
-    monkeypatch.setattr("sentiformer.job.start_worker", lambda *_: ended)
+    monkeypatch.setattr("sentiformer.training.job.start_worker", lambda *_: ended)
     job = soup(tmp_path, threads=threads)
     list(job.run())
     assert expected <= job.seconds < expected + 9
@@ -201,14 +200,14 @@ TRAIN_CHANGES = {
 
 
 def test_every_parameter_of_training_changes_the_weights(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("sentiformer.job.balanced", lambda _: torch.tensor([0.5, 1.5]))
+    monkeypatch.setattr("sentiformer.training.job.balanced", lambda _: torch.tensor([0.5, 1.5]))
     assert TRAIN_CHANGES.keys() | {"patience"} == TrainParams.model_fields.keys()
     digests = {}
     for key, value in {"": None, **TRAIN_CHANGES}.items():
         changes = {key: value} if key else {}
         params = tiny_params(train=changes)
         assert not key or getattr(tiny_params().train, key) != value
-        job = TrainingJob(params, RUNTIME, data=data, checkpoints=tmp_path)
+        job = training_job(params, RUNTIME, data=data, checkpoints=tmp_path)
         list(job.run())
         weights = job.training.best_weights()
         digests[key] = hashlib.sha256(weights["classifier.weight"].numpy().tobytes()).hexdigest()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentiformer.labels import number_labels
+from sentiformer.data.labels import number_labels
 
 
 @pytest.mark.parametrize(

@@ -10,25 +10,19 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import RUNTIME, tiny_params
+from conftest import RUNTIME, pretraining_job, tiny_params, training_job
 from safetensors.torch import load_file, save_file
 
-from sentiformer import language_model
-from sentiformer.config import PRETRAINING_SPLITS
-from sentiformer.console import UserError
-from sentiformer.corpus import Block, Corpus, write_corpus
-from sentiformer.dropout import Share
-from sentiformer.embedding import InputSizes
-from sentiformer.job import TrainingJob
-from sentiformer.language_model import (
-    SHOWN,
-    MaskedLanguageModel,
-    MaskedWords,
-    Windows,
-)
-from sentiformer.pretraining import PretrainingJob
-from sentiformer.runs import pretrain
-from sentiformer.vocab import UNKNOWN, count_words
+from sentiformer.core.errors import UserError
+from sentiformer.core.names import PRETRAINING_SPLITS
+from sentiformer.model.dropout import Share
+from sentiformer.model.embedding import InputSizes
+from sentiformer.model.language_model import MaskedLanguageModel
+from sentiformer.text.corpus import Block, Corpus, write_corpus
+from sentiformer.text.vocab import UNKNOWN, count_words
+from sentiformer.training import masked_words as language_model
+from sentiformer.training.masked_words import SHOWN, MaskedWords, Windows
+from sentiformer.training.runs import pretrain
 
 SIZE = tiny_params(
     model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8, "truncation": "head"}
@@ -194,7 +188,7 @@ def test_counts_of_words_leave_specials_out(corpora):
 
 
 def pretraining(data, tmp_path, **changes):
-    return PretrainingJob(
+    return pretraining_job(
         tiny_params(pretrain=changes), RUNTIME, data=data, checkpoints=tmp_path / "checkpoints"
     )
 
@@ -242,7 +236,7 @@ def test_test_is_never_read_and_validation_only_judges(data, tmp_path):
 
 def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
     tokens = shutil.copytree(data, tmp_path / "data") / "tokens"
-    ids = PretrainingJob(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)._ids_of_types
+    ids = pretraining_job(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)._ids_of_types
     unknown = np.flatnonzero(ids == UNKNOWN)
     write_corpus(
         tokens / "validation.arrow", [Block(unknown, np.array([len(unknown)]), np.array([0]))]
@@ -255,7 +249,7 @@ def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
 def test_what_it_does_not_use_is_in_no_file_of_it(data, tmp_path):
     other = {"token_dropout": 0.1, "truncation": "tail"}
     jobs = [
-        PretrainingJob(tiny_params(model=changes), RUNTIME, data=data, checkpoints=tmp_path)
+        pretraining_job(tiny_params(model=changes), RUNTIME, data=data, checkpoints=tmp_path)
         for changes in ({}, other)
     ]
     assert jobs[0].about == jobs[1].about
@@ -274,7 +268,7 @@ def test_stopped_it_resumes_to_the_same_bits(data, tmp_path):
 
 
 def first_weights(data, tmp_path):
-    job = TrainingJob(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
+    job = training_job(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
     return job.training.model.state_dict()
 
 

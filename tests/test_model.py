@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from sentiformer.config import ModelParams
-from sentiformer.dropout import Dropout, Share, TokenDropout
-from sentiformer.embedding import (
-    InputSizes,
-    NgramEmbedding,
-    RegionEmbedding,
-    sinusoidal_positions,
-)
-from sentiformer.model import (
+from sentiformer.model.classifier import (
     Encoder,
     EncoderLayer,
     TransformerClassifier,
     mean_of_tokens,
 )
-from sentiformer.vocab import PAD
+from sentiformer.model.dropout import Dropout, Share, TokenDropout
+from sentiformer.model.embedding import (
+    InputSizes,
+    NgramEmbedding,
+    RegionEmbedding,
+    sinusoidal_positions,
+)
+from sentiformer.model.params import ModelParams
+from sentiformer.text.vocab import PAD
 
 # Sizes are unlike primes where they can be, so that a swapped axis fails.
 BATCH, LENGTH, HEADS, HEAD_SIZE, WORDS, CLASSES = 3, 7, 2, 5, 31, 3

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from sentiformer import near_duplicates
-from sentiformer.near_duplicates import (
+from sentiformer.data import near_duplicates
+from sentiformer.data.near_duplicates import (
     BAND_VALUES,
     BANDS,
     MARGIN,

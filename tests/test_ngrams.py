@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sentiformer.corpus import Block, Corpus, write_corpus
-from sentiformer.ngrams import NGrams
+from sentiformer.features.ngrams import NGrams
+from sentiformer.text.corpus import Block, Corpus, write_corpus
 
 LARGEST = 2**31 - 1  # of the ids that a corpus can hold
 

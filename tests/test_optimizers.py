@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import tiny_params
 
-from sentiformer.optimizers import (
+from sentiformer.training.optimizers import (
     LazyAdamW,
     Muon,
     learning_rate,

@@ -10,8 +10,8 @@ import time
 import pytest
 from conftest import ROOT
 
-from sentiformer import process
-from sentiformer.process import available_cores, ordered_map, output_of
+from sentiformer.core import process
+from sentiformer.core.process import available_cores, ordered_map, output_of
 
 
 def square_slowly_at_first(number: int) -> int:

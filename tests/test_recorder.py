@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sentiformer.batching import Batch
-from sentiformer.recorder import Recorder
+from sentiformer.training.batching import Batch
+from sentiformer.training.cuda_graphs import Recorder
 
 
 class Graph:

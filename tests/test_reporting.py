@@ -15,14 +15,14 @@ import pytest
 from conftest import tiny_params
 from test_evaluation import DAMAGES, change_json, many_texts
 
-from sentiformer.baselines import KINDS
-from sentiformer.comparison import verdict
-from sentiformer.config import EvaluateParams
-from sentiformer.console import UserError
-from sentiformer.evaluation import judge, predictions_table
-from sentiformer.figures import draw_all
-from sentiformer.files import read_json, sha256
-from sentiformer.reporting import (
+from sentiformer.baselines.linear import KINDS
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import read_json, sha256
+from sentiformer.evaluation.comparison import verdict
+from sentiformer.evaluation.evaluate import judge, predictions_table
+from sentiformer.evaluation.figures import draw_all
+from sentiformer.evaluation.params import EvaluateParams
+from sentiformer.evaluation.report import (
     TABLES,
     code_version,
     comparison_rows,
@@ -92,7 +92,8 @@ def make_repository(folder):
 def report(data, folder, **params):
     """Write the report on `data`; return its HTML."""
     folder.mkdir(exist_ok=True)
-    write_report(tiny_params(**params), data=data, folder=folder)
+    asked = tiny_params(**params)
+    write_report(asked.report, asked.model_dump(), data=data, folder=folder)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

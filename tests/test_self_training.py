@@ -6,28 +6,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import RUNTIME, tiny_params
+from conftest import RUNTIME, tiny_params, training_job
 from test_baselines import fit_folder
 from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer.batching import Batcher
-from sentiformer.console import UserError
-from sentiformer.corpus import Corpus
-from sentiformer.dropout import Share
-from sentiformer.files import read_json, sha256
-from sentiformer.job import TrainingJob
-from sentiformer.objectives import Classification
-from sentiformer.self_training import (
+from sentiformer.baselines.teaching import teach as stage_teach
+from sentiformer.baselines.text_vectors import label_by_text_vectors
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import read_json, sha256
+from sentiformer.core.timings import kept_seconds
+from sentiformer.model.dropout import Share
+from sentiformer.text.corpus import Corpus
+from sentiformer.text.pseudo_labels import (
     TaughtTexts,
     read_probabilities,
     teacher_of,
     write_probabilities,
 )
-from sentiformer.teaching import teach as stage_teach
-from sentiformer.text_vectors import label_by_text_vectors
-from sentiformer.timings import kept_seconds
+from sentiformer.training.batching import Batcher
+from sentiformer.training.objectives import Classification
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
 
@@ -62,7 +61,7 @@ def params_of(by):
 
 
 def make_job(folder):
-    return TrainingJob(
+    return training_job(
         params_of("nobody"), RUNTIME, data=folder, checkpoints=folder / "checkpoints"
     )
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from conftest import made_up_reviews, tiny_params, write_package
 
-from sentiformer import near_duplicates, sources, splits
-from sentiformer.config import SPLITS, DownloadParams
-from sentiformer.console import UserError
-from sentiformer.sources import digest, download, fingerprint, read_bundled
-from sentiformer.streams import Source, Stream
+from sentiformer.core.errors import UserError
+from sentiformer.core.names import SPLITS
+from sentiformer.data import near_duplicates, sources, splits
+from sentiformer.data.params import DownloadParams
+from sentiformer.data.sources import digest, download, fingerprint, read_bundled
+from sentiformer.data.streams import Source, Stream
 
 PARAMS = tiny_params().download
 NOTHING_REMOVED = {

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from conftest import made_up_reviews, tiny_params
 
-from sentiformer import sources
-from sentiformer import splits as rules
-from sentiformer.config import SPLITS, DownloadParams
-from sentiformer.sources import LABELS, digest, write_split
-from sentiformer.splits import content_hash, spool_source, text_hash
-from sentiformer.spool import Spool
-from sentiformer.streams import Source, Stream
+from sentiformer.core.names import SPLITS
+from sentiformer.data import sources
+from sentiformer.data import splits as rules
+from sentiformer.data.params import DownloadParams
+from sentiformer.data.sources import LABELS, digest, write_split
+from sentiformer.data.splits import content_hash, spool_source, text_hash
+from sentiformer.data.streams import Source, Stream
+from sentiformer.data.text_store import Spool
 
 PARAMS = tiny_params().download
 EQUAL = ["A great<br />film.", "a  GREAT film.", " A great\n\tfilm. ", "A Great <br /><br />Film."]

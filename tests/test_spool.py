@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentiformer.spool import ROW_WEIGHT, Spool, SpooledTexts, blocks
+from sentiformer.data.text_store import ROW_WEIGHT, Spool, SpooledTexts, blocks
 
 TEXTS = ["plain", "", "é😀 \u2028", "two\nlines\r\n", "x" * 100_000]
 

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from conftest import RUNTIME, run_stages, tiny_params
 
-from sentiformer import streams
-from sentiformer.config import DownloadParams
-from sentiformer.console import UserError
-from sentiformer.inference import Classifier
-from sentiformer.sources import download
-from sentiformer.splits import spool_source
-from sentiformer.spool import Spool
-from sentiformer.streams import find_files, read_files
-from sentiformer.tokenizer import tokenize
-from sentiformer.vocab import build_vocab
+from sentiformer.core.errors import UserError
+from sentiformer.data import streams
+from sentiformer.data.params import DownloadParams
+from sentiformer.data.sources import download
+from sentiformer.data.splits import spool_source
+from sentiformer.data.streams import find_files, read_files
+from sentiformer.data.text_store import Spool
+from sentiformer.serving.predictor import Classifier
+from sentiformer.text.tokenizer import tokenize
+from sentiformer.text.vocab import build_vocab
 
 FIVE = "arts business science sports world".split()
 

@@ -13,10 +13,8 @@ from scipy.sparse import csr_array
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer import text_vectors
-from sentiformer.console import UserError
-from sentiformer.corpus import Corpus
-from sentiformer.text_vectors import (
+from sentiformer.baselines import text_vectors
+from sentiformer.baselines.text_vectors import (
     BY_CHANCE,
     NGRAM_EXPONENT,
     SCALE,
@@ -26,6 +24,8 @@ from sentiformer.text_vectors import (
     label_by_text_vectors,
     likelihood_ratios,
 )
+from sentiformer.core.errors import UserError
+from sentiformer.text.corpus import Corpus
 
 TOPICS = 3
 

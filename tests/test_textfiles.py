@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiformer.console import UserError
-from sentiformer.textfiles import read_rows, read_texts
+from sentiformer.core.errors import UserError
+from sentiformer.core.text_files import read_rows, read_texts
 
 TEXTS = ["Great, truly.", 'He said "no"', "é😀 \u2028 end", " two  spaces ", "<br />"]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sentiformer import timings
-from sentiformer.console import UserError
-from sentiformer.files import sha256
-from sentiformer.timings import keep_seconds, kept_seconds
+from sentiformer.core import timings
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import sha256
+from sentiformer.core.timings import keep_seconds, kept_seconds
 
 
 @pytest.fixture

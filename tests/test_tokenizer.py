@@ -11,12 +11,13 @@ import pytest
 import spacy
 from conftest import made_up_reviews
 
-from sentiformer import tokenizer
-from sentiformer.config import PRETRAINING_SPLITS, TokenizeParams
-from sentiformer.console import UserError
-from sentiformer.corpus import Corpus, read_lines
-from sentiformer.files import write_json
-from sentiformer.tokenizer import CHUNK_CHARACTERS, Tokenizer, tokenize
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import write_json
+from sentiformer.core.names import PRETRAINING_SPLITS
+from sentiformer.text import tokenizer
+from sentiformer.text.corpus import Corpus, read_lines
+from sentiformer.text.params import TokenizeParams
+from sentiformer.text.tokenizer import CHUNK_CHARACTERS, Tokenizer, tokenize
 
 ENGLISH = TokenizeParams(language="en")
 PIECES = [

@@ -25,14 +25,17 @@ from mlflow.pyfunc import scoring_server
 from safetensors.torch import load_file, save_file
 from starlette.testclient import TestClient
 
-from sentiformer import cli, live, tracking, word_vectors
-from sentiformer.console import UserError
-from sentiformer.files import read_json, sha256, write_json
-from sentiformer.live import live_run
-from sentiformer.self_training import write_teacher
-from sentiformer.timings import keep_seconds
-from sentiformer.tracking import CHAMPION, NAME, Store, metric_names, sync
-from sentiformer.training import EpochEvent, StepEvent
+from sentiformer import cli
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import read_json, sha256, write_json
+from sentiformer.core.timings import keep_seconds
+from sentiformer.core.word_vectors import FILE
+from sentiformer.text.pseudo_labels import write_teacher
+from sentiformer.tracking import live
+from sentiformer.tracking import sync as tracking
+from sentiformer.tracking.live import live_run
+from sentiformer.tracking.sync import CHAMPION, NAME, Store, metric_names, sync
+from sentiformer.training.loop import EpochEvent, StepEvent
 
 STEP_CURVES = {"loss", "learning_rate", "gradient_norm"}
 
@@ -509,7 +512,7 @@ def test_training_times_are_logged_where_this_machine_knows_them(project, data):
     assert not [key for key in only_run(store).data.metrics if key.startswith("seconds/")]
     keep_seconds("train", data / "model" / "model.safetensors", {"transformer": 12.5})
     keep_seconds("baseline", data / "baseline" / "metrics.json", {"tfidf": 1.5, "nb_trigrams": 2.5})
-    vectors = data / "word_vectors" / word_vectors.FILE
+    vectors = data / "word_vectors" / FILE
     keep_seconds("word_vectors", vectors, {"word_vectors": 3.5})
     assert sync(data)
     found = {k: v for k, v in only_run(store).data.metrics.items() if k.startswith("seconds/")}
@@ -543,7 +546,7 @@ def test_a_model_is_not_credited_with_what_was_made_since(project, data):
         key = next(iter(about["params"][stage]))
         about["params"][stage][key] += 1
         write_json(copy / name / "config.json", about)
-    keep_seconds("word_vectors", copy / "word_vectors" / word_vectors.FILE, {"word_vectors": 3.5})
+    keep_seconds("word_vectors", copy / "word_vectors" / FILE, {"word_vectors": 3.5})
     assert sync(copy)
     store = Store.connect()
     assert "seconds/word_vectors" not in only_run(store).data.metrics

@@ -8,19 +8,20 @@ import pytest
 import torch
 from conftest import tiny_params
 
-from sentiformer.batching import Batcher
-from sentiformer.config import Runtime, TrainParams
-from sentiformer.console import UserError
-from sentiformer.corpus import Block, Corpus, write_corpus
-from sentiformer.device import prepare_device
-from sentiformer.distributed import Group
-from sentiformer.embedding import InputSizes
-from sentiformer.events import EpochEvent, StepEvent
-from sentiformer.model import TransformerClassifier
-from sentiformer.objectives import Classification, balanced
-from sentiformer.soup import Soup
-from sentiformer.stepper import cut
-from sentiformer.training import Training
+from sentiformer.core.device import prepare_device
+from sentiformer.core.errors import UserError
+from sentiformer.core.events import EpochEvent, StepEvent
+from sentiformer.core.runtime import Runtime
+from sentiformer.model.classifier import TransformerClassifier
+from sentiformer.model.embedding import InputSizes
+from sentiformer.text.corpus import Block, Corpus, write_corpus
+from sentiformer.training.batching import Batcher
+from sentiformer.training.distributed import Group
+from sentiformer.training.loop import Training
+from sentiformer.training.objectives import Classification, balanced
+from sentiformer.training.params import TrainParams
+from sentiformer.training.soup import Soup
+from sentiformer.training.stepper import cut
 
 MODEL = tiny_params(model={"max_len": 16, "truncation": "head"}).model
 TRAIN = TrainParams(

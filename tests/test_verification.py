@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sentiformer.console import UserError
-from sentiformer.verification import verify
+from sentiformer.core.errors import UserError
+from sentiformer.evaluation.verify import verify
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from sentiformer.config import SPECIAL_TOKENS, BuildVocabParams
-from sentiformer.console import UserError
-from sentiformer.corpus import Block, read_lines, write_corpus, write_lines
-from sentiformer.files import write_json
-from sentiformer.vocab import PAD, UNKNOWN, Vocab, build_vocab, most_frequent
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import write_json
+from sentiformer.core.names import SPECIAL_TOKENS
+from sentiformer.text.corpus import Block, read_lines, write_corpus, write_lines
+from sentiformer.text.params import BuildVocabParams
+from sentiformer.text.vocab import PAD, UNKNOWN, Vocab, build_vocab, most_frequent
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from conftest import tiny_params
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
-from sentiformer import cooccurrence, word_vectors
-from sentiformer.config import WordVectorsParams
-from sentiformer.console import UserError
-from sentiformer.cooccurrence import (
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import write_json
+from sentiformer.core.word_vectors import FILE, Vectors, read_word_vectors
+from sentiformer.features import cooccurrence, word_vectors
+from sentiformer.features.cooccurrence import (
     Texts,
     company_of_ngrams,
     company_of_words,
@@ -21,17 +22,9 @@ from sentiformer.cooccurrence import (
     frequent_ngrams,
     positive_pmi,
 )
-from sentiformer.corpus import Block, write_corpus
-from sentiformer.files import write_json
-from sentiformer.word_vectors import (
-    FILE,
-    NGRAM_SCALE,
-    Vectors,
-    factorize,
-    fit_word_vectors,
-    make_vectors,
-    read_word_vectors,
-)
+from sentiformer.features.params import WordVectorsParams
+from sentiformer.features.word_vectors import NGRAM_SCALE, factorize, fit_word_vectors, make_vectors
+from sentiformer.text.corpus import Block, write_corpus
 
 SIZE = 12  # words, the two specials included
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sentiformer.config import load_runtime
-from sentiformer.console import ICONV, UserError, answer_interrupts, one_line_errors, plain, say
+from sentiformer.console import answer_interrupts, one_line_errors, say
+from sentiformer.core.errors import ICONV, UserError, plain
+from sentiformer.core.runtime import load_runtime
 
 if TYPE_CHECKING:
-    from sentiformer.inference import Prediction, Predictor
+    from sentiformer.serving.predictor import Prediction, Predictor
 
 CHUNK_TEXTS = 256
 SHOWN_CHARACTERS = 60
@@ -47,7 +48,7 @@ def predict(options: argparse.Namespace) -> None:
 
 def fill(options: argparse.Namespace) -> None:
     """Guess the words that `[MASK]` stands for."""
-    from sentiformer.cloze import LanguageModel
+    from sentiformer.serving.cloze import LanguageModel
 
     gaps = LanguageModel(options.model, load_runtime()).fill(options.text, options.top)
     if options.json:
@@ -60,7 +61,7 @@ def fill(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Say how likely a text is."""
-    from sentiformer.cloze import LanguageModel
+    from sentiformer.serving.cloze import LanguageModel
 
     found = LanguageModel(options.model, load_runtime()).score(options.text)
     if options.json:
@@ -74,7 +75,7 @@ def score(options: argparse.Namespace) -> None:
 
 def track(options: argparse.Namespace) -> None:
     """Bring MLflow to the state of the files."""
-    from sentiformer.tracking import sync
+    from sentiformer.tracking.sync import sync
 
     if not sync(options.data):
         sys.exit(1)
@@ -82,17 +83,17 @@ def track(options: argparse.Namespace) -> None:
 
 def verify(options: argparse.Namespace) -> None:
     """Compare rebuilt metrics with the committed ones."""
-    from sentiformer import verification
+    from sentiformer.evaluation import verify as verification
 
     say(verification.verify(options.metrics, options.expected))
 
 
 def load_predictor(model: str) -> "Predictor":
     """Load a model from a folder, or from MLflow's registry by a `models:/` or `runs:/` address."""
-    from sentiformer.inference import Predictor
+    from sentiformer.serving.predictor import Predictor
 
     if ":/" in model:
-        from sentiformer.tracking import download_model
+        from sentiformer.tracking.sync import download_model
 
         with TemporaryDirectory() as folder:
             return Predictor.load(download_model(model, Path(folder)), load_runtime())
@@ -101,7 +102,7 @@ def load_predictor(model: str) -> "Predictor":
 
 def chosen_texts(options: argparse.Namespace) -> Iterator[str]:
     """The texts that the command line names."""
-    from sentiformer.textfiles import read_texts
+    from sentiformer.core.text_files import read_texts
 
     if options.file is not None and options.texts:
         raise UserError("give texts or --file, not both")
@@ -134,7 +135,7 @@ def writable(texts: Iterable[str]) -> Iterator[str]:
     Raises:
         UserError: a text cannot be written as UTF-8.
     """
-    from sentiformer.textfiles import require_whole_characters
+    from sentiformer.core.text_files import require_whole_characters
 
     for number, text in enumerate(texts, start=1):
         require_whole_characters(text, f"text {number}")

@@ -3,25 +3,20 @@
 import errno
 import io
 import os
-import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Self, TypeVar
 
+from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, one_line
+from sentiformer.core.process import is_first
+
 Item = TypeVar("Item")
-# What commands a terminal or turns its line around; tab and line break stay.
-COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-ICONV = "iconv -f ENCODING -t utf-8"
-ERROR_CHARACTERS = 10_000  # of a mistake that are shown; it may name what a file holds
-SHOWN_NAMES = 20
 LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOBODY_THERE = (errno.EPIPE, errno.EIO)  # a pipe's reader, or a terminal, has gone
 WRONG_PATH = (  # what a path that the user chose can be to the system
     errno.EACCES,
@@ -33,19 +28,6 @@ WRONG_PATH = (  # what a path that the user chose can be to the system
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "out of memory",
-    "malloc of size",
-    "Storage size calculation overflowed",
-    "array is too big",
-    "failed to map segment",  # of a library, by the loader
-    "terminated abruptly",  # a worker process, by the system
-)
-
-
-class UserError(Exception):
-    """A mistake that the user can mend; the text names the thing, its value and the fix."""
 
 
 def say(line: str) -> None:
@@ -100,21 +82,6 @@ def one_line_errors() -> Iterator[None]:
         raise
 
 
-def stage(main: Callable[[], None]) -> Callable[[], None]:
-    """Make a stage's `main` report mistakes in one line, and end when what started it is killed."""
-
-    @wraps(main)
-    def run() -> None:
-        from sentiformer.process import exit_with_parent  # slow; an interrupt is answered before
-
-        if "DVC_STAGE" in os.environ or "RANK" in os.environ:  # of DVC, or of torchrun
-            exit_with_parent()
-        with one_line_errors():
-            main()
-
-    return run
-
-
 def answer_interrupts() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, but end the process at once where it imports a module.
 
@@ -135,44 +102,6 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
             os._exit(1)
         frame = frame.f_back
     raise KeyboardInterrupt
-
-
-def plain(text: str) -> str:
-    """The text with `\ufffd` for signs that command a terminal, or turn its line around."""
-    return COMMANDS.sub("\ufffd", text)
-
-
-def one_line(text: str) -> str:
-    """The text as one plain line, without the middle of a very long one."""
-    line, half = plain(" ".join(text.splitlines())), ERROR_CHARACTERS // 2
-    return line if len(line) <= ERROR_CHARACTERS else f"{line[:half]} … {line[-half:]}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, or the first of many and how many others there are."""
-    shown = ", ".join(names[:SHOWN_NAMES])
-    return shown + (f" and {len(names) - SHOWN_NAMES:,} others" if len(names) > SHOWN_NAMES else "")
-
-
-def first_line(error: object) -> str:
-    """The first line of what an error says, or else its kind."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error of Python's, Arrow's or safetensors' says that no space is left."""
-    full = isinstance(error, OSError) and error.errno in DISK_FULL
-    return full or any(os.strerror(code) in str(error) for code in DISK_FULL)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python's, NumPy's or torch's says that no memory is left."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
-
-
-def is_first() -> bool:
-    """Whether of the processes that torchrun started this is the one that shows and writes."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _steady_streams() -> None:

@@ -1,0 +1,1 @@
+"""Linear models of n-grams (stage baseline)."""

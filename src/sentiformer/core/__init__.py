@@ -1,0 +1,1 @@
+"""What decides nothing about a model: parameters, files, processes, device, errors."""

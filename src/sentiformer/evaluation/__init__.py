@@ -1,0 +1,1 @@
+"""Metrics, significance, figures and the report (stages evaluate, report)."""

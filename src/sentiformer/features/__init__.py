@@ -1,0 +1,1 @@
+"""What is counted, not trained: n-grams and word vectors (stage word_vectors)."""

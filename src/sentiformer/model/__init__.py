@@ -1,0 +1,1 @@
+"""The network: attention, input embedding, encoder, classifier, language model."""

@@ -1,0 +1,37 @@
+"""The section `model` of `params.yaml`."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sentiformer.core.params import Section, Size
+
+Truncation = Literal["head", "tail", "head_tail"]
+
+
+class ModelParams(Section):
+    """The size of the Transformer."""
+
+    d_model: int = Size
+    num_heads: int = Size
+    num_layers: int = Field(gt=0, le=1000)
+    d_ff: int = Size
+    norm: Literal["post", "pre"]
+    dropout: float = Field(ge=0, lt=1)
+    token_dropout: float = Field(ge=0, lt=1)
+    max_len: int = Size
+    truncation: Truncation
+
+    @model_validator(mode="after")
+    def _heads_divide_the_model(self) -> Self:
+        if self.d_model % self.num_heads:
+            raise ValueError(
+                f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; "
+                "change one of the two"
+            )
+        if self.d_model % 2:
+            raise ValueError(
+                f"d_model {self.d_model} is odd; sinusoidal positions pair a sine with a cosine, "
+                "so choose an even number"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Text to integers: tokens, corpora, vocabulary (stages tokenize, build_vocab)."""

@@ -1,0 +1,24 @@
+"""The model as MLflow stores and serves it: this file is logged with it and run when it loads."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from sentiformer.core.runtime import load_runtime
+from sentiformer.serving.predictor import Prediction, Predictor
+
+
+class ServedClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """A list of texts to a list of predictions."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the files of `data/model` that were logged beside this one."""
+        self.predictor = Predictor.load(Path(context.artifacts["model"]), load_runtime())
+
+    def predict(self, context: Any, model_input: list[str], params: Any = None) -> list[Prediction]:
+        """Classify the texts."""
+        return self.predictor(model_input)
+
+
+mlflow.models.set_model(ServedClassifier())

@@ -1,0 +1,6 @@
+"""MLflow as what follows a training; see `sentiformer.training.runs.Tracker`."""
+
+from sentiformer.tracking.live import live_run
+from sentiformer.tracking.sync import sync, sync_pretraining
+
+__all__ = ["live_run", "sync", "sync_pretraining"]

@@ -1,0 +1,1 @@
+"""Batches, losses, optimizers, the training loop, checkpoints (stages pretrain, train)."""

@@ -1,0 +1,115 @@
+"""The processes that train one model together, as torchrun starts them; or one alone.
+
+Each process holds the whole model and computes its share of every batch; the gradients are summed
+over all, so that every process makes the same step. Process 0 leads: it alone writes and tracks.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Self
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from sentiformer.core.errors import UserError, first_line
+from sentiformer.training.checkpoint import Saved
+
+DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.int64)}
+
+
+class Group:
+    """The processes of a training; of one alone, all sums are what they were.
+
+    Attributes:
+        rank: this process, from 0.
+        size: how many there are.
+    """
+
+    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        self.rank, self.size = rank, size
+        self._device = device
+
+    @classmethod
+    def join(cls, device: torch.device) -> Self:
+        """Meet the other processes that torchrun started, by what it put into the environment."""
+        if not distributed.is_torchelastic_launched():
+            return cls(0, 1, device)
+        store, rank, size = next(rendezvous("env://"))
+        # torchrun keeps one store over all restarts: addresses of dead processes still stand there.
+        prefix = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}"
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=PrefixStore(prefix, store),
+            rank=rank,
+            world_size=size,
+        )
+        return cls(rank, size, device)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and tracks."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Which of `count` things are this process's; together the shares are all, once each."""
+        return slice(self.rank, count, self.size)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor up over the processes, in place; the result is the same bits in each.
+
+        Raises:
+            UserError: another process was lost.
+        """
+        if self.size > 1:
+            try:
+                distributed.all_reduce(tensor)
+            except RuntimeError as error:  # gloo and NCCL know no class of their own for it
+                raise UserError(
+                    f"another process of this training was lost ({first_line(error)}); torchrun's "
+                    "--max-restarts starts all again from the last checkpoint"
+                ) from None
+        return tensor
+
+    def sum_gradients(self, weights: Iterable[torch.nn.Parameter]) -> None:
+        """Add the gradients up over the processes; of one that had no text they are zero."""
+        if self.size == 1:
+            return
+        weights = list(weights)
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad.to_dense() for w in weights]
+        total = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = total.split([weight.numel() for weight in weights])
+        for weight, part in zip(weights, parts, strict=True):
+            weight.grad = part.view_as(weight)
+
+    def from_leader(self, saved: Saved | None) -> Saved | None:
+        """What process 0 passes in, in every process; the others pass None."""
+        if self.size == 1:
+            return saved
+        about: bytes = b""
+        if self.leads and saved is not None:
+            tensors, state = saved
+            shapes = {name: (list(t.shape), str(t.dtype)) for name, t in tensors.items()}
+            about = json.dumps([shapes, state]).encode()
+        length = self._broadcast(torch.tensor([len(about)])).item()
+        if not length:
+            return None
+        text = torch.frombuffer(bytearray(about or bytes(int(length))), dtype=torch.uint8)
+        shapes, state = json.loads(bytes(self._broadcast(text).tolist()))
+        received = {}
+        for name, (shape, dtype) in shapes.items():
+            tensor = saved[0][name] if saved else torch.empty(shape, dtype=DTYPES[dtype])
+            received[name] = self._broadcast(tensor)
+        return received, state
+
+    def leave(self) -> None:
+        """Part from the others, when all is done."""
+        if self.size > 1:
+            distributed.destroy_process_group()
+
+    def _broadcast(self, tensor: Tensor) -> Tensor:
+        on_device = tensor.to(self._device).contiguous()
+        distributed.broadcast(on_device, src=0)
+        return on_device.cpu()

@@ -1,0 +1,72 @@
+"""Stages in the processes of PyTorch's own elastic launcher, torchrun."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from functools import wraps
+from tempfile import TemporaryDirectory
+from typing import TypeAlias, TypeVar
+
+from sentiformer.core.errors import UserError
+from sentiformer.core.runtime import Runtime
+
+ELASTIC = "torch.distributed.elastic"  # its loggers
+LOG_OPTIONS = ("-r", "-t", "--redirects", "--tee", "--log")  # its options that write to a folder
+Parameters = TypeVar("Parameters")
+Main: TypeAlias = Callable[[Parameters, Runtime], None]
+
+
+def by_torchrun(main: Main[Parameters]) -> Main[Parameters]:
+    """Make a stage's `main` run in the processes of torchrun, if `SENTIFORMER_TORCHRUN` says so.
+
+    This process then starts them, watches them, and ends when they have.
+
+    Raises:
+        UserError: torchrun does not take its arguments, or a process failed too often.
+    """
+
+    @wraps(main)
+    def run(params: Parameters, runtime: Runtime) -> None:
+        if not runtime.torchrun or "TORCHELASTIC_RUN_ID" in os.environ:
+            main(params, runtime)
+        else:
+            spec = sys.modules["__main__"].__spec__
+            assert spec is not None  # a stage is run as `python -m`
+            _launch(spec.name, runtime.torchrun)
+
+    return run
+
+
+def _launch(module: str, arguments: str) -> None:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stage sets its own; this silences torchrun
+    if "LOGLEVEL" not in os.environ:  # by which torchrun can be asked to say more
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
+    try:
+        words = shlex.split(arguments)
+        with TemporaryDirectory() as unused:  # where torchrun makes folders that nobody asked for
+            asked = any(word.startswith(LOG_OPTIONS) for word in words)
+            main([*([] if asked else ["--log-dir", unused]), *words, "-m", module])
+    except SignalException:
+        raise KeyboardInterrupt from None
+    except ChildFailedError as error:
+        ended = sorted(error.failures.items())
+        # Those that go on, torchrun ends by SIGTERM; a mistake is 1.
+        by_signal = [f"{rank} ({of.signal_name()})" for rank, of in ended if of.exitcode < 0]
+        if killed := ", ".join(name for name in by_signal if "SIGTERM" not in name):
+            raise UserError(f"process {killed} of {module} was killed; is memory short?") from None
+        ranks = ", ".join(str(rank) for rank, _ in ended)
+        raise UserError(
+            f"process {ranks} of {module} failed; its own lines above say why"
+        ) from None
+    except (SystemExit, ValueError) as error:
+        raise UserError(
+            f"SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun does not take ({error}); "
+            "`torchrun --help` lists what it does"
+        ) from None
