@@ -54,7 +54,8 @@ def run(code: str, **options) -> subprocess.CompletedProcess[str]:
 def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
     done = run(
         """
-        from sentiformer.console import UserError, one_line_errors
+        from sentiformer.console import one_line_errors
+        from sentiformer.core.errors import UserError
         with one_line_errors():
             raise UserError("epochs is 0; raise it")
         """,
@@ -113,9 +114,10 @@ def test_a_reader_that_has_enough_ends_the_program_silently(output):
 def test_no_work_ends_because_nobody_reads_what_it_says(tmp_path):
     code = f"""
         from pathlib import Path
-        from sentiformer.console import say, stage
+        from sentiformer.console import say
+        from sentiformer.stage import stage
         @stage
-        def main():
+        def main(params, runtime):
             for number in range(1000):
                 say(str(number))
             Path({str(tmp_path)!r}, "done").touch()
@@ -234,7 +236,7 @@ def test_a_stage_turns_mistakes_to_a_line_and_keeps_its_name(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
     @stage
-    def main() -> None:
+    def main(params: object, runtime: object) -> None:
         raise UserError("wrong")
 
     assert main.__name__ == "main"
@@ -245,7 +247,7 @@ def test_a_stage_turns_mistakes_to_a_line_and_keeps_its_name(monkeypatch):
 def test_a_stage_ends_with_dvc_and_only_with_dvc(monkeypatch):
     called = []
     monkeypatch.setattr(process, "exit_with_parent", lambda: called.append("watch"))
-    main = stage(lambda: called.append("main"))
+    main = stage(lambda *_: called.append("main"))
     monkeypatch.delenv("DVC_STAGE", raising=False)
     main()
     assert called == ["main"]
@@ -326,7 +328,8 @@ def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = run(
         """
-        from sentiformer.console import UserError, one_line_errors, say
+        from sentiformer.console import one_line_errors, say
+        from sentiformer.core.errors import UserError
         with one_line_errors():
             say("model \u2192 data")
             raise UserError("\u00fc")

@@ -14,10 +14,9 @@ import psutil
 import pytest
 import torch
 import yaml
-from conftest import ROOT, RUNTIME, tiny_params
+from conftest import ROOT, RUNTIME, pretraining_job, tiny_params
 
 from sentiformer.training.distributed import Group
-from sentiformer.training.pretraining import PretrainingJob
 
 OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"
@@ -128,7 +127,7 @@ def test_two_processes_train_to_the_loss_curve_of_one_and_the_first_alone_writes
 def test_two_processes_pretrain_to_the_loss_curve_of_one_and_the_first_alone_writes(
     start, data, tmp_path
 ):
-    one = trained_here(PretrainingJob, data, tmp_path / "one", **PRETRAIN)
+    one = trained_here(pretraining_job, data, tmp_path / "one", **PRETRAIN)
     two, output = ended(*start("two-pretrain", TWO, stage="pretrain"), "pretrain")
     for row, expected in zip(curve(two), curve(tmp_path / "one"), strict=True):
         assert row == pytest.approx(expected, abs=1e-5)

@@ -20,6 +20,7 @@ from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.vocab import UNKNOWN, count_words
+from sentiformer.tracking import tracker
 from sentiformer.training import masked_words as language_model
 from sentiformer.training.masked_words import SHOWN, MaskedWords, Windows
 from sentiformer.training.runs import pretrain
@@ -317,7 +318,14 @@ def test_perplexities_are_written_for_dvc_and_none_where_there_is_no_epoch(data,
     about = json.loads((data / "pretrained" / "config.json").read_text())
     assert float(row["perplexity"]) == pytest.approx(math.exp(about["best"]["valid_loss"]))
     params = tiny_params(pretrain={"epochs": 0})
-    pretrain(params, RUNTIME, data=tmp_path, checkpoints=tmp_path / "checkpoints")
+    pretrain(
+        params.model,
+        params.pretrain,
+        RUNTIME,
+        data=tmp_path,
+        checkpoints=tmp_path / "checkpoints",
+        tracker=tracker,
+    )
     names = {path.name for path in (tmp_path / "pretrained").iterdir()}
     assert names == {"config.json", "metrics.json", "perplexity.csv", "steps.csv"}
     assert (tmp_path / "pretrained" / "perplexity.csv").read_text() == "epoch,perplexity\n"

@@ -108,7 +108,7 @@ def test_ctrl_c_is_answered_by_the_parent_alone():
     process = python("""
         import signal, time
         from sentiformer.console import one_line_errors
-        from sentiformer.process import ordered_map
+        from sentiformer.core.process import ordered_map
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
         with one_line_errors():
@@ -125,7 +125,7 @@ def test_ctrl_c_is_answered_by_the_parent_alone():
 
 def test_a_process_ends_with_its_killed_parent():
     child = (
-        "import time; from sentiformer.process import exit_with_parent; "
+        "import time; from sentiformer.core.process import exit_with_parent; "
         "exit_with_parent(); time.sleep(0.7); print('alive', flush=True); time.sleep(60)"
     )
     parent = python(f"""
@@ -143,7 +143,7 @@ def test_a_process_ends_with_its_killed_parent():
 def test_workers_end_with_their_killed_parent():
     parent = python("""
         import time
-        from sentiformer.process import ordered_map
+        from sentiformer.core.process import ordered_map
         for number in ordered_map(abs, range(100), workers=2):
             print(number, flush=True)
             time.sleep(60)
@@ -160,7 +160,7 @@ def test_a_killed_worker_is_an_error_and_nobody_waits_for_it():
         """
         import os, signal, time
         from concurrent.futures.process import BrokenProcessPool
-        from sentiformer.process import ordered_map
+        from sentiformer.core.process import ordered_map
 
         def die(item):
             time.sleep(0.1)  # until the next items are on their way

@@ -53,7 +53,7 @@ def teach(folder, by="nb_trigrams"):
 
 def label(folder, by):
     """Have the unlabelled texts labelled."""
-    stage_teach(params_of(by), RUNTIME, data=folder)
+    stage_teach(params_of(by).teach, RUNTIME, data=folder)
 
 
 def params_of(by):

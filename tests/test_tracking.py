@@ -353,7 +353,7 @@ def test_nothing_is_written_outside_the_project(tracked):
 def test_the_logged_model_is_code_with_a_signature_and_pins_and_no_pickle(store, data):
     folder = model_folder(store)
     about = mlflow.models.Model.load(str(folder))
-    assert about.flavors["python_function"]["model_code_path"].endswith("serving.py")
+    assert about.flavors["python_function"]["model_code_path"].endswith("served_model.py")
     assert "python_model" not in about.flavors["python_function"]
     assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
     (output,) = about.signature.outputs.to_dict()
@@ -432,7 +432,10 @@ def run_elsewhere(script, *folders):
 @pytest.mark.slow
 def test_processes_that_touch_a_fresh_store_together_share_it(tmp_path):
     with working_in(tmp_path):
-        run_elsewhere("from sentiformer.tracking import Store; Store.connect()", *[tmp_path] * 2)
+        code = "from sentiformer.tracking.sync import Store; Store.connect()"
+        run_elsewhere(code, *[tmp_path] * 2)
+            "from sentiformer.tracking.sync import Store; Store.connect()", *[tmp_path] * 2
+        )
         found = Store.connect().client.search_experiments()
         assert sorted(experiment.name for experiment in found) == ["Default", NAME]
 

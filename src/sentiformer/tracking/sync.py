@@ -408,12 +408,12 @@ def _log_model(store: Store, run_id: str, model: Path, about: dict[str, Any]) ->
 
 def _register(run_id: str, model: Path) -> None:
     mlflow = _mlflow()
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     pins = [f"{name}=={version(name).split('+')[0]}" for name in SERVING_PACKAGES]
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(package / "serving.py"),
+            python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(model)},
             code_paths=[str(package)],
             pip_requirements=[f"mlflow=={version('mlflow')}", *pins],
