@@ -434,8 +434,6 @@ def test_processes_that_touch_a_fresh_store_together_share_it(tmp_path):
     with working_in(tmp_path):
         code = "from sentiformer.tracking.sync import Store; Store.connect()"
         run_elsewhere(code, *[tmp_path] * 2)
-            "from sentiformer.tracking.sync import Store; Store.connect()", *[tmp_path] * 2
-        )
         found = Store.connect().client.search_experiments()
         assert sorted(experiment.name for experiment in found) == ["Default", NAME]
 
