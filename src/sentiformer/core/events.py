@@ -1,21 +1,22 @@
-"""What happens in a training, as it is shown, written and tracked."""
+"""Events of a training, which are shown, written to files and logged to MLflow."""
 
 import math
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
 class StepEvent:
-    """Means over the steps since the last event.
+    """Some steps, of which loss and tokens are summed up since the last event.
 
     Attributes:
         step: steps done so far.
         epoch: the epoch under way, from 1.
-        steps: how many steps the means are of.
-        loss: cross-entropy in nats a text, or a hidden word.
+        steps: number of steps since the last event.
+        loss: mean cross-entropy of these steps, in nats per text or hidden word.
         learning_rate: that of the last step.
         gradient_norm: before clipping, of the last step.
-        tokens: of the texts since the last event, dropped ones with them, padding not counted.
+        tokens: number of tokens in these steps, including dropped ones, without padding.
     """
 
     step: int
@@ -29,16 +30,14 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EpochEvent:
-    """An epoch's end.
-
-    Where a training of a soup ends, validation judges the mean so far.
+    """The end of an epoch.
 
     Attributes:
-        epoch: which one, from 1, over all trainings of a soup.
+        epoch: which one, from 1.
         step: steps done so far.
         train_loss: mean cross-entropy in nats over the steps of the epoch, dropout on.
         valid_loss: the same on validation, dropout off.
-        valid_accuracy: share of validation's texts, or hidden words, that are told rightly.
+        valid_accuracy: share of the texts, or hidden words, of validation that are predicted right.
     """
 
     epoch: int
@@ -49,8 +48,11 @@ class EpochEvent:
 
     @property
     def perplexity(self) -> float:
-        """Of validation: among how many words, alike in likelihood, a hidden one is sought."""
+        """The perplexity of a language model on validation: e to the power of its loss."""
         return math.exp(self.valid_loss)
 
 
-STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
+STEP_COLUMNS, EPOCH_COLUMNS = (
+    [field.name for field in fields(kind)] for kind in (StepEvent, EpochEvent)
+)
+Event: TypeAlias = StepEvent | EpochEvent

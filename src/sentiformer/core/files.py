@@ -85,6 +85,13 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) ->
         writer.writerows(rows)
 
 
+def write_tensors(path: Path, tensors: dict[str, Any]) -> None:
+    """Write torch tensors as safetensors, with the permissions that the umask leaves."""
+    from safetensors.torch import save
+
+    path.write_bytes(save(tensors))
+
+
 def read_csv(path: Path, *, made_by: str) -> list[dict[str, str]]:
     """The rows of a table that the stage `made_by` wrote.
 

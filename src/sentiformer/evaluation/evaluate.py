@@ -13,7 +13,7 @@ from sentiformer.evaluation.comparison import accuracy_interval, paired_differen
 from sentiformer.evaluation.params import EvaluateParams
 from sentiformer.serving.predictor import BATCH_TEXTS, Classifier
 from sentiformer.text.corpus import Corpus, read_types, require_all
-from sentiformer.training.batching import Batcher
+from sentiformer.training.batching import TextBatches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +46,11 @@ def evaluate(
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
     require_all(classifier.labels, corpus.labels, tokens / f"{SPLIT}.arrow")
     baselines = load_baselines(baseline, about)
-    batches = Batcher(
+    batches = TextBatches(
         corpus,
         classifier.vocab.encode(types),
         batch_size=BATCH_TEXTS,
         max_len=classifier.params.max_len,
-        truncation=classifier.params.truncation,
     )
     probabilities = classifier.judge(batches)
     labels = classifier.labels

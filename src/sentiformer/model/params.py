@@ -6,8 +6,6 @@ from pydantic import Field, model_validator
 
 from sentiformer.core.params import Section, Size
 
-Truncation = Literal["head", "tail", "head_tail"]
-
 
 class ModelParams(Section):
     """The size of the Transformer."""
@@ -20,7 +18,6 @@ class ModelParams(Section):
     dropout: float = Field(ge=0, lt=1)
     token_dropout: float = Field(ge=0, lt=1)
     max_len: int = Size
-    truncation: Truncation
 
     @model_validator(mode="after")
     def _heads_divide_the_model(self) -> Self:

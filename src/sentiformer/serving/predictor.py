@@ -25,7 +25,7 @@ from sentiformer.text.corpus import read_lines
 from sentiformer.text.params import TokenizeParams
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import UNKNOWN, Vocab
-from sentiformer.training.batching import Batch, Batcher, pad, truncate
+from sentiformer.training.batching import Batch, TextBatches, pad, truncate
 
 BATCH_TEXTS = 32  # of a corpus that is judged
 BATCH_TOKENS = 2048  # with padding; on a CPU a larger batch leaves the caches
@@ -142,9 +142,9 @@ class Classifier(Trained[TransformerClassifier]):
         says_something = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
         return np.where(says_something[:, None], probabilities, self._shares)
 
-    def judge(self, batches: Batcher) -> np.ndarray:
+    def judge(self, batches: TextBatches) -> np.ndarray:
         """The (N, C) probabilities of a whole corpus, in its own order."""
-        result = np.empty((len(batches.corpus), len(self.labels)))
+        result = np.empty((len(batches.texts), len(self.labels)))
         for batch in batches.in_order_of_length():
             result[batch.rows] = self.probabilities(batch)
         return result
@@ -202,7 +202,7 @@ class Predictor:
         """Classify raw texts; one without a known word gets the classes' shares of train."""
         params, vocab = self.classifier.params, self.classifier.vocab
         encoded = [
-            truncate(vocab.encode(tokens), params.max_len, params.truncation)
+            truncate(vocab.encode(tokens), params.max_len)
             for tokens in self._tokenizer(map(replace_half_characters, texts))
         ]
         labels = self.classifier.labels

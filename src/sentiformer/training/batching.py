@@ -1,7 +1,7 @@
-"""Texts to batches: truncation, buckets of like length, padding.
+"""Texts to batches: truncation, buckets of similar length, padding.
 
-Everything here is a pure function of its arguments: the batches of an epoch depend on seed and
-epoch alone, so a resumed training finds its place by counting.
+The batches of an epoch depend on seed and epoch alone, so a resumed training finds its place by
+counting.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from sentiformer.model.attention import LENGTH_MULTIPLE
-from sentiformer.model.params import Truncation
 from sentiformer.text.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together
-MADE_AHEAD = 4  # batches that wait while a GPU computes
+MADE_AHEAD = 4  # batches that are prepared while a GPU computes
 
 
 class Batch(NamedTuple):
@@ -29,12 +28,11 @@ class Batch(NamedTuple):
 
     Attributes:
         token_ids: (B, T) int64.
-        padding_mask: (B, T) bool, True where there is padding; None where there is none, for
-            which attention is faster.
-        labels: (B,) int64 of texts, (B, C) float32 of a class each, or (B, M) int64 of the words
-            that are hidden in them.
-        rows: which texts of the corpus they are.
-        places: (B, M) where in the texts the hidden words stand; None where none is hidden.
+        padding_mask: (B, T) bool, True at padding; None without padding, where attention is faster.
+        labels: (B,) int64 classes, (B, C) float32 probabilities of the classes, or (B, M) int64
+            hidden words.
+        rows: (B,) the numbers of the texts in their corpus.
+        places: (B, M) positions of the hidden words; None if no words are hidden.
     """
 
     token_ids: Tensor
@@ -45,48 +43,45 @@ class Batch(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Tokens that are no padding."""
+        """Number of tokens, without padding."""
         padding = 0 if self.padding_mask is None else int(self.padding_mask.sum())
         return self.token_ids.numel() - padding
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All of it but the rows."""
-        return [of for of in self if isinstance(of, Tensor)]
+        """All tensors of the batch."""
+        return [value for value in self if isinstance(value, Tensor)]
 
     @property
     def shapes(self) -> tuple[tuple[int, ...] | None, ...]:
-        """Of all that it holds; None of what it lacks."""
-        return tuple(None if of is None else tuple(of.shape) for of in self)
+        """The shape of each attribute; None for one that is absent."""
+        return tuple(None if value is None else tuple(value.shape) for value in self)
 
     def take(self, rows: slice) -> "Batch":
-        """Some of its texts, padded as they are."""
+        """Some texts of the batch, with the same padding."""
         return self._each(itemgetter(rows))._replace(rows=self.rows[rows])
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; to a GPU it is copied while the GPU computes."""
+        """The batch on a device; a GPU computes on while it is copied."""
         return self._each(partial(copied, device=device))
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        made: Any = {n: function(of) for n, of in self._asdict().items() if isinstance(of, Tensor)}
-        return self._replace(**made)
+        values = self._asdict()
+        changed: Any = {n: function(v) for n, v in values.items() if isinstance(v, Tensor)}
+        return self._replace(**changed)
 
 
 def copied(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device; no GPU is waited for."""
+    """A tensor on a device, without waiting for the device."""
     if tensor.is_cpu and device.type == "cuda":  # only pinned memory is copied without waiting
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def truncate(ids: np.ndarray, max_len: int, truncation: Truncation) -> np.ndarray:
-    """Keep at most `max_len` ids: the first, the last, or the first and the last half."""
+def truncate(ids: np.ndarray, max_len: int) -> np.ndarray:
+    """Keep at most `max_len` ids: one half from the beginning, one half from the end."""
     if len(ids) <= max_len:
         return ids
-    if truncation == "head":
-        return ids[:max_len]
-    if truncation == "tail":
-        return ids[-max_len:]
     head = max_len // 2
     return np.concatenate([ids[:head], ids[head - max_len :]])
 
@@ -94,9 +89,9 @@ def truncate(ids: np.ndarray, max_len: int, truncation: Truncation) -> np.ndarra
 def pad(
     texts: Sequence[np.ndarray], max_len: int, multiple: int = LENGTH_MULTIPLE
 ) -> tuple[Tensor, Tensor | None]:
-    """Stack texts of unlike length; an empty one becomes a single unknown word.
+    """Stack texts of different lengths; an empty text becomes a single unknown word.
 
-    T is the longest length, rounded up to a multiple of `multiple` but not beyond `max_len`.
+    T is the greatest length, rounded up to a multiple of `multiple` but at most `max_len`.
 
     Returns:
         (B, T) token ids, and (B, T) padding or None.
@@ -116,7 +111,7 @@ def pad(
 def shuffled_buckets(
     lengths: np.ndarray, batch_size: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Batches of row numbers: random texts, of like length within a batch, in random order."""
+    """Row numbers in batches of random texts, similar in length within a batch, in random order."""
     order = rng.permutation(len(lengths))
     pool = batch_size * POOL_BATCHES
     pools = [order[start : start + pool] for start in range(0, len(order), pool)]
@@ -126,17 +121,17 @@ def shuffled_buckets(
 
 
 def sorted_buckets(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Batches of row numbers for judging: every text once, shortest first."""
+    """Row numbers in batches for evaluation: every text once, shortest first."""
     return split_rows(np.argsort(lengths, kind="stable"), batch_size)
 
 
 def split_rows(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Cut row numbers into batches, the last of which may be smaller."""
+    """Divide row numbers into batches; the last may be smaller."""
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
 def made_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, made in a thread of their own while a GPU computes."""
+    """The same batches, prepared in a thread while a GPU computes."""
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, batches, None) for _ in range(MADE_AHEAD))
         while (batch := waiting.popleft().result()) is not None:
@@ -145,19 +140,19 @@ def made_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 class Batches(ABC):
-    """What a training goes through, in batches of like length.
+    """Batches of items of similar length; an item is a text or a window of a text.
 
     Args:
-        lengths: tokens of each item, be it a text or a piece of one.
+        lengths: number of tokens of each item.
         batch_size: items in a batch.
-        seed: of their order, and of all else that chance decides in an epoch.
+        seed: of the order of items, and of what is random within a batch.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
         self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return -(-len(self._lengths) // self._batch_size)
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
@@ -168,17 +163,17 @@ class Batches(ABC):
             yield self._batch(rows, [self._seed, epoch, number], training=True)
 
     def in_order_of_length(self) -> Iterator[Batch]:
-        """Yield everything once, shortest first, for judging: the same batches each time."""
+        """Yield every item once, shortest first, for evaluation: the same batches each time."""
         for number, rows in enumerate(sorted_buckets(self._lengths, self._batch_size)):
             yield self._batch(rows, [number], training=False)
 
     @abstractmethod
     def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
-        """Make the batch of some items; `key` seeds what chance decides in it."""
+        """Make the batch of some items; `key` seeds what is random in it."""
 
 
 class Texts(Protocol):
-    """Texts as type ids, such as a `Corpus`; (N,) labels, or (N, C) probabilities of them."""
+    """Texts as type ids, such as a `Corpus`, with (N,) labels or (N, C) probabilities."""
 
     lengths: np.ndarray
     labels: np.ndarray
@@ -190,45 +185,41 @@ class Texts(Protocol):
         """The type ids of a text."""
 
 
-class Batcher(Batches):
-    """Makes the batches of a corpus.
+class TextBatches(Batches):
+    """Batches of whole texts.
 
     Args:
-        corpus: the texts as type ids.
-        ids_of_types: maps a type id to its vocabulary id.
+        texts: as type ids.
+        ids_of_types: (types,) vocabulary id of each type.
         batch_size: texts in a batch.
         max_len: tokens that are kept of a text.
-        truncation: which part of a longer text is kept.
-        seed: of the order of the texts, and of the words that are dropped.
-        word_dropout: probability with which a word of a training batch becomes an unknown one.
+        seed: of the order of the texts, and of the dropped words.
+        word_dropout: probability that `<unk>` replaces a word of a training batch.
     """
 
     def __init__(
         self,
-        corpus: Texts,
+        texts: Texts,
         ids_of_types: np.ndarray,
         *,
         batch_size: int,
         max_len: int,
-        truncation: Truncation,
         seed: int = 0,
         word_dropout: float = 0.0,
     ) -> None:
-        super().__init__(np.minimum(corpus.lengths, max_len), batch_size, seed)
-        self.corpus = corpus
+        super().__init__(np.minimum(texts.lengths, max_len), batch_size, seed)
+        self.texts = texts
         self._ids_of_types = ids_of_types
         self._max_len = max_len
-        self._truncation: Truncation = truncation
         self._word_dropout = word_dropout
 
     def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         texts = [
-            self._ids_of_types[truncate(self.corpus[row], self._max_len, self._truncation)]
-            for row in rows.tolist()
+            self._ids_of_types[truncate(self.texts[row], self._max_len)] for row in rows.tolist()
         ]
         if training and self._word_dropout:
             drop = np.random.default_rng(key)
             texts = [np.where(drop.random(len(t)) < self._word_dropout, UNKNOWN, t) for t in texts]
-        labels = self.corpus.labels[rows]
+        labels = self.texts.labels[rows]
         kind = np.int64 if labels.ndim == 1 else np.float32
         return Batch(*pad(texts, self._max_len), torch.from_numpy(labels.astype(kind)), rows)

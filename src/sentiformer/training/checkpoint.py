@@ -1,10 +1,9 @@
-"""The state of a training that was stopped, in one safetensors file that appears whole.
+"""The state of a stopped training, in one safetensors file that is written atomically.
 
-A checkpoint's name is a hash of all that decides the training's bits, so one that belongs to other
-parameters, data, code or hardware is never picked up.
+A checkpoint is named by its stage and by a hash of all that decides the training's bits, so one of
+other parameters, data, code or hardware is never used.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,32 +15,28 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sentiformer.console import say
-from sentiformer.core.files import sha256
 
+OTHERS_KEPT = 2  # checkpoints of other trainings of the same stage, the newest
 Saved: TypeAlias = tuple[dict[str, Tensor], dict[str, Any]]  # a state: tensors by name, and JSON
 
 
-def training_key(inputs: list[Path], about: dict[str, Any]) -> str:
-    """Name a training by the contents of its input files and by what is said about it."""
-    contents = [sha256(path) for path in inputs]
-    return hashlib.sha256(json.dumps([contents, about]).encode()).hexdigest()[:16]
-
-
 class Checkpoint:
-    """The one checkpoint of one training.
+    """The checkpoint of one training.
 
     Args:
         folder: where checkpoints are kept.
-        key: the training's `training_key`.
+        stage: the stage that trains.
+        key: names the training.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self.path = folder / f"{key}.safetensors"
+    def __init__(self, folder: Path, stage: str, key: str) -> None:
+        self._stage = stage
+        self.path = folder / f"{stage}-{key}.safetensors"
 
     def save(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one, whole."""
         partial = self.path.with_suffix(f".partial-{os.getpid()}")
-        partial.mkdir(parents=True, exist_ok=True)  # safetensors writes to a file of its own first
+        partial.mkdir(parents=True, exist_ok=True)  # safetensors writes to a temporary file first
         try:
             written = partial / self.path.name
             save_file(tensors, written, metadata={"state": json.dumps(state)})
@@ -52,7 +47,7 @@ class Checkpoint:
             shutil.rmtree(partial, ignore_errors=True)
 
     def load(self) -> Saved | None:
-        """Read the checkpoint; None where there is none, or where it cannot be read."""
+        """Read the checkpoint; None if there is none, or if it cannot be read."""
         if not self.path.exists():
             return None
         try:
@@ -63,8 +58,24 @@ class Checkpoint:
             say(f"{self.path} cannot be read ({error}); training starts from the beginning")
             return None
 
+    def prune(self) -> None:
+        """Delete old checkpoints of other trainings, which another parameter or commit has left.
+
+        A training that runs at the same time loses nothing: it soon saves its state again.
+        """
+        others = [p for p in self.path.parent.glob(f"{self._stage}-*") if p.stem != self.path.stem]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[OTHERS_KEPT:]:
+            _delete(path)
+
     def delete(self) -> None:
-        """Forget the training, which has ended, and what kills left half-written."""
-        self.path.unlink(missing_ok=True)
-        for partial in self.path.parent.glob(f"{self.path.stem}.partial-*"):
-            shutil.rmtree(partial, ignore_errors=True)
+        """Delete the checkpoint of a finished training, and what a kill left half-written."""
+        for path in self.path.parent.glob(f"{self.path.stem}.*"):
+            _delete(path)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

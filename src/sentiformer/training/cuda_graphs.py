@@ -1,20 +1,19 @@
-"""Recorded steps: a GPU repeats hundreds of kernels by one launch (CUDA graphs).
+"""Steps that a GPU repeats from a recording (CUDA graphs).
 
-A small step takes a CPU longer to launch, kernel by kernel, than a GPU to compute. The results
-have the same bits, as the same kernels run in the same order.
+A CPU needs longer to launch the hundreds of kernels of a small step than a GPU needs to compute
+them. A recorded step is launched at once. Its results are bit-identical, since the same kernels run
+in the same order.
 """
 
 import gc
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from sentiformer.core.errors import is_out_of_memory
 from sentiformer.training.batching import Batch
-
-Results = tuple[Tensor, Tensor]
+from sentiformer.training.step import Results, Step
 
 
 class Recording(NamedTuple):
@@ -25,49 +24,77 @@ class Recording(NamedTuple):
     results: Results
 
 
-class Recorder:
-    """Records a function of a batch once for each shape of batch, and replays it.
+class RecordedStep:
+    """A step that is recorded once for each shape of batch, and then repeated.
 
-    The first batch of a shape is left to the caller, to be computed as usual: kernels are chosen,
-    compiled and loaded then, which a recording cannot. All recordings share their memory, as only
-    one is replayed at a time.
-
-    Args:
-        compute: of a batch on the device; may neither wait for the device nor ask it.
-        device: the GPU.
+    The first batch of a shape is computed as usual: CUDA chooses and loads kernels then, which it
+    cannot do while it records. All recordings share their memory, as one is repeated at a time.
+    When memory ends, the recordings are given up.
     """
 
-    def __init__(self, compute: Callable[[Batch], Results], device: torch.device) -> None:
-        self._compute, self._device = compute, device
-        self._recordings: dict[object, Recording | None] = {}  # by shape
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._recordings: dict[object, Recording | None] | None = {}  # by shape
         self._pool = torch.cuda.graph_pool_handle()
         warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
 
-    def replay(self, batch: Batch) -> Results | None:
-        """The results for a batch of the CPU; None for the first of its shape."""
-        shapes = batch.shapes
-        if shapes not in self._recordings:
-            self._recordings[shapes] = None
+    @property
+    def parts(self) -> int:
+        """See `Step`."""
+        return self._step.parts
+
+    @parts.setter
+    def parts(self, parts: int) -> None:
+        self._step.parts = parts
+
+    def __call__(self, batch: Batch, seed: int) -> Results:
+        """See `Step`."""
+        results = None
+        if self._recordings is not None and self.parts == 1:
+            torch.manual_seed(seed)
+            try:
+                results = self._repeat(batch, self._recordings)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._give_up()
+        if results is None:
+            results = self._step(batch, seed)
+            if self.parts > 1:
+                self._give_up()
+        return results
+
+    def _repeat(self, batch: Batch, recordings: dict[object, Recording | None]) -> Results | None:
+        """The results for a batch of the CPU; None for the first batch of its shape."""
+        if batch.shapes not in recordings:
+            recordings[batch.shapes] = None
             return None
-        recording = self._recordings[shapes]
+        recording = recordings[batch.shapes]
         if recording is None:
-            recording = self._recordings[shapes] = self._record(batch.to(self._device))
+            recording = recordings[batch.shapes] = self._record(batch)
         else:
-            for place, tensor in zip(recording.batch.tensors, batch.tensors, strict=True):
-                place.copy_(tensor.pin_memory(), non_blocking=True)
+            for target, tensor in zip(recording.batch.tensors, batch.tensors, strict=True):
+                target.copy_(tensor.pin_memory(), non_blocking=True)
         recording.graph.replay()
         loss, norm = recording.results
-        return loss.clone(), norm.clone()  # which the next replay will not overwrite
+        return loss.clone(), norm.clone()  # the next repetition overwrites the originals
 
     def _record(self, batch: Batch) -> Recording:
+        batch = batch.to(self._step.device.device)
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        gc.disable()  # to free another graph now would break this one
-        # Other threads, which make batches, are none of its business.
+        gc.disable()  # another graph must not be freed while this one is recorded
+        # Other threads prepare batches meanwhile; their calls must not disturb the recording.
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
-            results = self._compute(batch)
+            results = self._step.on_device(batch)
         finally:
             graph.capture_end()
             gc.enable()
         return Recording(graph, batch, results)
+
+    def _give_up(self) -> None:
+        """Free the memory of all recordings."""
+        self._step.optimizers.zero_grad()  # the last gradients are in that memory
+        self._recordings = None
+        torch.cuda.empty_cache()

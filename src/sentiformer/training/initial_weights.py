@@ -1,6 +1,5 @@
-"""What an encoder begins with: the weights of a language model, or the vectors of words alone."""
+"""The first weights of an encoder: those of a language model, or word vectors alone."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,56 +9,47 @@ from safetensors.torch import load_file
 from sentiformer.core.files import read_json, reading
 from sentiformer.core.word_vectors import FILE, read_word_vectors
 from sentiformer.model.classifier import Encoder
+from sentiformer.training.inputs import Inputs
 
-PREFIX = "encoder."  # of its weights in those of a language model
+PREFIX = "encoder."  # of the names of its weights in a language model
 
 
-def load_pretrained(encoder: Encoder, data: Path) -> list[Path]:
-    """Give an encoder what stage pretrain or else stage word_vectors has made for it.
+def load_initial_weights(encoder: Encoder, inputs: Inputs) -> dict[str, Any]:
+    """Load what stage pretrain, or else stage word_vectors, has made for an encoder.
 
     Returns:
-        The files that it now begins with; none where both stages are switched off.
+        The section `pretrain` of `params.yaml` as its stage had it.
 
     Raises:
         UserError: a file is missing, corrupt, or of another size.
     """
-    path = data / "pretrained" / "model.safetensors"
-    if not pretraining_params(data)["pretrain"]["epochs"]:
-        return load_word_vectors(encoder, data)
-    with reading(path, "pretrain", SafetensorError, RuntimeError):
-        weights = load_file(path)
-        ours = [name for name in weights if name.startswith(PREFIX)]
-        encoder.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in ours})
-    return [path]
+    folder = inputs.data / "pretrained"
+    params = read_json(folder / "config.json", made_by="pretrain")["params"]["pretrain"]
+    if not params["epochs"]:
+        load_word_vectors(encoder, inputs)
+    else:
+        path = folder / "model.safetensors"
+        with reading(path, "pretrain", SafetensorError, RuntimeError):
+            weights = load_file(path)
+            names = [name for name in weights if name.startswith(PREFIX)]
+            encoder.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in names})
+        inputs.read.append(path)
+    return {"pretrain": params}
 
 
-def load_word_vectors(encoder: Encoder, data: Path) -> list[Path]:
-    """Give an encoder the vectors of stage word_vectors, if any; see `load_pretrained`."""
+def load_word_vectors(encoder: Encoder, inputs: Inputs) -> None:
+    """Load the vectors of stage word_vectors, if it has made any; see `load_initial_weights`."""
     words, d_model = encoder.embedding.weight.shape
-    vectors = read_word_vectors(data / "word_vectors", (words, d_model))
+    vectors = read_word_vectors(inputs.data / "word_vectors", (words, d_model))
     if vectors is None:
-        return []
+        return
     with torch.no_grad():
         encoder.embedding.weight.copy_(torch.from_numpy(vectors.words))
-        for ngrams, keys, of_ngrams in (
+        for ngrams, keys, ngram_vectors in (
             (encoder.pairs, vectors.pair_keys, vectors.pairs),
             (encoder.triples, vectors.triple_keys, vectors.triples),
         ):
             if ngrams is not None:
                 ngrams.keys.copy_(torch.from_numpy(keys))
-                ngrams.embedding.weight[1:] = torch.from_numpy(of_ngrams)
-        if encoder.regions is not None:
-            encoder.regions.vectors.copy_(torch.from_numpy(vectors.regions))
-    return [data / "word_vectors" / FILE]
-
-
-def pretraining_params(data: Path) -> dict[str, Any]:
-    """The sections word_vectors and pretrain of `params.yaml` as their stages had them."""
-    about = read_json(data / "pretrained" / "config.json", made_by="pretrain")
-    return word_vectors_params(data) | {"pretrain": about["params"]["pretrain"]}
-
-
-def word_vectors_params(data: Path) -> dict[str, Any]:
-    """The section word_vectors of `params.yaml` as its stage had it."""
-    about = read_json(data / "word_vectors" / "config.json", made_by="word_vectors")
-    return {"word_vectors": about["params"]["word_vectors"]}
+                ngrams.embedding.weight[1:] = torch.from_numpy(ngram_vectors)
+    inputs.read.append(inputs.data / "word_vectors" / FILE)

@@ -1,7 +1,8 @@
-"""Masked-language modelling (Devlin et al. 2019, section 3.1).
+"""Masked language modelling (Devlin et al. 2019, section 3.1): the loss and the batches.
 
-A hidden word is given to the model as an unknown one, so that no other special is needed. Shapes:
-B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden in a window at most.
+A hidden word is replaced by `<unk>`, so no further special token is needed.
+Shapes: B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden words in a
+window at most.
 """
 
 import math
@@ -17,28 +18,29 @@ from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Corpus
 from sentiformer.text.vocab import UNKNOWN
 from sentiformer.training.batching import Batch, Batches, copied, pad
-from sentiformer.training.objectives import judged
+from sentiformer.training.losses import evaluated
 from sentiformer.training.params import PretrainParams
 
-NEGATIVES = 1024  # words that a hidden word is told from while training
-FREQUENCY_POWER = 0.75  # a negative is drawn in proportion to its frequency to this power
-SHOWN = -1  # in place of a label: no word is hidden
+NEGATIVES = 1024  # words that are sampled for the loss of a batch
+FREQUENCY_POWER = 0.75  # a word is sampled in proportion to its frequency to this power
+SHOWN = -1  # the label of a place whose word is not hidden
 
 
-class MaskedWords:
+class MaskedWordLoss:
     """Cross-entropy of the hidden words.
 
-    While training, a hidden word is told from some words that are drawn by their frequency, each
-    logit corrected by how likely its word is drawn (Jean et al. 2015); judged it is by all words.
+    In training, the softmax is over the hidden word and a sample of all words, and each logit is
+    corrected by how likely its word is sampled (Jean et al. 2015). In evaluation it is over all
+    words.
 
     Args:
         model: on its device.
-        counts: (V,) how often each word stands in the texts.
+        counts: (V,) how often each word occurs in the texts.
     """
 
     def __init__(self, model: MaskedLanguageModel, counts: np.ndarray) -> None:
         self.model, device = model, model.bias.device
-        self.guessing = math.log(len(counts))
+        self.of_guessing = math.log(len(counts))
         chances = torch.from_numpy(counts / counts.sum()) ** FREQUENCY_POWER
         chances = chances / chances.sum()
         self._cumulative = chances.cumsum(dim=0).to(device)
@@ -68,35 +70,40 @@ class MaskedWords:
         logits = torch.cat([right.unsqueeze(-1), others], dim=-1)  # (B, M, 1 + NEGATIVES)
         return logits.logsumexp(dim=-1) - right
 
-    def judge(self, batch: Batch) -> Tensor:
-        """Of hidden words, by all words; none is a special."""
+    def evaluate(self, batch: Batch) -> Tensor:
+        """Sums over hidden words; special tokens are not predicted."""
         assert batch.places is not None
         features = self.model(batch.token_ids, batch.padding_mask, batch.places)
         hidden = batch.labels != SHOWN
         logits = self.model.logits(features[hidden]).float()
         logits[:, : len(SPECIAL_TOKENS)] = -math.inf
-        return judged(logits, batch.labels[hidden])
+        return evaluated(logits, batch.labels[hidden])
 
-    def merit(self, loss: float, accuracy: float) -> tuple[float, ...]:
-        """The perplexity, of which less is better."""
+    def rank(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """By perplexity."""
         return (-loss,)
 
 
 class Windows(Batches):
-    """The batches of texts that are cut into windows, in which some words are hidden.
+    """Batches of windows of texts, in which some words are hidden.
 
-    Every token of every text is in one window of an epoch. The windows of a text are of one size,
-    give or take a token. Of the known words of each the same share is hidden, rounded up; which
-    ones varies by epoch.
+    Each token of each text is in exactly one window of an epoch. The windows of a text differ in
+    length by at most one token. In each window the same share of the known words is hidden, rounded
+    up; each epoch hides others.
 
     Args:
         corpora: the texts as type ids.
-        ids_of_types: maps a type id to its vocabulary id.
-        params: size and number of windows, and the share of hidden words.
+        ids_of_types: (types,) vocabulary id of each type.
+        params: length and number of windows, and the share of hidden words.
+        seed: of the order of windows and the hidden words.
     """
 
     def __init__(
-        self, corpora: Sequence[Corpus], ids_of_types: np.ndarray, params: PretrainParams
+        self,
+        corpora: Sequence[Corpus],
+        ids_of_types: np.ndarray,
+        params: PretrainParams,
+        seed: int,
     ) -> None:
         texts = np.concatenate([corpus.lengths for corpus in corpora])
         pieces = -(-texts // params.window)
@@ -107,7 +114,7 @@ class Windows(Batches):
         ends = np.cumsum([len(corpus) for corpus in corpora])
         self._corpus = np.searchsorted(ends, text, side="right")
         self._rows = text - (ends - [len(corpus) for corpus in corpora])[self._corpus]
-        super().__init__(lengths, params.batch_size, params.seed)
+        super().__init__(lengths, params.batch_size, seed)
         self._params, self._corpora, self._ids_of_types = params, corpora, ids_of_types
 
     def _batch(self, windows: np.ndarray, key: list[int], *, training: bool) -> Batch:

@@ -1,4 +1,4 @@
-"""What a training makes small: the loss of a batch, and how a model is judged by it."""
+"""Loss functions, and how a model is evaluated while it trains."""
 
 import math
 from typing import Protocol
@@ -13,47 +13,46 @@ from sentiformer.model.dropout import Share
 from sentiformer.training.batching import Batch
 
 
-class Objective(Protocol):
-    """A loss that is a mean over things, be they texts or words.
+class Loss(Protocol):
+    """A loss that is a mean over items, which are texts or hidden words.
 
     Attributes:
-        guessing: the loss of a model that knows nothing, in nats.
+        of_guessing: the loss of a model that gives each class the same probability, in nats.
     """
 
-    guessing: float
+    of_guessing: float
 
     @property
     def model(self) -> nn.Module:
-        """Whose loss it is."""
+        """The model that the loss is computed of."""
 
     def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
-        """What a part of a batch adds to the loss of the whole; the part is on the device.
+        """What a part of a batch, which is on the device, adds to the loss of the whole batch.
 
-        A batch's shape and the numbers on the device decide all that is computed there, so that a
-        GPU can repeat it from a recording.
+        Shapes and device tensors alone decide what is computed, so that a GPU can record it.
         """
 
-    def judge(self, batch: Batch) -> Tensor:
-        """(3,) float64: the sum of losses, how many things are right, how many there are."""
+    def evaluate(self, batch: Batch) -> Tensor:
+        """(3,) float64: sum of losses, number of right items, number of items."""
 
-    def merit(self, loss: float, accuracy: float) -> tuple[float, ...]:
-        """What is higher of a better model, by what it does on validation."""
+    def rank(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """A value that is higher for a better model, from its loss and accuracy on validation."""
 
 
-class Classification:
-    """Cross-entropy of the classes, a text's loss times its class's weight if there are weights.
+class ClassificationLoss:
+    """Cross-entropy of the classes; a text's loss is multiplied by the weight of its class.
 
     Args:
         model: on any device.
-        weights: (C,) of the classes.
+        weights: (C,) of the classes; None counts all alike.
     """
 
     def __init__(self, model: TransformerClassifier, weights: Tensor | None = None) -> None:
         self.model, self.weights = model, weights
-        self.guessing = math.log(model.classifier.out_features)
+        self.of_guessing = math.log(model.classifier.out_features)
 
     def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
-        """The mean over the texts of the whole batch, or their weighted mean."""
+        """The mean over the texts of the whole batch, weighted if there are weights."""
         total: float | Tensor = len(whole.rows)
         if self.weights is not None:
             labels = whole.labels.to(self.weights.device)
@@ -62,24 +61,24 @@ class Classification:
         logits = self.model(part.token_ids, part.padding_mask, share).float()
         return F.cross_entropy(logits, part.labels, self.weights, reduction="sum") / total
 
-    def judge(self, batch: Batch) -> Tensor:
-        """Of texts; weights do not count."""
+    def evaluate(self, batch: Batch) -> Tensor:
+        """Sums over texts, without weights."""
         logits = self.model(batch.token_ids, batch.padding_mask).double()
-        return judged(logits, batch.labels)
+        return evaluated(logits, batch.labels)
 
-    def merit(self, loss: float, accuracy: float) -> tuple[float, ...]:
-        """The accuracy; of equal ones, the lower loss is better."""
+    def rank(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """By accuracy, then by loss."""
         return accuracy, -loss
 
 
-def balanced(labels: np.ndarray) -> Tensor:
+def balanced_weights(labels: np.ndarray) -> Tensor:
     """The (C,) weights that make all classes count alike: N / (C * texts of the class)."""
     counts = np.bincount(labels)
     return torch.from_numpy(len(labels) / (len(counts) * counts)).float()
 
 
-def judged(logits: Tensor, labels: Tensor) -> Tensor:
-    """(3,) float64: the sum of cross-entropies in nats, how many are right, how many there are."""
+def evaluated(logits: Tensor, labels: Tensor) -> Tensor:
+    """(3,) float64: sum of cross-entropies in nats, number of right items, number of items."""
     loss = F.cross_entropy(logits, labels, reduction="sum").double()
     right = (logits.argmax(dim=1) == labels).sum()
     return torch.stack([loss, right.double(), torch.full_like(loss, len(labels))])

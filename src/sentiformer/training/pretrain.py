@@ -1,0 +1,62 @@
+"""Stage pretrain: a language model, or empty tables where `pretrain.epochs` is 0."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiformer.console import say
+from sentiformer.core.events import STEP_COLUMNS, EpochEvent
+from sentiformer.core.files import whole_folder, write_csv, write_json
+from sentiformer.core.process import is_first
+from sentiformer.core.runtime import Runtime
+from sentiformer.model.params import ModelParams
+from sentiformer.training.params import PretrainParams
+
+if TYPE_CHECKING:
+    from sentiformer.training.run import Tracker
+
+
+def pretrain(
+    model: ModelParams,
+    params: PretrainParams,
+    runtime: Runtime,
+    *,
+    output: Path,
+    tracker: "Tracker",
+) -> None:
+    """Train a masked language model, or resume its training, and write it to `output`.
+
+    `output` is a folder in `data`, which has what earlier stages wrote. With 0 epochs there is no
+    model, and the tables are empty.
+
+    Raises:
+        UserError: an input is missing or corrupt, or the training diverges.
+    """
+    if not params.epochs:
+        if is_first():
+            with whole_folder(output) as folder:
+                write_no_language_model(folder)
+            say(f"pretrain.epochs is 0: no language model → {output}")
+        return
+    # These import torch.
+    from sentiformer.training.language_modeling import set_up_language_model
+    from sentiformer.training.run import run_training
+
+    setup = set_up_language_model(model, params, runtime, data=output.parent)
+    run_training(setup, output, runtime, tracker=tracker)
+
+
+def write_perplexity(folder: Path, best: EpochEvent, epochs: list[EpochEvent]) -> None:
+    """Write `metrics.json`, and `perplexity.csv` with a row for each epoch, which DVC shows."""
+    metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
+    write_json(folder / "metrics.json", {name: round(x, 6) for name, x in metrics.items()})
+    rows = ({"epoch": e.epoch, "perplexity": e.perplexity} for e in epochs)
+    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
+
+
+def write_no_language_model(folder: Path) -> None:
+    """Write the files of a language model, without a model and with empty tables."""
+    about = {"stage": "pretrain", "params": {"pretrain": {"epochs": 0}}}
+    write_json(folder / "config.json", about)
+    write_csv(folder / "steps.csv", STEP_COLUMNS, [])
+    write_json(folder / "metrics.json", {})
+    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], [])

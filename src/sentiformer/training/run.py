@@ -1,0 +1,135 @@
+"""A training from its inputs to its files: it resumes, is followed, and writes the model."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, Event
+from sentiformer.core.files import whole_folder, write_csv, write_json, write_tensors
+from sentiformer.core.runtime import Runtime, project_root
+from sentiformer.text.vocab import Vocab
+from sentiformer.training.checkpoint import Checkpoint
+from sentiformer.training.inputs import training_key
+from sentiformer.training.loop import Training
+from sentiformer.training.pretrain import write_perplexity
+from sentiformer.training_display import TrainingDisplay
+
+Listener: TypeAlias = Callable[[Event], None]
+CHECKPOINTS = ".checkpoints"  # the folder in the project
+
+
+class Tracker(Protocol):
+    """A system that follows trainings, such as MLflow."""
+
+    def live_run(self, about: dict[str, Any]) -> AbstractContextManager[Listener]:
+        """Open the run of a training; what it gives is called with each event."""
+
+    def sync(self, stage: str, data: Path) -> None:
+        """Log the finished files in `data` that a stage has just written."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training and what belongs to its model.
+
+    Attributes:
+        about: what `config.json` says: labels, parameters, data, vocabulary, environment, hashes.
+        training: the training.
+        vocab: the words of the model.
+        is_language_model: whether its perplexity is written as well.
+    """
+
+    about: dict[str, Any]
+    training: Training
+    vocab: Vocab
+    is_language_model: bool = False
+
+
+def run_training(
+    setup: Setup,
+    output: Path,
+    runtime: Runtime,
+    *,
+    tracker: Tracker,
+) -> None:
+    """Train a model, or resume its stopped training, and write it to `output`.
+
+    Of several processes, only the first returns.
+
+    Args:
+        setup: what to train.
+        output: a folder in `data`.
+        runtime: this machine.
+        tracker: a system that follows the training.
+
+    Raises:
+        UserError: the training diverges, or another process writes the same output.
+    """
+    training, stage = setup.training, setup.training.settings.name
+    about = {"stage": stage, **setup.about}
+    # Other processes, or another number of them, may resume what these have begun.
+    environment = {**about["environment"], "processes": None}
+    resume_key = training_key({**about, "environment": environment})
+    checkpoint = Checkpoint(project_root() / CHECKPOINTS, stage, resume_key)
+    events = run_with_checkpoints(training, checkpoint, runtime.checkpoint_seconds)
+    if not training.group.leads:
+        for _ in events:
+            pass
+        sys.exit(0)
+    about = {"training_key": training_key(about), **about}
+    with whole_folder(output) as folder:
+        with tracker.live_run(about) as listener:
+            for event in events:
+                listener(event)
+        write_model(setup, about, folder)
+    tracker.sync(stage, output.parent)
+    checkpoint.delete()
+
+
+def run_with_checkpoints(
+    training: Training, checkpoint: Checkpoint, seconds: float
+) -> Iterator[Event]:
+    """Train to the end, from the checkpoint if there is one; yield all events, old ones as well.
+
+    Args:
+        training: at its beginning.
+        checkpoint: where its state is saved.
+        seconds: between two checkpoints.
+    """
+    display = TrainingDisplay(training.settings.name, training.settings.epochs)
+    saved = training.group.from_leader(checkpoint.load() if training.group.leads else None)
+    if saved is not None:
+        training.restore(*saved)
+        before, now = saved[1]["processes"], training.group.size
+        display.resumed(training.step, training.total_steps, before, now)
+    yield from training.steps
+    yield from training.epochs
+    written = time.monotonic()
+    with display.shown(training.step, training.total_steps):
+        for event in training.run():
+            yield event
+            display(event, training.device.memory())
+            if training.group.leads and time.monotonic() - written > seconds:
+                checkpoint.save(*training.save())
+                checkpoint.prune()
+                written = time.monotonic()
+    if training.group.leads:
+        checkpoint.save(*training.save())
+    training.group.leave()
+    display.ended(training.best())
+
+
+def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
+    """Write the weights of the best epoch, and all that belongs to them."""
+    training = setup.training
+    write_tensors(folder / "model.safetensors", training.best_weights())
+    write_json(folder / "config.json", {**about, "best": asdict(training.best())})
+    setup.vocab.save(folder / "vocab.txt")
+    write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, training.steps))
+    write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, training.epochs))
+    if setup.is_language_model:
+        write_perplexity(folder, training.best(), training.epochs)

@@ -1,0 +1,95 @@
+"""One training step: loss, backward, optimizer step.
+
+A step gives the same result, except for rounding, however its batch is divided: over the processes
+of a group, and in each process into parts whose gradients add up, if memory is short.
+"""
+
+import torch
+from torch import Tensor
+
+from sentiformer.console import say
+from sentiformer.core.device import Device
+from sentiformer.core.errors import is_out_of_memory
+from sentiformer.model.dropout import Share
+from sentiformer.training.batching import Batch
+from sentiformer.training.distributed import Group
+from sentiformer.training.losses import Loss
+from sentiformer.training.optimizers import Optimizers, clip_gradients
+
+Results = tuple[Tensor, Tensor]  # this process's share of the loss, and the norm of the gradient
+
+
+class Step:
+    """Updates the weights of a model by one batch.
+
+    Args:
+        loss: of a model, which is on the device.
+        optimizers: of its weights.
+        device: where, and in what precision.
+        group: the processes that train together.
+
+    Attributes:
+        parts: into how many parts this process divides its share of a batch.
+    """
+
+    def __init__(self, loss: Loss, optimizers: Optimizers, device: Device, group: Group) -> None:
+        self.loss, self.optimizers, self.device, self.group = loss, optimizers, device, group
+        self.parts = 1
+
+    def __call__(self, batch: Batch, seed: int) -> Results:
+        """Update the weights once; `seed` decides the dropout. The results stay on the device."""
+        return self._gradients(batch, seed), self._update()
+
+    def on_device(self, batch: Batch) -> Results:
+        """The same of a batch on the device, undivided: all that a GPU records of a step."""
+        self.optimizers.zero_grad()
+        return self._add_gradients(batch, slice(0, len(batch.rows), 1), batch), self._update()
+
+    def _gradients(self, batch: Batch, seed: int) -> Tensor:
+        """Gradients of this process's share of a batch, in more parts when memory is short."""
+        rows = self.group.share(len(batch.rows))
+        while True:
+            self.optimizers.zero_grad()
+            try:
+                losses = [self._backward(batch, part, seed) for part in divide(rows, self.parts)]
+                return torch.stack(losses).sum()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[rows]):
+                    raise
+            self._use_more_parts()
+
+    def _backward(self, batch: Batch, rows: slice, seed: int) -> Tensor:
+        """Add the gradients of some texts of a batch; return their share of the batch's loss."""
+        part = batch.take(rows).to(self.device.device)
+        if not len(part.rows):
+            return torch.zeros((), device=self.device.device)
+        torch.manual_seed(seed)
+        return self._add_gradients(part, rows, batch)
+
+    def _add_gradients(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
+        with self.device.autocast():
+            loss = self.loss.loss(part, Share(rows, len(whole.rows)), whole)
+        loss.backward()
+        return loss.detach()
+
+    def _update(self) -> Tensor:
+        """Update the weights by their gradients; return the norm of these."""
+        weights = list(self.loss.model.parameters())
+        self.group.sum_gradients(weights)
+        norm = clip_gradients(weights)
+        self.optimizers.step()
+        return norm
+
+    def _use_more_parts(self) -> None:
+        self.parts *= 2
+        self.optimizers.zero_grad()
+        torch.cuda.empty_cache()  # does nothing on a CPU
+        say(f"a batch does not fit into memory; it is now computed in {self.parts} parts")
+
+
+def divide(rows: slice, parts: int) -> list[slice]:
+    """Divide the rows of a slice into several slices, in order."""
+    step = rows.step
+    size = -(-len(range(rows.stop)[rows]) // parts)
+    starts = [rows.start + number * size * step for number in range(parts)]
+    return [slice(start, min(start + size * step, rows.stop), step) for start in starts]
