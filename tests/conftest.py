@@ -6,7 +6,9 @@ import random
 import shutil
 import sys
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,8 +23,9 @@ from sentiformer.params import Params, load_params
 from sentiformer.text.pseudo_labels import write_teacher
 from sentiformer.text.tokenizer import tokenize
 from sentiformer.text.vocab import build_vocab
-from sentiformer.training.job import TrainingJob
-from sentiformer.training.pretraining import PretrainingJob
+from sentiformer.training.classification import set_up_classifier
+from sentiformer.training.language_modeling import set_up_language_model
+from sentiformer.training.run import Listener, Setup, run_training
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = Runtime(threads=1, device="cpu", checkpoint_seconds=0)
@@ -33,7 +36,6 @@ TINY = {
         "batch_size": 16,
         "learning_rate": 0.01,
         "word_dropout": 0.1,
-        "soup": 1,
         "precision": "fp32",
     },
     "build_vocab": {"max_size": 60},
@@ -99,14 +101,32 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def training_job(params: Params, runtime: Runtime, **folders: Path) -> TrainingJob:
+class NoTracker:
+    """A tracker that logs nothing."""
+
+    def live_run(self, about: dict[str, Any]) -> AbstractContextManager[Listener]:
+        return nullcontext(lambda event: None)
+
+    def sync(self, stage: str, data: Path) -> None:
+        pass
+
+
+def classifier(params: Params, data: Path, runtime: Runtime = RUNTIME) -> Setup:
     """The training of stage train."""
-    return TrainingJob(params.model, params.train, runtime, **folders)
+    return set_up_classifier(params.model, params.train, runtime, data=data)
 
 
-def pretraining_job(params: Params, runtime: Runtime, **folders: Path) -> PretrainingJob:
+def language_model(params: Params, data: Path, runtime: Runtime = RUNTIME) -> Setup:
     """The training of stage pretrain."""
-    return PretrainingJob(params.model, params.pretrain, runtime, **folders)
+    return set_up_language_model(params.model, params.pretrain, runtime, data=data)
+
+
+def train(setup: Setup, output: Path, runtime: Runtime = RUNTIME) -> Setup:
+    """Train and write to a folder; checkpoints are kept beside the folder's parent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(output.parent.parent))
+        run_training(setup, output, runtime, tracker=NoTracker())
+    return setup
 
 
 def run_stages(params: Params, folder: Path) -> None:
@@ -123,12 +143,8 @@ def run_stages(params: Params, folder: Path) -> None:
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]
     )
-    checkpoints = folder.parent / ".checkpoints"
-    for make, output in ((pretraining_job, "pretrained"), (training_job, "model")):
-        job = make(params, RUNTIME, data=folder, checkpoints=checkpoints)
-        list(job.run())
-        job.write(made[output])
-        job.forget()
+    train(language_model(params, folder), made["pretrained"])
+    train(classifier(params, folder), made["model"])
     inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
     evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
     write_report(params.report, params.model_dump(), data=folder, folder=made["report"])

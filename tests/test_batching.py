@@ -7,7 +7,7 @@ import torch
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.vocab import PAD, UNKNOWN
 from sentiformer.training.batching import (
-    Batcher,
+    TextBatches,
     made_ahead,
     pad,
     shuffled_buckets,
@@ -28,8 +28,8 @@ def corpus(tmp_path):
 
 
 def batcher(corpus, **changes):
-    settings = {"batch_size": 8, "max_len": 30, "truncation": "head", **changes}
-    return Batcher(corpus, np.arange(2, TYPES + 2, dtype=np.int32), **settings)
+    settings = {"batch_size": 8, "max_len": 30, **changes}
+    return TextBatches(corpus, np.arange(2, TYPES + 2, dtype=np.int32), **settings)
 
 
 def mask_of(batch):
@@ -37,17 +37,10 @@ def mask_of(batch):
     return none if batch.padding_mask is None else batch.padding_mask
 
 
-@pytest.mark.parametrize(
-    ("truncation", "kept"),
-    [("head", [0, 1, 2, 3, 4]), ("tail", [6, 7, 8, 9, 10]), ("head_tail", [0, 1, 8, 9, 10])],
-)
-def test_truncation_keeps_the_part_it_names(truncation, kept):
-    assert truncate(np.arange(11), 5, truncation).tolist() == kept
-    assert truncate(np.arange(5), 5, truncation).tolist() == [0, 1, 2, 3, 4]
-
-
-def test_head_tail_of_one_token_keeps_one():
-    assert truncate(np.arange(11), 1, "head_tail").tolist() == [10]
+def test_truncation_keeps_the_beginning_and_the_end():
+    assert truncate(np.arange(11), 5).tolist() == [0, 1, 8, 9, 10]
+    assert truncate(np.arange(11), 1).tolist() == [10]
+    assert truncate(np.arange(5), 5).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_padding_stands_behind_the_tokens_and_an_empty_text_is_one_unknown_word():
@@ -83,7 +76,7 @@ def test_an_epoch_holds_every_text_once(corpus):
     for batch in batches:
         assert batch.labels.tolist() == corpus.labels[batch.rows].tolist()
         for row, ids, mask in zip(batch.rows, batch.token_ids, mask_of(batch), strict=True):
-            expected = (corpus[row][:30] + 2).tolist() or [UNKNOWN]
+            expected = (truncate(corpus[row], 30) + 2).tolist() or [UNKNOWN]
             assert ids[~mask].tolist() == expected
 
 

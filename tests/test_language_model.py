@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import RUNTIME, pretraining_job, tiny_params, training_job
+from conftest import RUNTIME, NoTracker, classifier, language_model, tiny_params, train
 from safetensors.torch import load_file, save_file
 
 from sentiformer.core.errors import UserError
@@ -20,13 +20,15 @@ from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.vocab import UNKNOWN, count_words
-from sentiformer.tracking import tracker
-from sentiformer.training import masked_words as language_model
-from sentiformer.training.masked_words import SHOWN, MaskedWords, Windows
-from sentiformer.training.runs import pretrain
+from sentiformer.training import masked_words
+from sentiformer.training.checkpoint import Checkpoint
+from sentiformer.training.inputs import Inputs
+from sentiformer.training.masked_words import SHOWN, MaskedWordLoss, Windows
+from sentiformer.training.pretrain import pretrain
+from sentiformer.training.run import run_with_checkpoints
 
 SIZE = tiny_params(
-    model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8, "truncation": "head"}
+    model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8}
 ).model
 WORDS = 40
 PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
@@ -46,9 +48,9 @@ def corpora(tmp_path_factory):
     return made
 
 
-def windows(corpora, **changes):
+def windows(corpora, seed=1, **changes):
     ids = np.arange(2, 57, dtype=np.int32)
-    return Windows(corpora, ids, PARAMS.model_copy(update=changes))
+    return Windows(corpora, ids, PARAMS.model_copy(update=changes), seed)
 
 
 def shown(batch):
@@ -92,14 +94,14 @@ def test_the_share_that_is_hidden_is_that_of_decimals_whatever_is_padded(tmp_pat
     lengths = np.array([100, length])
     write_corpus(tmp_path / "a.arrow", [Block(ids, lengths, np.zeros(2))])
     params = PARAMS.model_copy(update={"window": 128, "masked_fraction": 0.15})
-    (batch,) = Windows([Corpus(tmp_path / "a.arrow")], ids + 2, params).epoch(1)
+    (batch,) = Windows([Corpus(tmp_path / "a.arrow")], ids + 2, params, 1).epoch(1)
     hidden = (batch.labels != SHOWN).sum(dim=1).tolist()
     assert sorted(hidden) == [15, 15 if length == 100 else 16]
 
 
 def test_unknown_words_and_padding_are_never_asked_for(corpora):
     ids = np.full(55, UNKNOWN, dtype=np.int32)
-    for batch in Windows(corpora, ids, PARAMS).epoch(1):
+    for batch in Windows(corpora, ids, PARAMS, 1).epoch(1):
         assert (batch.labels == SHOWN).all()
 
 
@@ -113,74 +115,74 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpora):
     assert ids() != ids(epoch=2)
 
 
-def test_judging_hides_the_same_words_each_time(corpora):
+def test_evaluation_hides_the_same_words_each_time(corpora):
     first, second = (list(windows(corpora, seed=seed).in_order_of_length()) for seed in (1, 2))
     assert [b.labels.tolist() for b in first] == [b.labels.tolist() for b in second]
 
 
-def make_objective():
+def make_loss():
     torch.manual_seed(0)
     model = MaskedLanguageModel(SIZE, InputSizes(vocab_size=WORDS))
     torch.nn.init.normal_(model.bias)
-    return MaskedWords(model, np.array([0, 0, *range(1, WORDS - 1)]))
+    return MaskedWordLoss(model, np.array([0, 0, *range(1, WORDS - 1)]))
 
 
-def full_loss(objective, batch):
+def full_loss(masked_loss, batch):
     """The sum over the hidden words, by all words but the specials."""
     hidden = batch.labels != SHOWN
-    features = objective.model(batch.token_ids, batch.padding_mask, batch.places)
-    logits = objective.model.logits(features[hidden])
+    features = masked_loss.model(batch.token_ids, batch.padding_mask, batch.places)
+    logits = masked_loss.model.logits(features[hidden])
     logits[:, :2] = -math.inf
     return torch.nn.functional.cross_entropy(logits, batch.labels[hidden], reduction="sum").item()
 
 
 def batch_of(corpora):
     ids = (np.arange(55, dtype=np.int32) % (WORDS - 2)) + 2
-    return next(Windows(corpora, ids, PARAMS).epoch(1))
+    return next(Windows(corpora, ids, PARAMS, 1).epoch(1))
 
 
-def loss_of(objective, batch, rows=slice(None)):
+def loss_of(masked_loss, batch, rows=slice(None)):
     rows = slice(*rows.indices(len(batch.rows)))
-    return objective.loss(batch.take(rows), Share(rows, len(batch.rows)), batch)
+    return masked_loss.loss(batch.take(rows), Share(rows, len(batch.rows)), batch)
 
 
 def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):
-    monkeypatch.setattr(language_model, "NEGATIVES", 200_000)
-    objective, batch = make_objective(), batch_of(corpora)
+    monkeypatch.setattr(masked_words, "NEGATIVES", 200_000)
+    masked_loss, batch = make_loss(), batch_of(corpora)
     hidden = (batch.labels != SHOWN).sum()
-    expected = full_loss(objective, batch) / hidden
-    assert loss_of(objective, batch).item() == pytest.approx(expected.item(), rel=0.02)
+    expected = full_loss(masked_loss, batch) / hidden
+    assert loss_of(masked_loss, batch).item() == pytest.approx(expected.item(), rel=0.02)
 
 
-def test_judging_is_by_all_words(corpora):
-    objective, batch = make_objective(), batch_of(corpora)
-    loss, right, count = objective.judge(batch).tolist()
+def test_evaluation_is_over_all_words(corpora):
+    masked_loss, batch = make_loss(), batch_of(corpora)
+    loss, right, count = masked_loss.evaluate(batch).tolist()
     assert count == (batch.labels != SHOWN).sum()
     assert 0 <= right <= count
-    assert loss == pytest.approx(full_loss(objective, batch))
+    assert loss == pytest.approx(full_loss(masked_loss, batch))
 
 
 def test_every_weight_gets_a_gradient(corpora):
-    objective = make_objective()
-    loss_of(objective, batch_of(corpora)).backward()
-    for name, weight in objective.model.named_parameters():
+    masked_loss = make_loss()
+    loss_of(masked_loss, batch_of(corpora)).backward()
+    for name, weight in masked_loss.model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
 
 
 def test_shares_of_a_batch_add_up_to_its_loss(corpora):
-    objective, batch = make_objective(), batch_of(corpora)
+    masked_loss, batch = make_loss(), batch_of(corpora)
     losses = []
     for rows in (slice(None), slice(0, None, 2), slice(1, None, 2)):
         torch.manual_seed(1)
-        losses.append(loss_of(objective, batch, rows).item())
+        losses.append(loss_of(masked_loss, batch, rows).item())
     assert losses[0] == pytest.approx(losses[1] + losses[2], abs=1e-5)
 
 
 def test_a_batch_in_which_nothing_is_hidden_has_no_loss(corpora):
-    objective, batch = make_objective(), batch_of(corpora)
+    masked_loss, batch = make_loss(), batch_of(corpora)
     nothing = batch._replace(labels=torch.full_like(batch.labels, SHOWN))
-    assert loss_of(objective, nothing).item() == 0
+    assert loss_of(masked_loss, nothing).item() == 0
 
 
 def test_counts_of_words_leave_specials_out(corpora):
@@ -188,93 +190,89 @@ def test_counts_of_words_leave_specials_out(corpora):
     assert count_words(corpora[0], ids, 5).tolist() == [0, 0, 2, 26, 0]
 
 
-def pretraining(data, tmp_path, **changes):
-    return pretraining_job(
-        tiny_params(pretrain=changes), RUNTIME, data=data, checkpoints=tmp_path / "checkpoints"
-    )
+def pretraining(data, **changes):
+    return language_model(tiny_params(pretrain=changes), data)
 
 
-def test_it_learns_which_words_stand_where(data, tmp_path):
-    job = pretraining(data, tmp_path, epochs=3, learning_rate=0.01)
-    events = list(job.run())
+def test_it_learns_which_words_occur_where(data):
+    events = list(pretraining(data, epochs=3, learning_rate=0.01).training.run())
     losses = [event.valid_loss for event in events if hasattr(event, "valid_loss")]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.9 * math.log(60)
 
 
-def test_the_epoch_of_the_lowest_perplexity_stays_though_another_tells_more_words(
+def test_the_epoch_of_the_lowest_perplexity_is_kept_whatever_its_accuracy(
     data, tmp_path, monkeypatch
 ):
-    job = pretraining(data, tmp_path, epochs=3)
-    judged = iter([(3.0, 0.1), (2.0, 0.2), (2.5, 0.3)])  # loss, accuracy
-    monkeypatch.setattr(job.training, "judge", lambda _: next(judged))
-    list(job.run())
-    assert job.training.best().epoch == 2
-    (folder := tmp_path / "made").mkdir()
-    job.write(folder)
-    written = json.loads((folder / "metrics.json").read_text())
+    setup = pretraining(data, epochs=3)
+    results = iter([(3.0, 0.1), (2.0, 0.2), (2.5, 0.3)])  # loss, accuracy
+    monkeypatch.setattr(setup.training, "evaluate", lambda _: next(results))
+    train(setup, tmp_path / "data" / "pretrained")
+    assert setup.training.best().epoch == 2
+    written = json.loads((tmp_path / "data/pretrained/metrics.json").read_text())
     assert written == {"perplexity": pytest.approx(math.exp(2), abs=1e-5), "accuracy": 0.2}
 
 
-def test_none_that_is_trained_needs_no_torch():
+def test_a_pretraining_of_no_epoch_imports_no_torch():
     code = "import sys, pipeline.pretrain; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_test_is_never_read_and_validation_only_judges(data, tmp_path):
-    """Without test it gives the same bits; texts of validation are no texts to learn from."""
+def test_test_is_never_read_and_validation_is_not_learnt_from(data, tmp_path):
+    """Without the file of test it gives the same bits, and the tokens learnt from are those of train."""
     assert set(PRETRAINING_SPLITS) == {"train", "unlabeled"}
     folder = shutil.copytree(data, tmp_path / "data")
     (folder / "tokens" / "test.arrow").unlink()
-    job = pretraining(folder, tmp_path)
-    list(job.run())
-    weights = job.training.best_weights()
+    training = pretraining(folder).training
+    list(training.run())
+    weights = training.best_weights()
     expected = load_file(data / "pretrained" / "model.safetensors")
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     train = Corpus(data / "tokens" / "train.arrow")
-    assert sum(event.tokens for event in job.training.steps) == train.lengths.sum()
+    assert sum(event.tokens for event in training.steps) == train.lengths.sum()
 
 
 def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
     tokens = shutil.copytree(data, tmp_path / "data") / "tokens"
-    ids = pretraining_job(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)._ids_of_types
+    ids = Inputs(data).ids_of_types
     unknown = np.flatnonzero(ids == UNKNOWN)
     write_corpus(
         tokens / "validation.arrow", [Block(unknown, np.array([len(unknown)]), np.array([0]))]
     )
-    with pytest.raises(UserError, match=r"no validation text has .* 60 words.*max_size") as error:
-        pretraining(tokens.parent, tmp_path)
+    with pytest.raises(
+        UserError, match=r"no text of validation has .* 60 words.*max_size"
+    ) as error:
+        pretraining(tokens.parent)
     assert "\n" not in str(error.value)
 
 
-def test_what_it_does_not_use_is_in_no_file_of_it(data, tmp_path):
-    other = {"token_dropout": 0.1, "truncation": "tail"}
-    jobs = [
-        pretraining_job(tiny_params(model=changes), RUNTIME, data=data, checkpoints=tmp_path)
-        for changes in ({}, other)
+def test_parameters_that_it_does_not_use_are_in_none_of_its_files(data):
+    setups = [
+        language_model(tiny_params(model=changes), data)
+        for changes in ({}, {"token_dropout": 0.1, "dropout": 0.3, "max_len": 9})
     ]
-    assert jobs[0].about == jobs[1].about
+    assert setups[0].about == setups[1].about
 
 
 def test_stopped_it_resumes_to_the_same_bits(data, tmp_path):
-    run = pretraining(data, tmp_path).run()
+    checkpoint = Checkpoint(tmp_path, "pretrain", "key")
+    events = run_with_checkpoints(pretraining(data).training, checkpoint, seconds=0)
     for _ in range(2):
-        next(run)
-    run.close()
-    job = pretraining(data, tmp_path)
-    list(job.run())
+        next(events)
+    events.close()
+    training = pretraining(data).training
+    list(run_with_checkpoints(training, checkpoint, seconds=0))
     expected = load_file(data / "pretrained" / "model.safetensors")
-    weights = job.training.best_weights()
+    weights = training.best_weights()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def first_weights(data, tmp_path):
-    job = training_job(tiny_params(), RUNTIME, data=data, checkpoints=tmp_path)
-    return job.training.model.state_dict()
+def first_weights(data):
+    return classifier(tiny_params(), data).training.model.state_dict()
 
 
 def test_a_classifier_begins_with_the_language_model(data, tmp_path):
-    weights = first_weights(data, tmp_path)
+    weights = first_weights(data)
     expected = load_file(data / "pretrained" / "model.safetensors")
     shared = [name for name in expected if name.startswith("encoder.")]
     assert len(shared) > 5
@@ -287,19 +285,18 @@ def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_
     folder = shutil.copytree(data, tmp_path / "data")
     (folder / "pretrained" / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
     vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")
-    weights = first_weights(folder, tmp_path)
+    weights = first_weights(folder)
     assert torch.equal(weights["encoder.embedding.weight"], vectors["words"])
     for one, many in (("pair", "pairs"), ("triple", "triples")):
         assert torch.equal(weights[f"encoder.{many}.keys"], vectors[f"{one}_keys"])
         assert torch.equal(weights[f"encoder.{many}.embedding.weight"][1:], vectors[many])
         assert not weights[f"encoder.{many}.embedding.weight"][0].any(), "unknown: adds nothing"
-    assert torch.equal(weights["encoder.regions.vectors"], vectors["regions"])
     (folder / "word_vectors" / "config.json").write_text(
-        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0, "regions": 0}'
+        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0}'
     )
-    weights = first_weights(folder, tmp_path)
+    weights = first_weights(folder)
     assert not torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    assert not any(of in name for name in weights for of in ("pairs", "triples", "regions"))
+    assert not any(kind in name for name in weights for kind in ("pairs", "triples"))
 
 
 def test_a_language_model_of_another_size_is_one_line(data, tmp_path):
@@ -308,7 +305,7 @@ def test_a_language_model_of_another_size_is_one_line(data, tmp_path):
     weights = load_file(path)
     save_file({name: t for name, t in weights.items() if "layers" not in name}, path)
     with pytest.raises(UserError, match=r"pretrained/model.safetensors .*pretrain") as error:
-        first_weights(folder, tmp_path)
+        first_weights(folder)
     assert "\n" not in str(error.value)
 
 
@@ -318,14 +315,8 @@ def test_perplexities_are_written_for_dvc_and_none_where_there_is_no_epoch(data,
     about = json.loads((data / "pretrained" / "config.json").read_text())
     assert float(row["perplexity"]) == pytest.approx(math.exp(about["best"]["valid_loss"]))
     params = tiny_params(pretrain={"epochs": 0})
-    pretrain(
-        params.model,
-        params.pretrain,
-        RUNTIME,
-        data=tmp_path,
-        checkpoints=tmp_path / "checkpoints",
-        tracker=tracker,
-    )
+    output = tmp_path / "pretrained"
+    pretrain(params.model, params.pretrain, RUNTIME, output=output, tracker=NoTracker())
     names = {path.name for path in (tmp_path / "pretrained").iterdir()}
     assert names == {"config.json", "metrics.json", "perplexity.csv", "steps.csv"}
     assert (tmp_path / "pretrained" / "perplexity.csv").read_text() == "epoch,perplexity\n"

@@ -1,167 +1,129 @@
-"""Weights move as torch's own optimizers move them; rows without a gradient rest; rates fall."""
+"""Optimizers: each kind of weight has its own, unused rows stay, and the rate rises and falls."""
 
 import pytest
 import torch
-from conftest import tiny_params
 
-from sentiformer.training.optimizers import (
-    LazyAdamW,
-    Muon,
-    learning_rate,
-    make_optimizer,
-    orthogonalized,
-    set_learning_rate,
-)
-
-ROWS, SIZE = 7, 3
-MATRICES, TABLES = ((8, 6), (6, 8), (8, 6)), ((ROWS, SIZE),)
+from sentiformer.training.optimizers import MAX_NORM, Optimizers, clip_gradients, learning_rate
 
 
-def make_weights(apart):
-    """The weights of a last group, then those that AdamW moves."""
-    torch.manual_seed(0)
-    made = [torch.nn.Parameter(torch.randn(shape)) for shape in (*apart, (5, 4), (5,))]
-    return made[:-2], made[-2:]
+class Network(torch.nn.Module):
+    """A table of embeddings, two matrices in layers, and a bias."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = torch.nn.Embedding(7, 4)
+        self.encoder = torch.nn.Module()
+        self.encoder.layers = torch.nn.ModuleList([torch.nn.Linear(4, 6), torch.nn.Linear(6, 4)])
+
+    def forward(self, rows):
+        first, second = self.encoder.layers
+        return second(first(self.table(rows)).tanh())
 
 
-def table_gradient(step, *, sparse):
-    """Of three rows, or four times of three, whose parts add up."""
-    torch.manual_seed(step)
-    rows = torch.tensor([[1, 4, 4, 6], [0, 1, 6, 6], [4, 3, 1, 4]])[step % 3]
-    made = torch.sparse_coo_tensor(rows[None], torch.randn(4, SIZE), (ROWS, SIZE))
-    return made if sparse else made.to_dense()
+def train(kind, steps=5, rows=((1, 4, 6), (0, 1, 6))):
+    network = Network()
+    optimizers = Optimizers(network, kind)
+    optimizers.set_learning_rate(0.1)
+    for step in range(steps):
+        step_of(network, optimizers, rows[step % len(rows)])
+    return network, optimizers
 
 
-def beside_torch(make, make_other, shapes, gradient):
-    """Step beside torch's own, with another rate from step 3 on; pairs of the last weights.
-
-    Args:
-        make: our optimizer, of the groups for AdamW and the weights of the last one.
-        make_other: torch's, of the latter.
-        shapes: of these.
-        gradient: of a step and a weight of them, ours and theirs.
-    """
-    (apart, rest), (apart_too, rest_too) = make_weights(shapes), make_weights(shapes)
-    ours = make([{"params": rest, "weight_decay": 0.3}], apart)
-    theirs = make_other(apart_too)
-    adamw = torch.optim.AdamW(rest_too, lr=0.1, weight_decay=0.3, fused=True)
-    for step in range(6):
-        for one, other in zip(apart, apart_too, strict=True):
-            one.grad, other.grad = gradient(step, one)
-        for one, other in zip(rest, rest_too, strict=True):
-            one.grad = torch.randn(one.shape)
-            other.grad = one.grad.clone()
-        if step == 3:
-            ours.param_groups[-1]["lr"] = theirs.param_groups[0]["lr"] = 0.02
-        for optimizer in (ours, theirs, adamw):
-            optimizer.step()
-    for one, other in zip(rest, rest_too, strict=True):
-        assert torch.equal(one, other)
-    return zip(apart, apart_too, strict=True)
+def step_of(network, optimizers, rows):
+    optimizers.zero_grad()
+    network(torch.tensor(rows)).square().sum().backward()
+    optimizers.step()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW")])
-def test_torch_s_own_optimizers_move_all_weights_in_one_kernel(name, kind):
-    params = tiny_params(train={"optimizer": name}).train
-    optimizer = make_optimizer(torch.nn.Linear(3, 2), params)
-    assert type(optimizer).__name__ == kind
-    assert optimizer.defaults["fused"] is True
+@pytest.mark.parametrize("kind", ["adam", "lazy_adam", "muon"])
+def test_every_weight_has_one_optimizer_and_is_updated(kind):
+    network, _ = train(kind)
+    for name, weight in Network().named_parameters():
+        assert not torch.equal(weight, network.get_parameter(name)), name
 
 
-def test_muon_takes_the_steps_of_torch_s_muon_and_adamw():
-    def gradient(step, weight):
-        made = torch.randn(weight.shape)
-        return made, made.clone()
+def test_lazy_adam_leaves_unused_rows_and_adam_does_not():
+    before = Network().table.weight
+    rows = [(1, 4, 6), (0, 1, 6), (0, 1, 6), (0, 1, 6)]
+    for kind, moves_on in (("lazy_adam", False), ("adam", True)):
+        after_one, after_all = (train(kind, steps, rows)[0].table.weight for steps in (1, 4))
+        assert torch.equal(after_all[[2, 3, 5]], before[[2, 3, 5]]), "rows that no batch uses"
+        assert torch.equal(after_one[4], after_all[4]) is not moves_on, "a row that was used once"
 
-    for one, other in beside_torch(
-        lambda groups, matrices: Muon(groups, matrices, weight_decay=0.1, lr=0.1),
-        lambda of: torch.optim.Muon(of, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        MATRICES,
-        gradient,
-    ):  # torch's computes in bf16
-        torch.testing.assert_close(one, other, atol=0.01, rtol=0)
+
+def test_dense_gradients_of_a_table_give_what_sparse_ones_give():
+    (one, optimizers), (other, _) = train("lazy_adam"), train("lazy_adam")
+    step_of(one, optimizers, (2, 3, 3))
+    assert one.table.weight.grad.is_sparse
+    network, again = train("lazy_adam")
+    again.zero_grad()
+    network(torch.tensor((2, 3, 3))).square().sum().backward()
+    network.table.weight.grad = network.table.weight.grad.to_dense()  # as the sum over processes
+    again.step()
+    torch.testing.assert_close(network.table.weight, one.table.weight)
+    assert not torch.equal(other.table.weight, one.table.weight)
+
+
+def test_muon_updates_the_matrices_of_layers_alone():
+    network = Network()
+    optimizers = Optimizers(network, "muon")
+    names = {id(weight): name for name, weight in network.named_parameters()}
+    muon = [
+        names[id(weight)]
+        for optimizer in optimizers._all
+        if isinstance(optimizer, torch.optim.Muon)
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    ]
+    assert muon == ["encoder.layers.0.weight", "encoder.layers.1.weight"]
+
+
+@pytest.mark.parametrize("kind", ["adam", "lazy_adam", "muon"])
+def test_a_restored_state_goes_on_with_the_same_bits(kind):
+    (network, optimizers), (other, _) = train(kind), train(kind)
+    restored = Optimizers(other, kind)
+    restored.set_learning_rate(0.1)
+    tensors, numbers = optimizers.state()
+    restored.load_state({name: t.clone() for name, t in tensors.items()}, numbers)
+    for made_of in ((network, optimizers), (other, restored)):
+        step_of(*made_of, (1, 2, 3))
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_only_plain_adam_can_be_recorded_on_a_gpu():
+    kinds = ("adam", "lazy_adam", "muon")
+    assert [Optimizers(Network(), kind).can_be_recorded for kind in kinds] == [True, False, False]
 
 
 @pytest.mark.parametrize("sparse", [True, False])
-def test_a_lazy_one_takes_the_steps_of_torch_s_sparse_adam_and_adamw(sparse):
-    for one, other in beside_torch(
-        lambda groups, tables: LazyAdamW(groups, tables, lr=0.1),
-        lambda of: torch.optim.SparseAdam(of, lr=0.1),
-        TABLES,
-        lambda step, _: (table_gradient(step, sparse=sparse), table_gradient(step, sparse=True)),
-    ):
-        torch.testing.assert_close(one, other)
+def test_a_long_gradient_is_clipped_and_a_short_one_is_not(sparse):
+    network = Network()
+    network.table.sparse = sparse
+    for factor in (100.0, 1e-4):
+        network.zero_grad()
+        (factor * network(torch.tensor([1, 4, 4]))).sum().backward()
+        norm = clip_gradients(network.parameters())
+        grads = [weight.grad for weight in network.parameters()]
+        values = [g.coalesce().values() if g.is_sparse else g for g in grads]
+        after = torch.cat([value.flatten() for value in values]).norm()
+        assert after.item() == pytest.approx(min(norm.item(), MAX_NORM), rel=1e-4)
+    assert norm < MAX_NORM
 
 
-@pytest.mark.parametrize("sparse", [True, False])
-def test_rows_that_no_step_uses_rest(sparse):
-    ((table,), rest), ((before,), _) = make_weights(TABLES), make_weights(TABLES)
-    lazy = LazyAdamW([{"params": rest}], [table], lr=0.1)
-    for step in (0, 3):
-        table.grad = table_gradient(step, sparse=sparse)
-        lazy.step()
-    moved = (table != before).any(dim=1)
-    assert moved.tolist() == [False, True, False, False, True, False, True]
-    table.grad = None
-    lazy.step()
-    assert torch.equal((table != before).any(dim=1), moved)
+def test_the_learning_rate_rises_and_falls():
+    rates = [learning_rate(1.0, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[99] < 0.02
 
 
-def test_a_matrix_without_a_gradient_rests():
-    (matrices, rest), (before, _) = make_weights(MATRICES), make_weights(MATRICES)
-    muon = Muon([{"params": rest}], matrices, weight_decay=0.1, lr=0.1)
-    matrices[1].grad = torch.ones_like(matrices[1])
-    muon.step()
-    assert torch.equal(matrices[0], before[0])
-    assert not torch.equal(matrices[1], before[1])
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 8), (2, 8, 5), (1, 6, 6)])
-def test_singular_values_become_alike_and_their_vectors_stay(shape):
-    torch.manual_seed(0)
-    matrices = torch.randn(shape)
-    found = orthogonalized(matrices)
-    values = torch.linalg.svdvals(found)
-    assert values.min() > 0.3
-    assert values.max() < 1.3
-    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
-    seen = left.mT @ found @ right.mT
-    torch.testing.assert_close(
-        seen, torch.diag_embed(seen.diagonal(dim1=1, dim2=2)), atol=1e-4, rtol=0
-    )
-
-
-def test_warm_up_rises_and_schedules_fall():
-    for schedule, halfway in (("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)):
-        changes = {"schedule": schedule, "warmup_fraction": 0.2, "learning_rate": 1.0}
-        params = tiny_params(train=changes).train
-        rates = [learning_rate(params, step, 100) for step in range(100)]
-        assert rates[0] == pytest.approx(0.05)
-        assert rates[:20] == sorted(rates[:20])
-        assert rates[19] == rates[20] == 1.0
-        assert rates[60] == pytest.approx(halfway)
-        assert rates[20:] == sorted(rates[20:], reverse=True)
-
-
-def test_a_learning_rate_on_a_device_is_set_in_place():
-    weight = torch.nn.Parameter(torch.ones(2))
-    for rate in (0.5, torch.tensor(0.5)):
-        optimizer = torch.optim.AdamW([{"params": [weight]}], lr=rate, fused=True)
-        set_learning_rate(optimizer, 0.25)
-        assert float(optimizer.param_groups[0]["lr"]) == 0.25
+def test_a_rate_on_a_device_is_set_in_place():
+    optimizers = Optimizers(Network(), "adam")
+    rate = optimizers._all[0].param_groups[0]["lr"] = torch.tensor(0.5)
+    optimizers.set_learning_rate(0.25)
     assert rate.item() == 0.25
-
-
-def test_a_step_that_runs_out_of_memory_can_be_done_again(monkeypatch):
-    (matrix,), rest = make_weights([(4, 4)])
-    optimizer = Muon([{"params": rest, "weight_decay": 0.0}], [matrix], weight_decay=0.0, lr=0.1)
-    for weight in (matrix, *rest):
-        weight.grad = torch.randn(weight.shape)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", lambda _: [][1])
-        with pytest.raises(IndexError):  # in place of what torch would raise
-            optimizer.step()
-    before = matrix.clone()
-    optimizer.step()
-    assert len(optimizer.param_groups) == 2
-    assert not torch.equal(matrix, before)

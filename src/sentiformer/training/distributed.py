@@ -1,7 +1,7 @@
-"""The processes that train one model together, as torchrun starts them; or one alone.
+"""The processes that train one model together, as torchrun starts them, or a single process.
 
-Each process holds the whole model and computes its share of every batch; the gradients are summed
-over all, so that every process makes the same step. Process 0 leads: it alone writes and tracks.
+Each process has the whole model and computes its share of every batch. The gradients are summed
+over all processes, so every process makes the same step. Only process 0 writes files and logs.
 """
 
 import json
@@ -21,11 +21,11 @@ DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.in
 
 
 class Group:
-    """The processes of a training; of one alone, all sums are what they were.
+    """The processes of a training.
 
     Attributes:
-        rank: this process, from 0.
-        size: how many there are.
+        rank: the number of this process, from 0.
+        size: the number of processes.
     """
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
@@ -34,11 +34,11 @@ class Group:
 
     @classmethod
     def join(cls, device: torch.device) -> Self:
-        """Meet the other processes that torchrun started, by what it put into the environment."""
+        """Connect to the other processes that torchrun started, by its environment variables."""
         if not distributed.is_torchelastic_launched():
             return cls(0, 1, device)
         store, rank, size = next(rendezvous("env://"))
-        # torchrun keeps one store over all restarts: addresses of dead processes still stand there.
+        # torchrun keeps one store over all restarts, which still has addresses of dead processes.
         prefix = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}"
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
@@ -50,15 +50,15 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes and tracks."""
+        """Whether this process writes files and logs."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """Which of `count` things are this process's; together the shares are all, once each."""
+        """The share of this process in `count` items; the shares of all processes are disjoint."""
         return slice(self.rank, count, self.size)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Add a tensor up over the processes, in place; the result is the same bits in each.
+        """Sum a tensor over the processes, in place; the result has the same bits in each.
 
         Raises:
             UserError: another process was lost.
@@ -66,15 +66,15 @@ class Group:
         if self.size > 1:
             try:
                 distributed.all_reduce(tensor)
-            except RuntimeError as error:  # gloo and NCCL know no class of their own for it
+            except RuntimeError as error:  # gloo and NCCL have no error class of their own
                 raise UserError(
-                    f"another process of this training was lost ({first_line(error)}); torchrun's "
-                    "--max-restarts starts all again from the last checkpoint"
+                    f"another process of this training has ended ({first_line(error)}); with "
+                    "torchrun's option --max-restarts all resume from the last checkpoint"
                 ) from None
         return tensor
 
     def sum_gradients(self, weights: Iterable[torch.nn.Parameter]) -> None:
-        """Add the gradients up over the processes; of one that had no text they are zero."""
+        """Sum the gradients over the processes; a process without a text has gradients of zero."""
         if self.size == 1:
             return
         weights = list(weights)
@@ -85,7 +85,7 @@ class Group:
             weight.grad = part.view_as(weight)
 
     def from_leader(self, saved: Saved | None) -> Saved | None:
-        """What process 0 passes in, in every process; the others pass None."""
+        """Send what process 0 passes to every process; the others pass None."""
         if self.size == 1:
             return saved
         about: bytes = b""
@@ -105,7 +105,7 @@ class Group:
         return received, state
 
     def leave(self) -> None:
-        """Part from the others, when all is done."""
+        """Disconnect from the other processes."""
         if self.size > 1:
             distributed.destroy_process_group()
 

@@ -38,7 +38,7 @@ def set_up_language_model(
     Raises:
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
     """
-    device = prepare_device(runtime, "auto")
+    device = prepare_device(runtime, params.precision)
     group = Group.join(device.device)
     inputs = Inputs(data)
     # What this stage does not use must not change its result.

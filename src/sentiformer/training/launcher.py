@@ -1,4 +1,4 @@
-"""Stages in the processes of PyTorch's own elastic launcher, torchrun."""
+"""Stages in processes that torchrun, the launcher of PyTorch, starts."""
 
 import logging
 import os
@@ -19,12 +19,12 @@ Main: TypeAlias = Callable[[Parameters, Runtime], None]
 
 
 def by_torchrun(main: Main[Parameters]) -> Main[Parameters]:
-    """Make a stage's `main` run in the processes of torchrun, if `SENTIFORMER_TORCHRUN` says so.
+    """Run the `main` of a stage under torchrun if `SENTIFORMER_TORCHRUN` has arguments for it.
 
-    This process then starts them, watches them, and ends when they have.
+    This process then starts the others, watches them, and ends when they have ended.
 
     Raises:
-        UserError: torchrun does not take its arguments, or a process failed too often.
+        UserError: torchrun refuses the arguments, or a process failed too often.
     """
 
     @wraps(main)
@@ -44,22 +44,22 @@ def _launch(module: str, arguments: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stage sets its own; this silences torchrun
-    if "LOGLEVEL" not in os.environ:  # by which torchrun can be asked to say more
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # avoids a warning; the stage sets its own
+    if "LOGLEVEL" not in os.environ:  # a variable of torchrun's
         for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
     try:
         words = shlex.split(arguments)
-        with TemporaryDirectory() as unused:  # where torchrun makes folders that nobody asked for
+        with TemporaryDirectory() as unused:  # torchrun makes folders for logs
             asked = any(word.startswith(LOG_OPTIONS) for word in words)
             main([*([] if asked else ["--log-dir", unused]), *words, "-m", module])
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
         ended = sorted(error.failures.items())
-        # Those that go on, torchrun ends by SIGTERM; a mistake is 1.
-        by_signal = [f"{rank} ({of.signal_name()})" for rank, of in ended if of.exitcode < 0]
-        if killed := ", ".join(name for name in by_signal if "SIGTERM" not in name):
+        # torchrun ends the remaining processes by SIGTERM; a user's mistake gives exit code 1.
+        killed_ranks = [f"{rank} ({end.signal_name()})" for rank, end in ended if end.exitcode < 0]
+        if killed := ", ".join(name for name in killed_ranks if "SIGTERM" not in name):
             raise UserError(f"process {killed} of {module} was killed; is memory short?") from None
         ranks = ", ".join(str(rank) for rank, _ in ended)
         raise UserError(
@@ -67,6 +67,6 @@ def _launch(module: str, arguments: str) -> None:
         ) from None
     except (SystemExit, ValueError) as error:
         raise UserError(
-            f"SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun does not take ({error}); "
-            "`torchrun --help` lists what it does"
+            f"SENTIFORMER_TORCHRUN is {arguments!r}, which torchrun refuses ({error}); "
+            "`torchrun --help` lists its options"
         ) from None

@@ -65,8 +65,8 @@ class Optimizers:
     def step(self) -> None:
         """Update all weights by their gradients."""
         for table in self._sparse:
-            if table.grad is not None and not table.grad.is_sparse:  # it was summed over processes
-                table.grad = table.grad.to_sparse(1)
+            if table.grad is not None:
+                table.grad = nonzero_rows(table.grad)
         for optimizer in self._all:
             optimizer.step()
 
@@ -99,6 +99,20 @@ class Optimizers:
         for optimizer, state in zip(self._all, states, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def nonzero_rows(gradient: Tensor) -> Tensor:
+    """The rows of a gradient that are not zero, as a sparse tensor.
+
+    A dense gradient comes from a sum over processes. A sparse one has rows of zeros for tokens that
+    token dropout left out; without them both give the same step.
+    """
+    if not gradient.is_sparse:
+        return gradient.to_sparse(1)
+    gradient = gradient.coalesce()
+    used = gradient.values().any(dim=1)
+    indices, values = gradient.indices()[:, used], gradient.values()[used]
+    return torch.sparse_coo_tensor(indices, values, gradient.shape, is_coalesced=True)
 
 
 def clip_gradients(weights: Iterable[Tensor]) -> Tensor:

@@ -18,6 +18,7 @@ class PretrainParams(Section):
     masked_fraction: float = Fraction
     batch_size: int = Size
     learning_rate: float = Field(gt=0)
+    precision: Precision
 
 
 class TrainParams(Section):

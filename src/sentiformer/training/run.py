@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from sentiformer.console import say
 from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, Event
 from sentiformer.core.files import whole_folder, write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
@@ -86,6 +87,7 @@ def run_training(
             for event in events:
                 listener(event)
         write_model(setup, about, folder)
+    say(f"model → {output}")
     tracker.sync(stage, output.parent)
     checkpoint.delete()
 

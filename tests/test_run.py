@@ -1,0 +1,130 @@
+"""A training from its inputs to its files: checkpoints, hashes, permissions."""
+
+import hashlib
+import json
+import os
+import time
+
+import pytest
+import torch
+from conftest import RUNTIME, classifier, tiny_params, train
+
+from sentiformer.core.files import sha256
+from sentiformer.core.runtime import Runtime
+from sentiformer.training import classification
+from sentiformer.training.checkpoint import OTHERS_KEPT, Checkpoint
+from sentiformer.training.params import TrainParams
+from sentiformer.training.run import run_with_checkpoints
+
+
+@pytest.fixture
+def setup(data):
+    return classifier(tiny_params(), data)
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(data, setup, tmp_path):
+    checkpoint = Checkpoint(tmp_path, "train", "key")
+    events = run_with_checkpoints(setup.training, checkpoint, seconds=0)
+    for _ in range(2):  # a checkpoint is written when the next event is asked for
+        next(events)
+    events.close()
+    assert checkpoint.path.exists()
+    again = classifier(tiny_params(), data)
+    resumed = list(run_with_checkpoints(again.training, checkpoint, seconds=0))
+    expected = classifier(tiny_params(), data)
+    assert resumed == list(
+        run_with_checkpoints(expected.training, Checkpoint(tmp_path, "train", "x"), 9)
+    )
+    weights = [training.best_weights() for training in (again.training, expected.training)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_finished_training_leaves_no_checkpoint(setup, tmp_path):
+    train(setup, tmp_path / "data" / "model")
+    assert not list((tmp_path / ".checkpoints").iterdir())
+
+
+def test_deletion_removes_what_a_kill_left(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "train", "key")
+    checkpoint.save({"weight": torch.ones(1)}, {})
+    partial = checkpoint.path.with_suffix(".partial-1")  # killed in the middle of a checkpoint
+    partial.mkdir()
+    (partial / ".tmp1").touch()
+    (tmp_path / "train-another.safetensors").touch()
+    checkpoint.delete()
+    assert [path.name for path in tmp_path.iterdir()] == ["train-another.safetensors"]
+
+
+def test_old_checkpoints_of_other_trainings_of_the_stage_are_deleted(tmp_path):
+    for age, key in enumerate("abcd"):
+        Checkpoint(tmp_path, "train", key).save({"weight": torch.ones(1)}, {})
+        moment = time.time() - 100 * age
+        os.utime(tmp_path / f"train-{key}.safetensors", (moment, moment))
+    Checkpoint(tmp_path, "pretrain", "z").save({"weight": torch.ones(1)}, {})
+    Checkpoint(tmp_path, "train", "d").prune()
+    kept = {path.stem for path in tmp_path.iterdir()}
+    assert kept == {"train-a", "train-b", "train-d", "pretrain-z"}
+    assert OTHERS_KEPT == 2
+
+
+def test_a_damaged_checkpoint_is_reported_and_the_training_begins_anew(data, tmp_path, capsys):
+    checkpoint = Checkpoint(tmp_path, "train", "key")
+    runs = []
+    for _ in range(2):
+        training = classifier(tiny_params(), data).training
+        runs.append(list(run_with_checkpoints(training, checkpoint, seconds=0)))
+        checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-9])
+    assert f"{checkpoint.path} cannot be read (" in capsys.readouterr().out
+    assert runs[0] == runs[1]
+
+
+def test_config_has_the_hash_of_each_file_that_decides_the_weights(data):
+    about = json.loads((data / "model" / "config.json").read_text())
+    names = {"tokens/types.txt", "tokens/train.arrow", "tokens/validation.arrow", "vocab/vocab.txt"}
+    assert about["made_from"].keys() == {*names, "pretrained/model.safetensors"}
+    for name, expected in about["made_from"].items():
+        assert sha256(data / name) == expected, name
+
+
+def test_the_files_have_the_permissions_of_the_umask(data):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (data / "model").iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
+TRAIN_CHANGES = {
+    "seed": 2,
+    "epochs": 1,
+    "batch_size": 8,
+    "optimizer": "adam",
+    "learning_rate": 0.003,
+    "word_dropout": 0.5,
+    "class_weights": "balanced",
+    "precision": "bf16",
+}
+
+
+def test_every_parameter_of_training_changes_the_weights(data, monkeypatch):
+    weights = torch.tensor([0.5, 1.5])
+    monkeypatch.setattr(classification, "balanced_weights", lambda _: weights)
+    assert TRAIN_CHANGES.keys() | {"patience"} == TrainParams.model_fields.keys()
+    digests = {}
+    for key, value in {"": None, **TRAIN_CHANGES}.items():
+        changes = {key: value} if key else {}
+        assert not key or getattr(tiny_params().train, key) != value
+        training = classifier(tiny_params(train=changes), data).training
+        list(training.run())
+        weight = training.best_weights()["classifier.weight"]
+        digests[key] = hashlib.sha256(weight.numpy().tobytes()).hexdigest()
+    assert len(set(digests.values())) == len(digests), digests
+
+
+def test_the_number_of_processes_does_not_name_a_checkpoint_but_threads_do(data, tmp_path):
+    keys = set()
+    for threads in (1, 2):
+        runtime = Runtime(threads=threads, device="cpu", checkpoint_seconds=0)
+        setup = classifier(tiny_params(), data, runtime)
+        train(setup, tmp_path / str(threads) / "data" / "model")
+        about = json.loads((tmp_path / str(threads) / "data/model/config.json").read_text())
+        keys.add(about["training_key"])
+    assert len(keys) == 2
+    assert RUNTIME.threads == 1
