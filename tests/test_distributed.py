@@ -119,9 +119,7 @@ def test_two_processes_pretrain_to_the_loss_curve_of_one_and_the_first_alone_wri
     train(language_model(tiny_params(), data), one)
     two, output = ended(*start("two-pretrain", TWO, stage="pretrain"), "pretrain")
     for row, expected in zip(curve(two), curve(one), strict=True):
-        norms = [values.pop("gradient_norm", 0) for values in (row, expected)]
-        assert row == pytest.approx(expected, abs=1e-5)
-        assert norms[0] == pytest.approx(norms[1], rel=1e-4)  # Muon computes in bf16
+        assert row == pytest.approx(expected, rel=1e-4)  # Muon computes in bf16
     about = [json.loads((model / "config.json").read_text()) for model in (one, two)]
     assert [config["environment"]["processes"] for config in about] == [1, 2]
     assert about[0]["training_key"] != about[1]["training_key"], "the bits differ"
