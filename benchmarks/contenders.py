@@ -1,7 +1,7 @@
 """Four ways to train a Transformer of one size, for train_speed.py.
 
-Each is a function that trains on given batches to their end, which is how they share a clock: the
-batches hold it. Every model drops activations, as ours does, and never attention weights.
+Each is a function that trains on all given batches; the iterator of the batches measures the time.
+Every model uses dropout on activations, as ours does, and none on attention weights.
 """
 
 import os
@@ -22,27 +22,22 @@ from sentiformer.model.params import ModelParams
 from sentiformer.params import Params
 from sentiformer.text.vocab import PAD
 from sentiformer.training.batching import Batch, pad
+from sentiformer.training.cuda_graphs import RecordedStep
 from sentiformer.training.distributed import Group
-from sentiformer.training.objectives import Classification
-from sentiformer.training.optimizers import clip_gradients, make_optimizer
-from sentiformer.training.stepper import Stepper
+from sentiformer.training.losses import ClassificationLoss
+from sentiformer.training.optimizers import MAX_NORM, Optimizers, clip_gradients
+from sentiformer.training.step import Step
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a contender is given besides its batches.
-
-    Attributes:
-        steps: how many batches there will be.
-        compile: whether ours goes through `torch.compile`.
-    """
+    """What a contender is given besides its batches; `steps` is the number of these."""
 
     params: Params
     vocab_size: int
     num_classes: int
     steps: int
     device: Device
-    compile: bool
 
 
 class PlainLayer(nn.Module):
@@ -136,15 +131,16 @@ def torch_encoder(task: Task, batches: Iterator[Batch]) -> None:
     train = task.params.train
     model = TorchTransformer(task.params.model, task.vocab_size, task.num_classes)
     model.to(task.device.device)
-    optimizer = make_optimizer(model, train)
+    optimizers = Optimizers(model, train.optimizer)
+    optimizers.set_learning_rate(train.learning_rate)
     for batch in batches:
         on_device = batch.to(task.device.device)
-        optimizer.zero_grad()
+        optimizers.zero_grad()
         with task.device.autocast():
             logits = model(on_device.token_ids, on_device.padding_mask)
         F.cross_entropy(logits.float(), on_device.labels).backward()
-        clip_gradients(model.parameters(), train.clip_norm)
-        optimizer.step()
+        clip_gradients(model.parameters())
+        optimizers.step()
 
 
 def trainer(task: Task, batches: Iterator[Batch]) -> None:
@@ -176,8 +172,7 @@ def trainer(task: Task, batches: Iterator[Batch]) -> None:
             max_steps=task.steps + 1,  # it would not ask whether there is another
             per_device_train_batch_size=train.batch_size,
             learning_rate=train.learning_rate,
-            weight_decay=train.weight_decay,
-            max_grad_norm=train.clip_norm,
+            max_grad_norm=MAX_NORM,
             bf16=task.device.precision == "bf16",
             use_cpu=task.device.device.type == "cpu",
             report_to="none",
@@ -211,15 +206,15 @@ def ours(task: Task, batches: Iterator[Batch]) -> None:
         InputSizes(vocab_size=task.vocab_size),
         num_classes=task.num_classes,
     )
-    stepper = Stepper(
-        Classification(model),
-        task.params.train,
-        device=task.device,
-        group=Group.join(task.device.device),
-        compile=task.compile,
-    )
+    model.to(task.device.device)
+    optimizers = Optimizers(model, task.params.train.optimizer)
+    optimizers.set_learning_rate(task.params.train.learning_rate)
+    group = Group.join(task.device.device)
+    step: Step | RecordedStep = Step(ClassificationLoss(model), optimizers, task.device, group)
+    if task.device.device.type == "cuda" and optimizers.can_be_recorded:
+        step = RecordedStep(step)
     for number, batch in enumerate(batches):
-        stepper.step(batch, number, task.params.train.learning_rate)
+        step(batch, number)
 
 
 @dataclass(frozen=True)
@@ -229,10 +224,9 @@ class Contender:
     Attributes:
         train: trains on batches.
         precision: as in `params.yaml`.
-        bucketed: whether the texts of a batch are of like length.
+        bucketed: whether the texts of a batch have similar lengths.
         token_dropout: share of a text's tokens that a step leaves out.
         pad: stacks the texts of a batch.
-        copies: processes that train at once, each with its share of the cores, as of a soup.
     """
 
     train: Callable[[Task, Iterator[Batch]], None]
@@ -240,7 +234,6 @@ class Contender:
     bucketed: bool = True
     token_dropout: float = 0.0
     pad: Callable[[Sequence[np.ndarray], int], tuple[Tensor, Tensor | None]] = pad
-    copies: int = 1
 
 
 REFERENCE = "article, bucketed"
@@ -252,6 +245,4 @@ CONTENDERS = {
     "transformers Trainer": Contender(trainer, "auto"),
     "ours": Contender(ours, "auto"),
     "ours, half left out": Contender(ours, "auto", token_dropout=0.5),
-    "ours, two trainings": Contender(ours, "auto", copies=2),
-    "ours, two, half left out": Contender(ours, "auto", token_dropout=0.5, copies=2),
 }

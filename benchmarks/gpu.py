@@ -2,10 +2,9 @@
 
     python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
 
-First, in turns in one process: what recorded steps, deterministic kernels and `torch.compile` cost
-or gain, over a few steps. Then the whole training, of which every figure is of real tokens: padding
-counts for nothing. A corpus that stages tokenize and build_vocab wrote elsewhere is all it needs,
-beside torch, numpy, pandas, psutil, pyarrow, pydantic, PyYAML, ruamel.yaml, safetensors,
+First, in one process: what recorded steps and deterministic kernels cost
+or gain, over a few steps. Then the whole training. All figures count real tokens, without padding.
+It needs a corpus that the stages tokenize and build_vocab have written, and the packages torch, numpy, pandas, psutil, pyarrow, pydantic, PyYAML, ruamel.yaml, safetensors,
 scikit-learn and tqdm; neither dvc nor mlflow, spacy or datasets. Without a GPU it runs on the
 processor.
 """
@@ -16,7 +15,6 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +29,12 @@ from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.model.params import ModelParams
 from sentiformer.params import Params, load_params
 from sentiformer.text.pseudo_labels import write_teacher
-from sentiformer.training.job import TrainingJob
+from sentiformer.training.batching import TextBatches
+from sentiformer.training.classification import set_up_classifier
+from sentiformer.training.inputs import Inputs
 from sentiformer.training.loop import Training
-from sentiformer.training.perplexity import write_no_language_model
+from sentiformer.training.pretrain import write_no_language_model
+from sentiformer.training.step import Step
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets
 
@@ -54,10 +55,8 @@ def main() -> None:
     options = parser.parse_args()
     changes = options.setup.read_text().split()
     params = set_up(changes + [f"train.epochs={options.epochs}"] * bool(options.epochs))
-    if params.pretrain.epochs or params.teach.by != "nobody":
-        print(
-            "neither pretrained nor taught here: what is measured learns from labelled texts alone"
-        )
+    if params.pretrain.epochs or params.teach.by:
+        print("without pretraining and pseudo-labels: this trains on labelled texts alone")
     with tempfile.TemporaryDirectory() as folder:
         options.data = prepare(params, options, Path(folder))
         measure(params, options)
@@ -73,21 +72,21 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
         params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
     )
     write_no_language_model(data / "pretrained")
-    write_teacher(data / "teacher", {"by": "nobody"}, [])
+    write_teacher(data / "teacher", None)
     return data
 
 
 def measure(params: Params, options: argparse.Namespace) -> None:
     """Compare, then train."""
-    job = make_job(params, options)
-    environment = job.training.device.environment
+    training = make_training(params, options)
+    environment = training.device.environment
     name = environment["device"]
     peak = options.peak or next((rate for card, rate in PEAK.items() if card in str(name)), None)
     print(f"{name}, torch {environment['torch']}, {environment['precision']}")
     if options.steps:
         compare(params, options, peak)
     if options.epochs != 0:
-        train(params, job, peak)
+        train(params, training, options.data, peak)
 
 
 def set_up(changes: list[str]) -> Params:
@@ -100,15 +99,9 @@ def set_up(changes: list[str]) -> Params:
     return Params.model_validate(values)
 
 
-def make_job(params: Params, options: argparse.Namespace, **runtime: Any) -> TrainingJob:
-    """A training with fresh weights that leaves no checkpoint."""
-    return TrainingJob(
-        params.model,
-        params.train,
-        load_runtime().model_copy(update=runtime),
-        data=options.data,
-        checkpoints=Path(tempfile.gettempdir()),
-    )
+def make_training(params: Params, options: argparse.Namespace) -> Training:
+    """A training with its first weights."""
+    return set_up_classifier(params.model, params.train, load_runtime(), data=options.data).training
 
 
 def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
@@ -126,17 +119,16 @@ def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
 def compare(params: Params, options: argparse.Namespace, peak: float | None) -> None:
     """Speed of some steps in each of the ways to compute them."""
     rates = {}
-    for label, deterministic, recorded, compiled in (
-        ("as it trains", True, True, False),
-        ("not recorded", True, False, False),
-        ("not recorded, not deterministic", False, False, False),
-        ("compiled", True, True, True),
-        ("compiled, not recorded", True, False, True),
-        ("as it trains, again", True, True, False),
+    for label, deterministic, recorded in (
+        ("as it trains", True, True),
+        ("not recorded", True, False),
+        ("not recorded, not deterministic", False, False),
+        ("as it trains, again", True, True),
     ):
-        training = make_job(params, options, compile=compiled).training
+        training = make_training(params, options)
         if not recorded:
-            training.stepper.recorder = None
+            group = training.group
+            training.update = Step(training.loss, training.optimizers, training.device, group)
         torch.use_deterministic_algorithms(deterministic)
         start = time.perf_counter()
         seconds, tokens, flops = steps(training, options.steps, params.model)
@@ -152,22 +144,22 @@ def compare(params: Params, options: argparse.Namespace, peak: float | None) -> 
 def steps(training: Training, count: int, model: ModelParams) -> tuple[float, int, float]:
     """Seconds, real tokens and FLOPs of some steps, after the same steps twice as a warm-up."""
     batches = list(islice(training.train.epoch(1), count))
-    rate = training.params.learning_rate
+    training.optimizers.set_learning_rate(training.settings.learning_rate)
+    training.model.train()
     for number, batch in enumerate(batches * 2):
-        training.stepper.step(batch, number, rate)
+        training.update(batch, number)
     wait()
     start = time.perf_counter()
     for number, batch in enumerate(batches):
-        training.stepper.step(batch, number, rate)
+        training.update(batch, number)
     wait()
     seconds = time.perf_counter() - start
-    lengths = training.train.corpus.lengths[np.concatenate([batch.rows for batch in batches])]
+    lengths = training.train.texts.lengths[np.concatenate([batch.rows for batch in batches])]
     return seconds, sum(batch.tokens for batch in batches), model_flops(lengths, model)
 
 
-def train(params: Params, job: TrainingJob, peak: float | None) -> None:
-    """The whole training, of a soup the first, and how its best epoch does on test."""
-    training = job.training
+def train(params: Params, training: Training, data: Path, peak: float | None) -> None:
+    """The whole training, and the accuracy of its best epoch on test."""
     start = time.perf_counter()
     for event in training.run():
         if isinstance(event, EpochEvent):
@@ -175,13 +167,16 @@ def train(params: Params, job: TrainingJob, peak: float | None) -> None:
     wait()
     wall = time.perf_counter() - start
     tokens = sum(row.tokens for row in training.steps)
-    flops = model_flops(training.train.corpus.lengths, params.model) * len(training.epochs)
+    flops = model_flops(training.train.texts.lengths, params.model) * len(training.epochs)
     print(
         f"{len(training.epochs)} epochs with validation: {wall:.1f} s, {tokens / wall:,.0f} real "
         f"tokens/s{utilisation(flops, wall, peak)}{training.device.memory()}"
     )
     training.model.load_state_dict(training.best_weights())
-    _, accuracy = training.judge(job.batches("test"))
+    inputs = Inputs(data)
+    sizes = {"batch_size": params.train.batch_size, "max_len": params.model.max_len}
+    test = TextBatches(inputs.corpus("test"), inputs.ids_of_types, **sizes)
+    _, accuracy = training.evaluate(test)
     best, seed = training.best().epoch, params.train.seed
     print(f"test accuracy {accuracy:.4f}, best epoch {best}, seed {seed}")
 

@@ -81,8 +81,7 @@ def parse_options() -> argparse.Namespace:
 
 def present(device: Device) -> list[str]:
     """The contenders that can run here."""
-    one = device.device.type == "cuda" or device.environment["threads"] == 1
-    names = [name for name, of in CONTENDERS.items() if of.copies == 1 or not one]
+    names = list(CONTENDERS)
     if not is_fast_in_bf16(device.device):
         names.remove("torch encoder, bf16")
     if not (find_spec("transformers") and find_spec("accelerate")):
@@ -111,30 +110,27 @@ def race(
 ) -> list[dict[str, Any]]:
     """Let the contenders of a size take turns; return the rows of the table."""
     context = multiprocessing.get_context("spawn")
-    ends: dict[str, list[Connection]] = {name: [] for name in names}
+    ends: dict[str, Connection] = {}
     for name in names:
-        for _ in range(CONTENDERS[name].copies):
-            end, other = context.Pipe()
-            context.Process(target=work, args=(other, options, size, name), daemon=True).start()
-            other.close()
-            ends[name].append(end)
+        ends[name], other = context.Pipe()
+        context.Process(target=work, args=(other, options, size, name), daemon=True).start()
+        other.close()
     rounds: dict[str, list[Round]] = {name: [] for name in names}
     for number in range(1 + options.rounds):
         for name in list(ends):
             try:
-                for end in ends[name]:
-                    end.send(number)
-                rounds[name].append(Round.at_once([end.recv() for end in ends[name]]))
+                ends[name].send(number)
+                rounds[name].append(ends[name].recv())
             except (EOFError, BrokenPipeError):
-                print(f"{name} gave up; the reason stands above")
+                print(f"{name} ended; its error is above")
                 del ends[name]
-    memory = {name: sum(end.recv() for end in of) for name, of in ends.items()}
+    memory = {name: end.recv() for name, end in ends.items()}
     return [row(name, rounds[name][1:], memory[name], peak) for name in memory]
 
 
 def row(name: str, rounds: list[Round], memory: int, peak: float) -> dict[str, Any]:
-    """What the table says of a contender."""
-    tokens, places = (sum(getattr(r, of) for r in rounds) for of in ("tokens", "places"))
+    """A row of the table."""
+    tokens, places = sum(r.tokens for r in rounds), sum(r.places for r in rounds)
     return {
         "contender": name,
         "tokens_per_second": median(r.tokens / r.seconds for r in rounds),

@@ -3,11 +3,10 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -40,17 +39,9 @@ class Round:
     places: int
     flops: float
 
-    @classmethod
-    def at_once(cls, rounds: Sequence[Self]) -> Self:
-        """What several processes did, that trained side by side."""
-        tokens, places, flops = (
-            sum(getattr(each, of) for each in rounds) for of in ("tokens", "places", "flops")
-        )
-        return cls(max(each.seconds for each in rounds), tokens, places, flops)
-
 
 def params_of(size: str, token_dropout: float = 0.0) -> Params:
-    """The project's parameters with a size of the table, and a share of tokens left out."""
+    """The parameters of the project, with one of the sizes above and a token dropout."""
     return set_up([*SIZES[size].split(), f"model.token_dropout={token_dropout}"])
 
 
@@ -64,20 +55,18 @@ def work(connection: Connection, options: argparse.Namespace, size: str, name: s
 def prepare(
     options: argparse.Namespace, size: str, contender: Contender, connection: Connection | None
 ) -> tuple[Task, Iterator[Batch]]:
-    """A contender's task and its batches, which wait for turns where there is a connection."""
+    """The task of a contender and its batches, which wait for their turn if there is a connection."""
     params, runtime = params_of(size, contender.token_dropout), load_runtime()
-    runtime = runtime.model_copy(update={"threads": max(1, runtime.threads // contender.copies)})
     device = prepare_device(runtime, contender.precision)
-    torch.use_deterministic_algorithms(False)  # ours alone pays for that
+    torch.use_deterministic_algorithms(False)  # ours alone turns it on again
     corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
     ids_of_types = vocab.encode(read_lines(options.tokens / "types.txt", made_by="tokenize"))
-    kept = {"max_len": params.model.max_len, "truncation": params.model.truncation}
     steps = options.steps or (GPU_STEPS if device.device.type == "cuda" else STEPS[size])
     lengths = np.minimum(corpus.lengths, params.model.max_len)
     rounds = choose(lengths, params.train.batch_size, contender.bucketed, options, steps)
 
     def make(rows: np.ndarray) -> Batch:
-        texts = [ids_of_types[truncate(corpus[row], **kept)] for row in rows.tolist()]
+        texts = [ids_of_types[truncate(corpus[row], params.model.max_len)] for row in rows.tolist()]
         labels = torch.from_numpy(corpus.labels[rows].astype(np.int64))
         return Batch(*contender.pad(texts, params.model.max_len), labels, rows)
 
@@ -97,7 +86,7 @@ def prepare(
 
     classes = int(corpus.labels.max()) + 1
     total = sum(map(len, rounds))
-    return Task(params, len(vocab), classes, total, device, runtime.compile), stream()
+    return Task(params, len(vocab), classes, total, device), stream()
 
 
 def choose(
