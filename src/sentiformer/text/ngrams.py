@@ -2,8 +2,8 @@
 
 The number of a word is its id. The key of an n-gram is the number of its first n-1 words times V,
 plus the id of its last word, where V is the size of the vocabulary. The number of a known n-gram
-is 1 plus the position of its key among the sorted keys of its length; 0 is an unknown n-gram.
-A known n-gram holds known words only, so no key of an unknown one equals its key.
+is 1 plus the position of its key among the sorted keys of its length. 0 is the number and the key
+of an unknown word or n-gram.
 
 T is the number of words in a row. All integers are int64.
 """
@@ -21,15 +21,16 @@ Array = TypeVar("Array", np.ndarray, "Tensor")
 def ngram_keys(numbers: Array, words: Array, vocab_size: int) -> Array:
     """Return the keys of the n-grams that end at each word, (..., T).
 
-    Nothing comes before the first word, so its key is that of an unknown n-gram.
+    The key is 0 where the first words or the last word are unknown, and at the first word.
 
     Args:
         numbers: numbers of the (n-1)-grams that end at each word, (..., T); of bigrams, the words.
-        words: word ids, (..., T).
+        words: word ids, (..., T); 0 is unknown.
         vocab_size: V.
     """
-    keys = words + 0  # a copy
-    keys[..., 1:] += numbers[..., :-1] * vocab_size
+    before, last = numbers[..., :-1], words[..., 1:]
+    keys = words * 0
+    keys[..., 1:] = (before * vocab_size + last) * ((before > 0) & (last > 0))
     return keys
 
 
