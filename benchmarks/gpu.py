@@ -26,11 +26,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.core.events import EpochEvent
+from sentiformer.core.pseudo_labels import write_pseudo_labels
 from sentiformer.core.runtime import load_runtime
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.model.params import ModelParams
 from sentiformer.params import Params, load_params
-from sentiformer.text.pseudo_labels import write_teacher
 from sentiformer.training.job import TrainingJob
 from sentiformer.training.loop import Training
 from sentiformer.training.perplexity import write_no_language_model
@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     changes = options.setup.read_text().split()
     params = set_up(changes + [f"train.epochs={options.epochs}"] * bool(options.epochs))
-    if params.pretrain.epochs or params.teach.by != "nobody":
+    if params.pretrain.epochs or params.teach.by:
         print(
             "neither pretrained nor taught here: what is measured learns from labelled texts alone"
         )
@@ -73,7 +73,7 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
         params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
     )
     write_no_language_model(data / "pretrained")
-    write_teacher(data / "teacher", {"by": "nobody"}, [])
+    write_pseudo_labels(data / "teacher", None, None)
     return data
 
 

@@ -21,15 +21,15 @@ import numpy as np
 from gpu import ROOT, set_up
 
 from sentiformer.baselines.linear import fit_baselines
-from sentiformer.baselines.teaching import teach
 from sentiformer.core.files import read_json, write_json
+from sentiformer.core.pseudo_labels import write_pseudo_labels
 from sentiformer.core.runtime import load_runtime
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.training.job import TrainingJob
 
-MAY_CHANGE = {"baseline", "word_vectors", "model", "teach", "train"}  # sections
+MAY_CHANGE = {"word_vectors", "model", "teach", "train"}  # sections
 
 
 def main() -> None:
@@ -84,10 +84,11 @@ def write_rows(path: Path, corpus: Corpus, rows: np.ndarray) -> None:
 def judge(params: Params, data: Path) -> None:
     """Fit the teacher, if there is one, then the model; every epoch prints how it does."""
     runtime, checkpoints = load_runtime(), data / "checkpoints"
-    if params.teach.by != "nobody":
-        (data / "baseline").mkdir()
-        fit_baselines(params.baseline, params.teach, data / "tokens", data / "baseline", workers=2)
-    teach(params.teach, runtime, data=data)
+    for name in ("baseline", "teacher"):
+        (data / name).mkdir()
+    write_pseudo_labels(data / "teacher", None, None)
+    if params.teach.by:
+        fit_baselines(params.teach, data / "tokens", data / "baseline", data / "teacher", workers=2)
     job = TrainingJob(params.model, params.train, runtime, data=data, checkpoints=checkpoints)
     for _ in job.run():
         pass

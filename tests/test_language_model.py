@@ -293,13 +293,12 @@ def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_
         assert torch.equal(weights[f"encoder.{many}.keys"], vectors[f"{one}_keys"])
         assert torch.equal(weights[f"encoder.{many}.embedding.weight"][1:], vectors[many])
         assert not weights[f"encoder.{many}.embedding.weight"][0].any(), "unknown: adds nothing"
-    assert torch.equal(weights["encoder.regions.vectors"], vectors["regions"])
     (folder / "word_vectors" / "config.json").write_text(
-        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0, "regions": 0}'
+        '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0}'
     )
     weights = first_weights(folder, tmp_path)
     assert not torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    assert not any(of in name for name in weights for of in ("pairs", "triples", "regions"))
+    assert not any(of in name for name in weights for of in ("pairs", "triples"))
 
 
 def test_a_language_model_of_another_size_is_one_line(data, tmp_path):

@@ -48,8 +48,6 @@ def load_word_vectors(encoder: Encoder, data: Path) -> list[Path]:
             if ngrams is not None:
                 ngrams.keys.copy_(torch.from_numpy(keys))
                 ngrams.embedding.weight[1:] = torch.from_numpy(of_ngrams)
-        if encoder.regions is not None:
-            encoder.regions.vectors.copy_(torch.from_numpy(vectors.regions))
     return [data / "word_vectors" / FILE]
 
 

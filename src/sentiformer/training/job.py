@@ -26,12 +26,12 @@ from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, EpochEvent, Ste
 from sentiformer.core.files import read_json, write_csv, write_json
 from sentiformer.core.names import UNLABELED
 from sentiformer.core.process import start_worker
+from sentiformer.core.pseudo_labels import FILE, read_pseudo_labels, read_teacher
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
 from sentiformer.text.corpus import Corpus, nonempty_corpus, read_types
-from sentiformer.text.pseudo_labels import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
 from sentiformer.text.vocab import Vocab
 from sentiformer.training.batching import Batcher, Batches, Texts
 from sentiformer.training.checkpoint import Checkpoint, training_key
@@ -40,6 +40,7 @@ from sentiformer.training.initial_weights import load_pretrained, pretraining_pa
 from sentiformer.training.loop import Training
 from sentiformer.training.objectives import Classification, Objective, balanced
 from sentiformer.training.params import FitParams, TrainParams
+from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 from sentiformer.training.soup import Beside, Soup
 
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # of the data
@@ -265,7 +266,7 @@ class TrainingJob(Job):
             model, params, runtime, data=data, checkpoints=checkpoints, soup=params.soup
         )
         self._word_dropout = params.word_dropout
-        teacher = teacher_of(data / "teacher")
+        teacher = read_teacher(data / "teacher")
         sections = {"model": model.model_dump(), "train": params.model_dump()}
         sections["teach"] = {"by": teacher}
         about = describe(data, self.vocab, self._device, pretraining_params(data) | sections)
@@ -274,7 +275,7 @@ class TrainingJob(Job):
         classifier = TransformerClassifier(model, inputs, num_classes=len(about["labels"]))
         self._files += load_pretrained(classifier.encoder, data)
         train: Texts = (labeled := self._corpus("train"))
-        if teacher != "nobody":
+        if teacher:
             train = self._taught(labeled, data / "teacher", len(about["labels"]))
         weights = None
         if params.class_weights == "balanced":
@@ -287,12 +288,12 @@ class TrainingJob(Job):
             validation=self.batches("validation"),
         )
 
-    def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> TaughtTexts:
+    def _taught(self, labeled: Corpus, teacher: Path, classes: int) -> PseudoLabeledTexts:
         """The labelled texts, and the unlabelled ones as the teacher labels them."""
         unlabeled = self._corpus(UNLABELED)
-        self._files.append(teacher / LABELS_FILE)
+        self._files.append(teacher / FILE)
         shape = len(unlabeled), classes
-        return TaughtTexts(labeled, unlabeled, read_probabilities(teacher, shape, made_by="teach"))
+        return PseudoLabeledTexts(labeled, unlabeled, read_pseudo_labels(teacher, shape))
 
     def batches(self, split: str) -> Batcher:
         """The batches of a split, with its own labels.
@@ -337,7 +338,6 @@ def describe(data: Path, vocab: Vocab, device: Device, sections: dict[str, Any])
         "vocab_size": len(vocab),
         "pairs": vectors["pairs"],
         "triples": vectors["triples"],
-        "regions": vectors["regions"],
         "data": {name: corpus[name] for name in FACTS},
         "environment": {**device.environment, "spacy": corpus["spacy"]},
     }
