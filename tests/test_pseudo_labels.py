@@ -1,94 +1,74 @@
-"""Texts that a teacher labels: whose labels they are, and that the classifier learns from them."""
-
-import shutil
+"""Pseudo-labels: where they come from, and that the classifier learns from them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import RUNTIME, tiny_params, training_job
-from test_baselines import fit_folder
 from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer.baselines.teaching import teach as stage_teach
-from sentiformer.baselines.text_vectors import label_by_text_vectors
+from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.params import TeachParams
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import read_json, sha256
-from sentiformer.core.timings import kept_seconds
+from sentiformer.core.pseudo_labels import (
+    FILE,
+    read_pseudo_labels,
+    read_teacher,
+    write_pseudo_labels,
+)
 from sentiformer.model.dropout import Share
 from sentiformer.text.corpus import Corpus
-from sentiformer.text.pseudo_labels import (
-    TaughtTexts,
-    read_probabilities,
-    teacher_of,
-    write_probabilities,
-)
 from sentiformer.training.batching import Batcher
 from sentiformer.training.objectives import Classification
+from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
 
 
-@pytest.fixture(autouse=True)
-def _project(tmp_path, monkeypatch):
-    """Times are kept in the project."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-
-
 @pytest.fixture
-def taught(tmp_path):
+def texts(tmp_path):
+    """Two labelled texts and two with pseudo-labels."""
     labeled = write_texts(tmp_path / "train.arrow", [[1, 2], [3]], np.array([1, 0]))
     unlabeled = write_texts(tmp_path / "unlabeled.arrow", [[4], [5, 6, 7]], np.array([-1, -1]))
-    return TaughtTexts(labeled, unlabeled, PROBABILITIES)
+    return PseudoLabeledTexts(labeled, unlabeled, PROBABILITIES)
 
 
-def teach(folder, by="nb_trigrams"):
-    """Fit the baselines anew, and have the unlabelled texts labelled."""
-    shutil.rmtree(folder / "baseline")
-    fit_folder(folder, folder / "baseline", by=by)
-    label(folder, by)
-
-
-def label(folder, by):
-    """Have the unlabelled texts labelled."""
-    stage_teach(params_of(by).teach, RUNTIME, data=folder)
-
-
-def params_of(by):
-    return tiny_params(train={"epochs": 8}, teach={"by": by})
+def fit_teacher(folder):
+    """Fit the baselines again, with a teacher."""
+    params = TeachParams(by="nb_trigrams")
+    fit_baselines(params, folder / "tokens", folder / "baseline", folder / "teacher", workers=1)
 
 
 def make_job(folder):
-    return training_job(
-        params_of("nobody"), RUNTIME, data=folder, checkpoints=folder / "checkpoints"
-    )
+    params = tiny_params(train={"epochs": 8})
+    return training_job(params, RUNTIME, data=folder, checkpoints=folder / "checkpoints")
 
 
-def labels_of(folder):
-    rows = len(Corpus(folder.parent / "tokens" / "unlabeled.arrow"))
-    return read_probabilities(folder, (rows, 2), made_by="teach")
+def pseudo_labels_of(folder):
+    rows = len(Corpus(folder / "tokens" / "unlabeled.arrow"))
+    return read_pseudo_labels(folder / "teacher", (rows, 2))
 
 
-def test_labelled_texts_come_first_with_certain_labels(taught):
-    assert len(taught) == 4
-    assert taught.lengths.tolist() == [2, 1, 1, 3]
-    assert [taught[number].tolist() for number in range(4)] == [[1, 2], [3], [4], [5, 6, 7]]
-    assert taught.labels.tolist() == [[0, 1], [1, 0], *PROBABILITIES.tolist()]
+def test_labelled_texts_come_first_with_one_hot_labels(texts):
+    assert len(texts) == 4
+    assert texts.lengths.tolist() == [2, 1, 1, 3]
+    assert [texts[number].tolist() for number in range(4)] == [[1, 2], [3], [4], [5, 6, 7]]
+    assert texts.labels.tolist() == [[0, 1], [1, 0], *PROBABILITIES.tolist()]
 
 
-def test_a_batch_of_them_holds_probabilities(taught):
+def test_a_batch_has_their_probabilities(texts):
     ids = np.arange(2, 12, dtype=np.int32)
-    batcher = Batcher(taught, ids, batch_size=3, max_len=8, truncation="head")
+    batcher = Batcher(texts, ids, batch_size=3, max_len=8, truncation="head")
     batches = list(batcher.epoch(1))
     assert sum(len(batch.rows) for batch in batches) == 4
     for batch in batches:
         assert batch.labels.dtype == torch.float32
-        assert batch.labels.tolist() == taught.labels[batch.rows].tolist()
+        assert batch.labels.tolist() == texts.labels[batch.rows].tolist()
 
 
-def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
+def test_the_loss_is_the_cross_entropy_of_the_probabilities(texts):
     class Constant(torch.nn.Module):
         classifier = torch.nn.Linear(1, 2)
 
@@ -96,7 +76,7 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
             return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
 
     ids = np.arange(2, 12, dtype=np.int32)
-    (batch,) = Batcher(taught, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
+    (batch,) = Batcher(texts, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
     each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
     loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
     assert loss.item() == pytest.approx(each.sum().item() / 4)
@@ -106,86 +86,66 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
     assert loss.item() == pytest.approx(expected.item())
 
 
-def test_the_teacher_is_the_baseline_with_the_c_that_validation_chose(unlabeled_data):
-    teach(unlabeled_data)
-    assert teacher_of(unlabeled_data / "teacher") == "nb_trigrams"
+def test_the_teacher_is_the_baseline_with_the_c_chosen_on_validation(unlabeled_data):
+    fit_teacher(unlabeled_data)
+    assert read_teacher(unlabeled_data / "teacher") == "nb_trigrams"
     on_test = pd.read_parquet(unlabeled_data / "baseline" / "nb_trigrams.parquet").to_numpy()
-    found = labels_of(unlabeled_data / "teacher")
+    found = pseudo_labels_of(unlabeled_data)
     assert found == pytest.approx(on_test, abs=1e-6)
     assert found.dtype == np.float32
 
 
-def test_vectors_of_texts_teach(unlabeled_data):
-    teach(unlabeled_data, "text_vectors")
-    found = labels_of(unlabeled_data / "teacher")
-    actual = Corpus(unlabeled_data / "tokens" / "test.arrow").labels
-    assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-6)
-    assert (found.argmax(axis=1) == actual).mean() > 0.7
-    about = read_json(unlabeled_data / "teacher" / "config.json", made_by="teach")
-    assert about["environment"]["threads"] == RUNTIME.threads, "the bits may depend on it"
-    compiling = RUNTIME.model_copy(update={"compile": True})
-    environment = label_by_text_vectors(unlabeled_data / "tokens", compiling).environment
-    assert environment == about["environment"], "nothing there compiles"
-    labels = sha256(unlabeled_data / "teacher" / "unlabeled.npy")
-    assert kept_seconds("teach", labels)["teacher"] > 0
-
-
-def test_both_teach_by_the_mean_of_their_probabilities(unlabeled_data):
-    given = []
-    for by in ("nb_trigrams", "text_vectors", "both"):
-        teach(unlabeled_data, by)
-        given.append(labels_of(unlabeled_data / "teacher"))
-    assert given[2] == pytest.approx((given[0] + given[1]) / 2, abs=1e-6)
-
-
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_vectors_of_texts_are_learnt_without_the_splits_that_judge(unlabeled_data, split):
-    teach(unlabeled_data, "text_vectors")
-    expected = labels_of(unlabeled_data / "teacher")
-    (unlabeled_data / "tokens" / f"{split}.arrow").unlink()
-    label(unlabeled_data, "text_vectors")
-    assert (labels_of(unlabeled_data / "teacher") == expected).all()
+def test_without_a_teacher_nothing_depends_on_the_baselines(data):
+    assert read_teacher(data / "teacher") is None
+    assert [path.name for path in (data / "teacher").iterdir()] == ["config.json"]
+    assert (data / "teacher" / "config.json").read_text() == '{\n  "by": null\n}\n'
 
 
 def test_the_classifier_learns_from_the_teacher(unlabeled_data):
     without = make_job(unlabeled_data)
-    teach(unlabeled_data)
+    fit_teacher(unlabeled_data)
     job = make_job(unlabeled_data)
     rows = {
         split: len(Corpus(unlabeled_data / "tokens" / f"{split}.arrow"))
         for split in ("train", "test")
     }
     assert len(job.training.train.corpus) == rows["train"] + rows["test"]
-    assert [of.about["params"]["teach"]["by"] for of in (without, job)] == ["nobody", "nb_trigrams"]
+    assert [one.about["params"]["teach"]["by"] for one in (without, job)] == [None, "nb_trigrams"]
     list(job.run())
     assert job.training.best().valid_accuracy > 0.7
-    write_probabilities(unlabeled_data / "teacher", labels_of(unlabeled_data / "teacher")[:, ::-1])
+    inverted = pseudo_labels_of(unlabeled_data)[:, ::-1]
+    write_pseudo_labels(unlabeled_data / "teacher", "nb_trigrams", inverted)
     other = make_job(unlabeled_data)
-    keys = {of.about["training_key"] for of in (without, job, other)}
+    keys = {one.about["training_key"] for one in (without, job, other)}
     assert len(keys) == 3
     list(other.run())
     assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
 
 
-@pytest.mark.parametrize("by", ["nb_trigrams", "text_vectors", "both"])
-def test_nothing_to_teach_is_one_line(data, tmp_path, by):
-    line = rf"teach\.by is {by}, but there is no text .*; give download"
+def test_a_teacher_without_unlabelled_texts_is_refused(data, tmp_path):
+    line = r"teach\.by is nb_trigrams, but there is no unlabelled text; give .* to null$"
     with pytest.raises(UserError, match=line):
-        fit_folder(data, tmp_path / "folder", by=by)
+        fit_baselines(TeachParams(by="nb_trigrams"), data / "tokens", tmp_path, tmp_path, workers=1)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["config.json", "unlabeled.npy"])
-def test_a_missing_or_corrupt_teacher_is_one_line(unlabeled_data, name, damage):
-    teach(unlabeled_data)
+@pytest.mark.parametrize("name", ["config.json", FILE])
+def test_a_missing_or_corrupt_file_is_named_in_one_line(unlabeled_data, name, damage):
+    fit_teacher(unlabeled_data)
     DAMAGES[damage](unlabeled_data / "teacher" / name)
     word = "missing" if damage == "missing" else "corrupt"
-    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* teach") as error:
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* baseline") as error:
         make_job(unlabeled_data)
     assert "\n" not in str(error.value)
 
 
-def test_probabilities_of_other_texts_are_corrupt(tmp_path):
-    write_probabilities(tmp_path, PROBABILITIES)
+def test_a_config_without_a_teacher_key_is_corrupt(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json is corrupt \(it lacks 'by'\)"):
+        read_teacher(tmp_path)
+
+
+def test_pseudo_labels_of_other_texts_are_corrupt(tmp_path):
+    write_pseudo_labels(tmp_path, "nb_trigrams", PROBABILITIES)
     with pytest.raises(UserError, match=r"it holds \(2, 2\) values, not \(3, 2\)"):
-        read_probabilities(tmp_path, (3, 2), made_by="teach")
+        read_pseudo_labels(tmp_path, (3, 2))
