@@ -149,7 +149,7 @@ def read_types(tokens: Path) -> list[str]:
     path = tokens / "types.txt"
     types = read_lines(path, made_by="tokenize")
     if len(types) != count:
-        raise corrupt(path, "tokenize", f"it has {len(types)} types, corpus.json says {count}")
+        raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
     return types
 
 
