@@ -2,11 +2,11 @@
 
     python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
 
-First, in one process: what recorded steps and deterministic kernels cost
-or gain, over a few steps. Then the whole training. All figures count real tokens, without padding.
-It needs a corpus that the stages tokenize and build_vocab have written, and the packages torch, numpy, pandas, psutil, pyarrow, pydantic, PyYAML, ruamel.yaml, safetensors,
-scikit-learn and tqdm; neither dvc nor mlflow, spacy or datasets. Without a GPU it runs on the
-processor.
+First, in one process: what recorded steps and deterministic kernels cost or gain, over a few steps.
+Then the whole training. All figures count real tokens, without padding. It needs a corpus that the
+stages tokenize and build_vocab have written, and the packages torch, numpy, pandas, psutil, pyarrow,
+pydantic, PyYAML, ruamel.yaml, safetensors, scikit-learn and tqdm; neither dvc nor mlflow, spacy or
+datasets. Without a GPU it runs on the processor.
 """
 
 import argparse
@@ -24,11 +24,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.core.events import EpochEvent
+from sentiformer.core.pseudo_labels import write_pseudo_labels
 from sentiformer.core.runtime import load_runtime
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.model.params import ModelParams
 from sentiformer.params import Params, load_params
-from sentiformer.text.pseudo_labels import write_teacher
 from sentiformer.training.batching import TextBatches
 from sentiformer.training.classification import set_up_classifier
 from sentiformer.training.inputs import Inputs
@@ -72,7 +72,7 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
         params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
     )
     write_no_language_model(data / "pretrained")
-    write_teacher(data / "teacher", None)
+    write_pseudo_labels(data / "teacher", None, None)
     return data
 
 

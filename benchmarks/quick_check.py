@@ -22,6 +22,7 @@ from gpu import ROOT, set_up
 from sentiformer.baselines.linear import fit_baselines
 from sentiformer.core.events import EpochEvent
 from sentiformer.core.files import read_json, write_json
+from sentiformer.core.pseudo_labels import write_pseudo_labels
 from sentiformer.core.runtime import load_runtime
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params
@@ -86,10 +87,9 @@ def evaluate(params: Params, data: Path) -> None:
     for name in ("baseline", "teacher"):
         (data / name).mkdir()
     if params.teach.by:
-        folders = {"folder": data / "baseline", "teacher": data / "teacher"}
-        fit_baselines(params.teach, data / "tokens", **folders, workers=2)
+        fit_baselines(params.teach, data / "tokens", data / "baseline", data / "teacher", workers=2)
     else:
-        write_teacher(data / "teacher", None)
+        write_pseudo_labels(data / "teacher", None, None)
     start = time.perf_counter()
     training = set_up_classifier(params.model, params.train, load_runtime(), data=data).training
     for event in training.run():

@@ -55,7 +55,7 @@ def work(connection: Connection, options: argparse.Namespace, size: str, name: s
 def prepare(
     options: argparse.Namespace, size: str, contender: Contender, connection: Connection | None
 ) -> tuple[Task, Iterator[Batch]]:
-    """The task of a contender and its batches, which wait for their turn if there is a connection."""
+    """The task of a contender, and its batches, which wait for turns on a connection."""
     params, runtime = params_of(size, contender.token_dropout), load_runtime()
     device = prepare_device(runtime, contender.precision)
     torch.use_deterministic_algorithms(False)  # ours alone turns it on again

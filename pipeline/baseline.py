@@ -1,4 +1,4 @@
-"""Linear models of n-grams fitted to data/tokens, written to data/baseline."""
+"""Linear models of n-grams fitted to data/tokens; they may give pseudo-labels."""
 
 from pathlib import Path
 
@@ -6,22 +6,18 @@ from sentiformer.baselines.linear import fit_baselines
 from sentiformer.console import say
 from sentiformer.core.files import whole_folder
 from sentiformer.core.runtime import Runtime
-from sentiformer.core.timings import keep_seconds
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
-INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
+INPUT, OUTPUT, TEACHER = Path("data/tokens"), Path("data/baseline"), Path("data/teacher")
 
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write each baseline's metrics on validation, and its probabilities on test."""
-    with whole_folder(OUTPUT) as folder:
-        seconds = fit_baselines(
-            params.baseline, params.teach, INPUT, folder, workers=runtime.threads
-        )
-    keep_seconds("baseline", OUTPUT / "metrics.json", seconds)
-    say(f"baselines → {OUTPUT}")
+    """Write the baselines' metrics and test probabilities, and the pseudo-labels, if any."""
+    with whole_folder(OUTPUT) as folder, whole_folder(TEACHER) as teacher:
+        fit_baselines(params.teach, INPUT, folder, teacher, workers=runtime.threads)
+    say(f"baselines → {OUTPUT}, pseudo-labels by {params.teach.by or 'no teacher'} → {TEACHER}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The most frequent types of data/tokens to data/vocab."""
+"""The most frequent types of data/tokens, written to data/vocab."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ INPUT, OUTPUT = Path("data/tokens"), Path("data/vocab")
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write the vocabulary, and how much of each split it covers."""
+    """Write the vocabulary, and its coverage of each split."""
     with whole_folder(OUTPUT) as folder:
         coverage = build_vocab(params.build_vocab, INPUT, folder)
     unknown = ", ".join(f"{split} {s:.2%}" for split, s in coverage["unknown_share"].items())

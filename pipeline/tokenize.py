@@ -1,4 +1,4 @@
-"""Texts from data/raw to integers in data/tokens."""
+"""Texts of data/raw to integers in data/tokens."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ INPUT, OUTPUT = Path("data/raw"), Path("data/tokens")
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write one corpus of type ids a split, the table of types, and corpus.json."""
+    """Write a corpus of type ids for each split, the list of types, and corpus.json."""
     with whole_folder(OUTPUT) as folder:
         corpus = tokenize(params.tokenize, INPUT, folder, workers=runtime.threads)
     tokens = sum(facts["tokens"] for facts in corpus["splits"].values())

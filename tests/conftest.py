@@ -20,7 +20,6 @@ from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.report import write_report
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params, load_params
-from sentiformer.text.pseudo_labels import write_teacher
 from sentiformer.text.tokenizer import tokenize
 from sentiformer.text.vocab import build_vocab
 from sentiformer.training.classification import set_up_classifier
@@ -39,7 +38,7 @@ TINY = {
         "precision": "fp32",
     },
     "build_vocab": {"max_size": 60},
-    "word_vectors": {"pairs": 40, "triples": 30, "regions": 6},
+    "word_vectors": {"pairs": 40, "triples": 30},
     "pretrain": {"epochs": 1, "window": 12, "batch_size": 16, "precision": "fp32"},
     "report": {"mistakes": 3},
 }
@@ -137,8 +136,7 @@ def run_stages(params: Params, folder: Path) -> None:
         path.mkdir(parents=True)
     sources.download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
-    fit_baselines(params.baseline, params.teach, made["tokens"], made["baseline"], workers=1)
-    write_teacher(made["teacher"], {"by": "nobody"}, [])
+    fit_baselines(params.teach, made["tokens"], made["baseline"], made["teacher"], workers=1)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]

@@ -32,7 +32,6 @@ NO_SIZES = {
     "word_vectors.window",
     "word_vectors.pairs",
     "word_vectors.triples",
-    "word_vectors.regions",
     "pretrain.epochs",
 }  # they may be 0
 
@@ -119,7 +118,7 @@ def test_a_key_is_required(message, section, key):
         (section, key, value)
         for (section, key), value in product(KEYS, [None, [1], {"a": 1}, True])
         if not (value is None and (section, key) in NULLABLE)
-        if not (value == [1] and key in ("labels", "c_values"))
+        if not (value == [1] and key == "labels")
         if not (value is True and (section, key) in keys_of(bool))
     ],
 )
@@ -266,23 +265,6 @@ def test_a_vocabulary_holds_more_than_the_specials(message, size):
 def test_an_unknown_choice_is_refused_and_the_choices_are_named(message, section, key, first):
     text = message(changed(section, key, "sgdw"))
     assert f"{section}.{key} is 'sgdw': input should be '{first}'" in text
-
-
-@pytest.mark.parametrize(
-    ("values", "problem"),
-    [
-        ([], "baseline.c_values is []: list should have at least 1 item"),
-        ([1.0, 0], "baseline.c_values.1 is 0: input should be greater than 0"),
-        ([math.inf], "baseline.c_values.0 is inf: input should be a finite number"),
-        (["1"], "baseline.c_values.0 is '1': input should be a valid number"),
-        (
-            [1e9],
-            "baseline.c_values.0 is 1000000000.0: input should be less than or equal to 1000000",
-        ),
-    ],
-)
-def test_each_c_is_a_number_above_zero(message, values, problem):
-    assert problem in message(changed("baseline", "c_values", values))
 
 
 def test_an_empty_language_is_refused(message):

@@ -1,4 +1,4 @@
-"""Splits as integers on disk: what is read is what was written, and damage is one clear line."""
+"""Corpora on disk: the same texts come back, and a damaged file is one clear message."""
 
 import random
 
@@ -19,7 +19,7 @@ def block(texts, labels):
 
 
 def write(path, *sizes):
-    """Writes the texts in blocks of these sizes."""
+    """Write the texts in blocks of these sizes."""
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
     assert sum(sizes) == len(TEXTS)
     spans = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
@@ -32,7 +32,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("sizes", [(8,), (3, 5), (1, 1, 1, 2, 3), (4, 0, 4), (0, 7, 1), (2, 6, 0)])
-def test_each_text_comes_back_whatever_the_blocks(path, sizes):
+def test_texts_come_back_for_any_block_sizes(path, sizes):
     assert write(path, *sizes) == (8, 12)
     corpus = Corpus(path)
     assert len(corpus) == 8
@@ -45,7 +45,7 @@ def test_each_text_comes_back_whatever_the_blocks(path, sizes):
     assert np.concatenate(chunks).tolist() == [i for text in TEXTS for i in text]
 
 
-def test_ids_are_32_bit_and_lie_in_the_mapped_file(path):
+def test_ids_are_32_bit_and_memory_mapped(path):
     write(path, 3, 5)
     text = Corpus(path)[0]
     assert text.dtype == np.int32
@@ -64,7 +64,7 @@ def test_a_split_without_texts_is_empty(path):
     assert (len(corpus), len(corpus.lengths), list(corpus.chunks())) == (0, 0, [])
 
 
-def test_blocks_are_written_as_they_come(path):
+def test_blocks_are_written_one_by_one(path):
     written = []
 
     def blocks():
@@ -96,14 +96,14 @@ def assert_names_file_and_fix(message, path):
     assert "\n" not in message
 
 
-def test_a_missing_split_names_the_stage_that_makes_it(path):
+def test_a_missing_split_is_reported_with_its_stage(path):
     with pytest.raises(UserError) as caught:
         Corpus(path)
     fix = "`dvc repro tokenize` makes it in the project's root"
     assert str(caught.value) == f"{path} is missing; {fix}"
 
 
-def test_a_split_cut_off_anywhere_is_corrupt(path):
+def test_a_truncated_split_is_corrupt(path):
     write(path, 3, 5)
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
@@ -158,22 +158,22 @@ def test_a_table_with_other_columns_is_corrupt(path, columns):
 
 
 @pytest.mark.parametrize("ids", [[1, 9, 2], [1, -3, 2]])
-def test_an_id_of_no_type_is_corrupt(path, ids):
+def test_an_invalid_type_id_is_corrupt(path, ids):
     write_corpus(path, [block([ids], [0])])
-    message = rf"it holds types from {min(ids)} to {max(ids)}, not below 9\)"
+    message = rf"its type ids are from {min(ids)} to {max(ids)}, not below 9\)"
     with pytest.raises(UserError, match=message) as caught:
         Corpus(path, types=9)
     assert_names_file_and_fix(str(caught.value), path)
 
 
-def test_ids_of_all_types_and_of_none_are_whole(path):
+def test_valid_type_ids_and_empty_texts_are_accepted(path):
     write(path, 8)
     assert len(Corpus(path, types=10)) == len(TEXTS)
     write_corpus(path, [block([[], []], [0, 1])])
     assert len(Corpus(path, types=0)) == 2
 
 
-def test_lines_round_trip_whatever_they_hold(tmp_path):
+def test_lines_of_any_characters_come_back(tmp_path):
     path, lines = tmp_path / "types.txt", ["a", "é", "😀", "", " ", "\u2028", "\x85x", "<pad>", "￾"]
     write_lines(path, lines)
     assert read_lines(path, made_by="tokenize") == lines
@@ -182,7 +182,7 @@ def test_lines_round_trip_whatever_they_hold(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"a\nb", b"a\n\xff\n"])
-def test_lines_cut_off_or_of_other_bytes_are_corrupt(tmp_path, content):
+def test_truncated_or_undecodable_lines_are_corrupt(tmp_path, content):
     path = tmp_path / "types.txt"
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
@@ -190,7 +190,7 @@ def test_lines_cut_off_or_of_other_bytes_are_corrupt(tmp_path, content):
     assert_names_file_and_fix(str(caught.value), path)
 
 
-def test_missing_lines_name_the_stage_that_makes_them(tmp_path):
+def test_missing_lines_are_reported_with_their_stage(tmp_path):
     fix = "`dvc repro tokenize` makes it in the project's root"
     with pytest.raises(UserError, match=rf"types.txt is missing; {fix}$"):
         read_lines(tmp_path / "types.txt", made_by="tokenize")

@@ -315,7 +315,9 @@ def test_the_interval_is_around_the_accuracy(data):
 def test_baselines_of_other_texts_do_not_belong(copy, tmp_path):
     path = copy / "baseline" / "lineage.json"
     change_json(path, lambda lineage: lineage.update(validation="another"))
-    with pytest.raises(UserError, match="baseline is of other texts than those at hand; run `dvc"):
+    with pytest.raises(
+        UserError, match="baseline was made from other texts than data/tokens; run `dvc"
+    ):
         judge_folder(copy, tmp_path / "evaluation")
 
 

@@ -27,9 +27,7 @@ from sentiformer.training.masked_words import SHOWN, MaskedWordLoss, Windows
 from sentiformer.training.pretrain import pretrain
 from sentiformer.training.run import run_with_checkpoints
 
-SIZE = tiny_params(
-    model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8}
-).model
+SIZE = tiny_params(model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8}).model
 WORDS = 40
 PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
 

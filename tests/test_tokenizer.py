@@ -1,4 +1,4 @@
-"""Tokens are spaCy's of each chunk, whatever the text, the memory or the number of processes."""
+"""The tokenizer gives spaCy's tokens for any text, cache and number of processes."""
 
 import json
 import random
@@ -35,7 +35,7 @@ PIECES = [
 SPACES = [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2003", "\u3000", "\u2028", "\x85", "\x1c"]
 
 
-def nasty_texts(count: int) -> list[str]:
+def random_texts(count: int) -> list[str]:
     rng = random.Random(0)
     joints = [*SPACES, "", "", "<br />", ".", ","]
     return [
@@ -50,35 +50,35 @@ def english():
 
 
 @pytest.fixture(scope="module")
-def spacys_own():
-    """spaCy's own loop over a whole text."""
-    loop = spacy.blank("en").tokenizer
+def spacy_whole():
+    """Splits a whole text with spaCy."""
+    split = spacy.blank("en").tokenizer
 
     def tokens(text: str) -> list[str]:
-        doc = loop(text.replace("<br />", " "))
+        doc = split(text.replace("<br />", " "))
         return [token.text.lower() for token in doc if not token.is_space]
 
     return tokens
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_each_piece_gives_spacys_tokens(english, spacys_own, piece):
-    assert english([piece]) == [spacys_own(piece)]
+def test_each_piece_gives_spacys_tokens(english, spacy_whole, piece):
+    assert english([piece]) == [spacy_whole(piece)]
 
 
-def test_any_mixture_of_pieces_and_spaces_gives_spacys_tokens(english, spacys_own):
-    for text in nasty_texts(400):
-        assert english([text]) == [spacys_own(text)], repr(text)
+def test_random_texts_give_spacys_tokens(english, spacy_whole):
+    for text in random_texts(400):
+        assert english([text]) == [spacy_whole(text)], repr(text)
 
 
-def test_reviews_give_spacys_tokens(english, spacys_own):
+def test_reviews_give_spacys_tokens(english, spacy_whole):
     texts = made_up_reviews(50)["text"].tolist()
-    assert english(texts) == [spacys_own(text) for text in texts]
+    assert english(texts) == [spacy_whole(text) for text in texts]
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr", "it", "tr", "fi", "es", "xx", "am", "ms"])
-def test_plain_words_that_spacy_never_sees_get_its_tokens(language):
-    """In Amharic a full stop is not cut off, and in Malay RM is a currency before anything."""
+def test_plain_chunks_split_without_spacy_give_its_tokens(language):
+    """Amharic does not split off a full stop, and Malay splits the currency RM off."""
     spacy_alone = spacy.blank(language).tokenizer
     words = (
         "a I We dont cant cannot gonna Im id its etc no Inc nor Dr am pm ca St Xyz km kg OK zB ud "
@@ -90,7 +90,7 @@ def test_plain_words_that_spacy_never_sees_get_its_tokens(language):
     assert found == [[token.text.lower() for token in spacy_alone(chunk)] for chunk in chunks]
 
 
-def test_plain_words_need_no_spacy_and_others_do(english):
+def test_only_plain_chunks_are_split_without_spacy(english):
     assert english._plain("Film") == ("film",)
     assert english._plain("film,") == ("film", ",")
     assert english._plain("film.") == ("film", ".")
@@ -100,7 +100,7 @@ def test_plain_words_need_no_spacy_and_others_do(english):
     assert Tokenizer("am")._plain("film.") is None
 
 
-def test_tokens_look_as_one_expects(english):
+def test_the_tokens_of_an_example(english):
     text = "I can't recommend it!<br /><br />State-of-the-art...\u00a0NOT :) <br/>"
     assert english([text]) == [
         "i ca n't recommend it ! state - of - the - art ... not :) < br/ >".split()
@@ -113,8 +113,8 @@ def test_a_chunk_does_not_depend_on_its_neighbours(english, space):
     assert english([f"'!?:({space}(good)"]) == [first + second]
 
 
-def test_no_token_holds_white_space_or_capitals(english):
-    for token in {token for tokens in english(nasty_texts(100)) for token in tokens}:
+def test_tokens_have_no_white_space_and_are_lower_case(english):
+    for token in {token for tokens in english(random_texts(100)) for token in tokens}:
         assert token.split() == [token]
         assert token.lower() == token
 
@@ -124,23 +124,23 @@ def test_a_text_without_words_has_no_tokens(english, text):
     assert english([text, "a", text]) == [[], ["a"], []]
 
 
-def test_forgetting_remembered_chunks_changes_nothing(english, monkeypatch):
-    texts = nasty_texts(50)
+def test_the_size_of_the_cache_does_not_change_the_tokens(english, monkeypatch):
+    texts = random_texts(50)
     expected = english(texts)
-    monkeypatch.setattr(tokenizer, "REMEMBERED_CHUNKS", 3)
-    forgetful = Tokenizer("en")
-    assert forgetful(texts) == expected
-    assert [forgetful([text])[0] for text in texts] == expected
-    assert len(forgetful._chunks) <= 3
+    monkeypatch.setattr(tokenizer, "CACHED_CHUNKS", 3)
+    small = Tokenizer("en")
+    assert small(texts) == expected
+    assert [small([text])[0] for text in texts] == expected
+    assert len(small._cache) <= 3
 
 
-def test_a_caller_may_change_its_tokens(english):
+def test_a_caller_may_change_the_returned_tokens(english):
     (tokens,) = english(["well-known"])
     tokens.clear()
     assert english(["well-known"]) == [["well", "-", "known"]]
 
 
-def test_a_megabyte_without_a_space_is_cut_so_that_it_takes_seconds_not_hours(english):
+def test_a_megabyte_without_white_space_is_tokenized_in_seconds(english):
     emoji = "".join(chr(0x1F600 + i) for i in range(50)) * 5000  # 1 MB of UTF-8
     assert english([emoji]) == [list(emoji)]
     (tokens,) = english(["x" * 2**20])
@@ -148,15 +148,15 @@ def test_a_megabyte_without_a_space_is_cut_so_that_it_takes_seconds_not_hours(en
     assert max(map(len, tokens)) == CHUNK_CHARACTERS
 
 
-def test_a_chunk_of_the_longest_length_is_not_cut(english, spacys_own):
+def test_a_chunk_of_the_longest_length_is_not_split_first(english, spacy_whole):
     for chunk in ("x" * CHUNK_CHARACTERS, ("ab-" * CHUNK_CHARACTERS)[:CHUNK_CHARACTERS]):
-        assert english([chunk]) == [spacys_own(chunk)]
+        assert english([chunk]) == [spacy_whole(chunk)]
 
 
-def test_threads_may_share_a_tokenizer(monkeypatch):
+def test_threads_can_share_a_tokenizer(monkeypatch):
     shared, interval = Tokenizer("en"), sys.getswitchinterval()
     texts = [" ".join(f"w{i}x{j}-y{i * j}!?" for j in range(40)) for i in range(100)]
-    monkeypatch.setattr(tokenizer, "REMEMBERED_CHUNKS", 10)
+    monkeypatch.setattr(tokenizer, "CACHED_CHUNKS", 10)
     sys.setswitchinterval(1e-5)
     try:
         with ThreadPoolExecutor(8) as pool:
@@ -180,7 +180,7 @@ CHINESE = [
 
 
 @pytest.mark.parametrize("text", CHINESE)
-def test_chinese_is_cut_into_spacys_characters_without_another_package(text):
+def test_chinese_is_split_into_characters_without_another_package(text):
     doc = spacy.blank("zh")(text.replace("<br />", " "))
     tokens = [token.text.lower() for token in doc if not token.is_space]
     assert Tokenizer("zh")([text]) == [tokens]
@@ -189,10 +189,10 @@ def test_chinese_is_cut_into_spacys_characters_without_another_package(text):
 
 @pytest.mark.parametrize("language", ["de", "xx", "es", "ru", "ar"])
 def test_each_language_gives_spacys_tokens(language):
-    loop = spacy.blank(language).tokenizer
-    texts = [*nasty_texts(30), "z.B. geht's am 3. Mai los; ¿qué? d.h. т.е. «да» السيد. محمد"]
+    split = spacy.blank(language).tokenizer
+    texts = [*random_texts(30), "z.B. geht's am 3. Mai los; ¿qué? d.h. т.е. «да» السيد. محمد"]
     expected = [
-        [token.text.lower() for token in loop(text.replace("<br />", " ")) if not token.is_space]
+        [token.text.lower() for token in split(text.replace("<br />", " ")) if not token.is_space]
         for text in texts
     ]
     assert Tokenizer(language)(texts) == expected
@@ -201,11 +201,11 @@ def test_each_language_gives_spacys_tokens(language):
 @pytest.mark.parametrize(
     ("language", "segmenter"), [("en", "rules"), ("xx", "rules"), ("zh", "characters")]
 )
-def test_a_tokenizer_says_what_cuts_the_texts(language, segmenter):
+def test_the_segmenter_of_a_language(language, segmenter):
     assert Tokenizer(language).segmenter == segmenter
 
 
-def test_a_tokenizer_of_another_package_gives_its_name(monkeypatch):
+def test_the_segmenter_of_another_package_is_its_class(monkeypatch):
     class JapaneseTokenizer:
         pass
 
@@ -214,7 +214,7 @@ def test_a_tokenizer_of_another_package_gives_its_name(monkeypatch):
 
 
 @pytest.mark.parametrize("language", ["xx-none", "english", "EN", "qq", "lex_attrs"])
-def test_an_unknown_language_is_one_line(language):
+def test_an_unknown_language_is_refused_in_one_line(language):
     with pytest.raises(UserError) as caught:
         Tokenizer(language)
     assert str(caught.value).startswith(f"tokenize.language is {language!r}: ")
@@ -222,7 +222,7 @@ def test_an_unknown_language_is_one_line(language):
     assert "\n" not in str(caught.value)
 
 
-def test_a_language_that_needs_another_package_names_it(monkeypatch):
+def test_a_missing_package_of_a_language_is_named(monkeypatch):
     def refuse(language: str) -> None:
         raise ImportError(f"{language} needs SudachiPy.\nInstall spacy[ja]")
 
@@ -235,10 +235,10 @@ def test_a_language_that_needs_another_package_names_it(monkeypatch):
 
 @pytest.fixture
 def raw(tmp_path):
-    """Two splits as stage download writes them: nasty, empty and repeated texts, three blocks."""
+    """Two splits as stage download writes them: random, empty and repeated texts."""
     folder = tmp_path / "raw"
     folder.mkdir()
-    texts = ["", *nasty_texts(150), " \n ", *made_up_reviews(2100)["text"], "", "<br />"]
+    texts = ["", *random_texts(150), " \n ", *made_up_reviews(2100)["text"], "", "<br />"]
     rows = {"train": pd.DataFrame({"text": texts, "label": np.arange(len(texts)) % 2})}
     rows["test"] = rows["train"].iloc[::-7]
     for split, table in rows.items():
@@ -254,7 +254,7 @@ def tokenized(raw, workers=1):
     return folder, tokenize(ENGLISH, raw, folder, workers=workers)
 
 
-def test_a_corpus_holds_the_tokens_and_labels_of_the_texts(raw, english):
+def test_a_corpus_has_the_tokens_and_labels_of_the_texts(raw, english):
     folder, about = tokenized(raw)
     types = read_lines(folder / "types.txt", made_by="tokenize")
     assert len(types) == len(set(types)) == about["types"]
@@ -272,15 +272,15 @@ def test_a_corpus_holds_the_tokens_and_labels_of_the_texts(raw, english):
     assert about["params"] == {"download": {"a": 1}, "tokenize": {"language": "en"}}
 
 
-def test_types_stand_in_the_order_of_their_appearance(raw, english):
+def test_types_are_in_order_of_appearance(raw, english):
     folder, _ = tokenized(raw)
     texts = [*pd.read_parquet(raw / "train.parquet")["text"]]
     seen = dict.fromkeys(token for tokens in english(texts) for token in tokens)
     assert read_lines(folder / "types.txt", made_by="tokenize")[: len(seen)] == list(seen)
 
 
-def test_what_is_learnt_from_has_the_same_numbers_whatever_judges(raw):
-    """Types of test and validation come last, though these splits stand before the unlabelled."""
+def test_types_of_validation_and_test_do_not_change_ids_in_training_texts(raw):
+    """They come last, although `dataset.json` lists these splits before the unlabelled texts."""
     found = []
     for words in ("zyzzyva zymurgy", "a great film"):
         facts = {"train": {}, "validation": {}, "test": {}, "unlabeled": {}}
@@ -298,7 +298,7 @@ def test_what_is_learnt_from_has_the_same_numbers_whatever_judges(raw):
     assert found[0] == found[1]
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_processes(raw):
+def test_the_files_do_not_depend_on_the_number_of_processes(raw):
     written = []
     for workers in (1, 2, 3):
         folder, _ = tokenized(raw, workers)
@@ -308,7 +308,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(raw):
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "train.parquet", "test.parquet"])
-def test_a_missing_input_names_the_stage_that_makes_it(raw, name):
+def test_a_missing_input_is_reported_with_its_stage(raw, name):
     (raw / name).unlink()
     fix = "`dvc repro download` makes it in the project's root"
     with pytest.raises(UserError, match=rf"{name} is missing; {fix}$"):
@@ -343,7 +343,7 @@ def test_a_split_whose_pages_are_overwritten_is_corrupt(raw):
 
 
 @pytest.mark.parametrize("content", ["", '{"splits": ', "nothing"])
-def test_a_corrupt_description_is_one_line(raw, content):
+def test_a_corrupt_dataset_json_is_reported_in_one_line(raw, content):
     (raw / "dataset.json").write_text(content)
     assert_corrupt(raw, "dataset.json")
 

@@ -16,7 +16,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -30,7 +29,6 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256, write_json
 from sentiformer.core.timings import keep_seconds
 from sentiformer.core.word_vectors import FILE
-from sentiformer.text.pseudo_labels import write_teacher
 from sentiformer.tracking import live
 from sentiformer.tracking import sync as tracking
 from sentiformer.tracking.live import live_run
@@ -523,21 +521,6 @@ def test_training_times_are_logged_where_this_machine_knows_them(project, data):
         "seconds/tfidf": 1.5,
         "seconds/nb_trigrams": 2.5,
     }
-
-
-def test_the_time_of_a_teacher_stands_beside_that_of_the_model(project, data):
-    copy = shutil.copytree(data, project / "data")
-    (copy / "teacher").mkdir(exist_ok=True)
-    write_teacher(copy / "teacher", {"by": "text_vectors"}, [np.full((3, 2), 0.5)])
-    keep_seconds("teach", copy / "teacher" / "unlabeled.npy", {"teacher": 7.5})
-    assert sync(copy)
-    store = Store.connect()
-    assert "seconds/teacher" not in only_run(store).data.metrics, "nobody has taught it"
-    about = config_of(copy)
-    about["params"]["teach"] = {"by": "text_vectors"}
-    write_json(copy / "model" / "config.json", about)
-    assert sync(copy)
-    assert only_run(store).data.metrics["seconds/teacher"] == 7.5
 
 
 def test_a_model_is_not_credited_with_what_was_made_since(project, data):

@@ -1,4 +1,4 @@
-"""The vocabulary: which words are in it, in what order, and how much of the texts they cover."""
+"""The vocabulary: its words, their order, and their coverage of the texts."""
 
 import json
 
@@ -15,7 +15,7 @@ from sentiformer.text.vocab import PAD, UNKNOWN, Vocab, build_vocab, most_freque
 
 @pytest.fixture
 def tokens(tmp_path):
-    """Writes what stage tokenize would: texts of words by split, types in order of appearance."""
+    """Writes the files of stage tokenize for texts of each split."""
     folder = tmp_path / "tokens"
     folder.mkdir()
 
@@ -49,7 +49,7 @@ def test_specials_come_first_then_the_most_frequent_ties_by_spelling(tokens):
     assert (vocab.tokens[PAD], vocab.tokens[UNKNOWN]) == ("<pad>", "<unk>")
 
 
-def test_the_order_of_the_types_does_not_matter():
+def test_the_order_of_types_does_not_matter():
     types, counts = ["d", "a", "c", "b"], np.array([2, 2, 5, 2])
     expected = [*SPECIAL_TOKENS, "c", "a", "b"]
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
@@ -57,14 +57,14 @@ def test_the_order_of_the_types_does_not_matter():
 
 
 @pytest.mark.parametrize("max_size", [3, 4, 5, 6, 1000])
-def test_the_size_counts_the_specials_and_is_never_exceeded(tokens, max_size):
+def test_the_size_includes_special_tokens_and_is_never_exceeded(tokens, max_size):
     vocab, coverage = build(tokens(train=["c c c b b a"]), max_size)
     assert vocab.tokens == [*SPECIAL_TOKENS, "c", "b", "a"][:max_size]
     assert coverage["size"] == len(vocab) == min(max_size, 5)
     assert coverage["max_size"] == max_size
 
 
-def test_train_alone_decides(tokens):
+def test_train_alone_decides_on_the_vocabulary(tokens):
     splits = {"train": ["a b", "b"], "validation": ["x x x x a"], "test": ["y y y y b"]}
     vocab, _ = build(tokens(**splits))
     assert vocab.tokens == [*SPECIAL_TOKENS, "b", "a"]
@@ -72,9 +72,9 @@ def test_train_alone_decides(tokens):
     assert alone.tokens == vocab.tokens
 
 
-def test_unknown_shares_are_those_counted_by_hand(tokens):
+def test_unknown_shares_equal_those_counted_by_hand(tokens):
     splits = {
-        "train": ["a a a b b c", "", "<pad>"],  # of 7 running tokens, c and <pad> are unknown
+        "train": ["a a a b b c", "", "<pad>"],  # of 7 tokens, c and <pad> are unknown
         "validation": ["a b", "c d d"],  # 3 of 5
         "test": ["", ""],  # none of none
     }
@@ -84,13 +84,13 @@ def test_unknown_shares_are_those_counted_by_hand(tokens):
     assert coverage["unknown_share"] == shares
 
 
-def test_a_text_that_spells_a_special_holds_an_unknown_word(tokens):
+def test_the_name_of_a_special_token_in_a_text_is_an_unknown_word(tokens):
     vocab, _ = build(tokens(train=["<pad> <pad> <unk> a"]))
     assert vocab.tokens == [*SPECIAL_TOKENS, "a"]
     assert vocab.encode(["a", "<pad>", "<unk>", "b"]).tolist() == [2, UNKNOWN, UNKNOWN, UNKNOWN]
 
 
-def test_encoding_gives_the_line_of_each_word_and_never_padding(tokens):
+def test_encoding_gives_the_line_number_of_each_word_and_never_padding(tokens):
     folder = tokens(train=["the film , the end"])
     vocab, _ = build(folder)
     words = ["film", "the", ",", "end", "other", "The"]
@@ -102,16 +102,14 @@ def test_encoding_gives_the_line_of_each_word_and_never_padding(tokens):
     assert [vocab.tokens[i] for i in vocab.encode(types)] == types
 
 
-def test_a_vocabulary_round_trips(tmp_path):
+def test_a_vocabulary_comes_back_from_its_file(tmp_path):
     vocab = Vocab([*SPECIAL_TOKENS, "a", "é", "😀", "\u2028", '"'])
     vocab.save(tmp_path / "vocab.txt")
     assert Vocab.load(tmp_path / "vocab.txt").tokens == vocab.tokens
 
 
 def test_train_without_a_word_is_refused(tokens):
-    with pytest.raises(
-        UserError, match=r"train\.arrow holds no token; train needs texts with word"
-    ):
+    with pytest.raises(UserError, match=r"train\.arrow has no token; train needs texts with word"):
         build(tokens(train=["", ""], test=["a"]))
 
 
@@ -120,13 +118,13 @@ def test_train_without_a_word_is_refused(tokens):
     [
         (b"a\nb\n", r"it does not begin with \('<pad>', '<unk>'\)"),
         (b"<unk>\n<pad>\na\n", "it does not begin with"),
-        (b"<pad>\n<unk>\na\nb\na\n", "a token stands in it twice"),
+        (b"<pad>\n<unk>\na\nb\na\n", "a token occurs twice"),
         (b"<pad>\n<unk>\na", "it does not end with a line break"),
         (b"", "it does not end with a line break"),
         (b"<pad>\n<unk>\n\xff\n", "codec can't decode byte 0xff"),
     ],
 )
-def test_a_corrupt_vocabulary_says_why(tmp_path, content, reason):
+def test_a_corrupt_vocabulary_is_reported_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)
     fix = r"\); `dvc repro --force build_vocab` makes it anew$"
@@ -135,13 +133,13 @@ def test_a_corrupt_vocabulary_says_why(tmp_path, content, reason):
 
 
 @pytest.mark.parametrize("name", ["corpus.json", "types.txt", "train.arrow"])
-def test_a_missing_input_names_the_stage_that_makes_it(tokens, name):
+def test_a_missing_input_is_reported_with_its_stage(tokens, name):
     folder = tokens(train=["a"])
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing; `dvc repro tokenize` makes it"):
         build(folder)
 
 
-def test_a_missing_vocabulary_names_the_stage_that_makes_it(tmp_path):
+def test_a_missing_vocabulary_is_reported_with_its_stage(tmp_path):
     with pytest.raises(UserError, match=r"vocab\.txt is missing; `dvc repro build_vocab` makes it"):
         Vocab.load(tmp_path / "vocab.txt")

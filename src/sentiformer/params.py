@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sentiformer.baselines.params import BaselineParams, TeachParams
+from sentiformer.baselines.params import TeachParams
 from sentiformer.core.params import Section, parse, read_yaml
 from sentiformer.data.params import DownloadParams
 from sentiformer.evaluation.params import EvaluateParams, ReportParams
@@ -17,7 +17,6 @@ class Params(Section):
 
     download: DownloadParams
     tokenize: TokenizeParams
-    baseline: BaselineParams
     build_vocab: BuildVocabParams
     word_vectors: WordVectorsParams
     model: ModelParams

@@ -1,6 +1,6 @@
-"""Names that several stages share."""
+"""Names that several stages use."""
 
-SPECIAL_TOKENS = ("<pad>", "<unk>")  # the first words of each vocabulary
-SPLITS = ("train", "validation", "test")  # of the labelled texts
-UNLABELED = "unlabeled"  # the split of texts without a label
-PRETRAINING_SPLITS = ("train", UNLABELED)  # read without their labels; never test
+SPECIAL_TOKENS = ("<pad>", "<unk>")  # the first words of a vocabulary
+SPLITS = ("train", "validation", "test")  # of labelled texts
+UNLABELED = "unlabeled"  # the split of unlabelled texts
+PRETRAINING_SPLITS = ("train", UNLABELED)  # pretraining reads their texts, not their labels

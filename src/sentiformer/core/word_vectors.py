@@ -1,4 +1,4 @@
-"""The file of first vectors that stage word_vectors writes, and stages pretrain and train read."""
+"""The file of vectors that stage word_vectors writes, and stages pretrain and train read."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +14,16 @@ FILE = f"{STAGE}.safetensors"
 
 
 class Vectors(NamedTuple):
-    """First vectors, float32.
+    """First vectors, float32, and sorted int64 keys; `text/ngrams.py` defines keys.
+
+    V is the number of words, N that of bigrams, M that of trigrams, D the dimensions.
 
     Attributes:
-        words: (V, D), those of specials 0.
-        pairs: (N, D).
-        pair_keys: (N,) int64, rising: which pairs they are, a first word times V plus a second.
-        triples: (M, D).
-        triple_keys: (M,) int64, rising: which triples they are, the number of a pair, from 1 on,
-            times V plus a third word.
-        regions: (V, R), what a word adds to the fixed vector of the words around a token.
+        words: (V, D); those of special tokens are 0.
+        pairs: of bigrams, (N, D).
+        pair_keys: keys of the bigrams, (N,).
+        triples: of trigrams, (M, D).
+        triple_keys: keys of the trigrams, (M,).
     """
 
     words: np.ndarray
@@ -31,29 +31,31 @@ class Vectors(NamedTuple):
     pair_keys: np.ndarray
     triples: np.ndarray
     triple_keys: np.ndarray
-    regions: np.ndarray
 
 
 def write_word_vectors(folder: Path, vectors: Vectors) -> None:
-    """Write the vectors; `config.json` beside them says how many n-grams there are."""
+    """Write the vectors; `config.json` in the same folder has their numbers."""
     save_file(vectors._asdict(), folder / FILE)
 
 
 def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:
-    """The vectors that stage word_vectors wrote to `folder`; None where its window was 0.
+    """Read the vectors from a folder; None if the window of stage word_vectors was 0.
+
+    Args:
+        folder: the folder of stage word_vectors.
+        shape: the expected V and D.
 
     Raises:
-        UserError: a file is missing or corrupt, or the words' vectors are of another shape.
+        UserError: a file is missing or corrupt, or holds vectors of other numbers or dimensions.
     """
-    path, about = folder / FILE, read_json(folder / "config.json", made_by=STAGE)
-    if not about["params"][STAGE]["window"]:
+    path, config = folder / FILE, read_json(folder / "config.json", made_by=STAGE)
+    if not config["params"][STAGE]["window"]:
         return None
     with reading(path, STAGE, SafetensorError, TypeError):
         vectors = Vectors(**load_file(path))
     found = (*vectors.words.shape, len(vectors.pairs), len(vectors.triples))
-    found += (vectors.regions.shape[1],)
-    asked = (*shape, about["pairs"], about["triples"], about["regions"])
-    if found != asked:
-        known = f"its words, dimensions, pairs, triples and regions are {found}, not {asked}"
-        raise corrupt(path, STAGE, known)
+    expected = (*shape, config["pairs"], config["triples"])
+    if found != expected:
+        counts = f"its words, dimensions, pairs and triples are {found}, not {expected}"
+        raise corrupt(path, STAGE, counts)
     return vectors

@@ -1,1 +1,1 @@
-"""What is counted, not trained: n-grams and word vectors (stage word_vectors)."""
+"""Features that are counted, not trained: co-occurrence and word vectors (stage word_vectors)."""

@@ -1,8 +1,7 @@
-"""What company words keep, and n-grams of them: counted, and as mutual information.
+"""Co-occurrence counts of words and n-grams, and their pointwise mutual information.
 
-Texts stand one after another in an array, before, between and after them a gap of unknown words as
-wide as the window, so that nothing reaches over an end. V words; a pair's key is its first word
-times V, plus its second; a triple's is the number of a known pair times V, plus its third word.
+V is the number of words, T that of words in a row, N that of n-grams of one length.
+`text/ngrams.py` defines keys and numbers of n-grams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,115 +13,119 @@ import numpy as np
 
 from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.text.corpus import Corpus
-from sentiformer.text.vocab import UNKNOWN
+from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 CHUNK_TOKENS = 4_000_000
-SMOOTHING = 0.75  # exponent of a context's frequency; a rare context then says less
+SMOOTHING = 0.75  # exponent of a context word's frequency; it gives rare words less weight
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The texts of some splits as words, to be gone through again and again.
+class WordStream:
+    """The words of some splits; it can be iterated several times.
 
     Attributes:
         paths: the corpora.
         ids_of_types: maps a type id to its vocabulary id.
-        size: V.
-        window: tokens on each side that are a word's company.
+        vocab_size: V.
+        window: largest distance of two words that co-occur.
     """
 
     paths: list[Path]
     ids_of_types: np.ndarray
-    size: int
+    vocab_size: int
     window: int
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield int32 words of whole texts, some `CHUNK_TOKENS` tokens at a time.
+        """Yield the word ids of whole texts, about `CHUNK_TOKENS` at a time, (T,) int64.
+
+        Unknown words are 0. A gap of `window` zeros is before, between and after the texts, so that
+        nothing is counted across the end of a text.
 
         Raises:
             UserError: a file is missing or corrupt.
         """
-        gap = np.full(self.window, UNKNOWN, dtype=np.int32)
+        ids = np.where(self.ids_of_types < len(SPECIAL_TOKENS), 0, self.ids_of_types)
+        gap = np.zeros(self.window, dtype=np.int64)
         for path in self.paths:
-            corpus = Corpus(path, types=len(self.ids_of_types))
-            starts = np.cumsum(corpus.lengths) // CHUNK_TOKENS
-            for rows in np.split(np.arange(len(corpus)), np.flatnonzero(np.diff(starts)) + 1):
-                texts = (self.ids_of_types[corpus[row]] for row in rows.tolist())
+            corpus = Corpus(path, types=len(ids))
+            chunk = np.cumsum(corpus.lengths) // CHUNK_TOKENS
+            for rows in np.split(np.arange(len(corpus)), np.flatnonzero(np.diff(chunk)) + 1):
+                texts = (ids[corpus[row]] for row in rows.tolist())
                 yield np.concatenate([part for text in texts for part in (gap, text)] + [gap])
 
 
-def company_of_words(texts: Texts) -> "csr_array":
-    """How often two words stand at most a window apart: (V, V), symmetric, float32.
+def count_words_near_words(stream: WordStream) -> "csr_array":
+    """Count how often two known words are at most a window apart: (V, V), symmetric, float32.
 
-    A pair at a distance of n tokens counts 1/n (Pennington et al. 2014, section 4.2). Specials,
-    which is to say unknown words, have no company.
+    Two words at a distance of n tokens count 1/n (Pennington et al. 2014, section 4.2).
     """
-    total = _nothing((texts.size, texts.size))
-    for words in texts:
-        known = words >= len(SPECIAL_TOKENS)
-        for distance in range(1, texts.window + 1):
+    total = _zeros((stream.vocab_size, stream.vocab_size))
+    for words in stream:
+        known = words > 0
+        for distance in range(1, stream.window + 1):
             places = np.flatnonzero(known[:-distance] & known[distance:])
             total += _counts(words[places], words[places + distance], distance, total.shape)
     return (total + total.T).tocsr()
 
 
-def frequent_ngrams(texts: Texts, limit: int, shorter: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """The rising int64 keys of the `limit` most frequent n-grams, N at most; see `ngram_keys`.
+def frequent_ngrams(
+    stream: WordStream, limit: int, shorter: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """Return the sorted keys of the `limit` most frequent n-grams, (N,) with N at most `limit`.
 
-    One that stands once is none; of equally frequent ones the smaller key comes first.
+    N-grams that occur once are left out. Of equally frequent ones the smaller key comes first.
+
+    Args:
+        stream: the words.
+        limit: largest number of n-grams.
+        shorter: sorted keys of the known bigrams and so on, up to n-1; an n-gram is counted only
+            if its first n-1 words are known.
     """
     keys, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    for words in texts if limit else ():
-        more, of_more = np.unique(ngram_keys(words, texts.size, shorter), return_counts=True)
-        keys, places = np.unique(np.concatenate([keys, more]), return_inverse=True)
-        counts = np.bincount(places, np.concatenate([counts, of_more])).astype(np.int64)
-        keys, counts = keys[keys >= 0], counts[keys >= 0]
-    kept = np.flatnonzero(counts > 1)
-    return np.sort(keys[kept[np.argsort(-counts[kept], kind="stable")[:limit]]])
+    for words in stream if limit else ():
+        new_keys, new_counts = np.unique(_keys(words, stream, shorter), return_counts=True)
+        keys, places = np.unique(np.concatenate([keys, new_keys]), return_inverse=True)
+        counts = np.bincount(places, np.concatenate([counts, new_counts])).astype(np.int64)
+    frequent = np.flatnonzero((counts > 1) & (keys > 0))
+    return np.sort(keys[frequent[np.argsort(-counts[frequent], kind="stable")[:limit]]])
 
 
-def company_of_ngrams(
-    texts: Texts, keys: np.ndarray, shorter: Sequence[np.ndarray] = ()
+def count_words_near_ngrams(
+    stream: WordStream, keys: np.ndarray, shorter: Sequence[np.ndarray] = ()
 ) -> "csr_array":
-    """How often words stand at most a window away from either end of some n-grams: (N, V)."""
-    total = _nothing((len(keys), texts.size))
-    reach = len(shorter) + 1  # from an n-gram's end to its beginning
-    for words in texts:
-        known, found = words >= len(SPECIAL_TOKENS), ngram_keys(words, texts.size, shorter)
-        ends = np.flatnonzero((found >= keys[0]) & (found <= keys[-1]))
-        numbers = np.searchsorted(keys, found[ends])
-        hit = keys[numbers] == found[ends]
-        numbers, ends = numbers[hit], ends[hit]
-        for distance in range(1, texts.window + 1):
-            for places in (ends + distance, ends - reach - distance):
-                beside = known[places]
-                company = words[places[beside]]
-                total += _counts(numbers[beside], company, distance, total.shape)
+    """Count how often words are at most a window away from either end of n-grams: (N, V), float32.
+
+    Args:
+        stream: the words.
+        keys: sorted keys of the n-grams, (N,), N > 0.
+        shorter: sorted keys of the known bigrams and so on, up to n-1.
+    """
+    total = _zeros((len(keys), stream.vocab_size))
+    length = len(shorter) + 2
+    for words in stream:
+        known, found = words > 0, _keys(words, stream, shorter)
+        ends = np.flatnonzero((found >= keys[0]) & (found <= keys[-1]))  # a fast first selection
+        numbers = ngram_numbers(found[ends], keys)
+        ends, rows = ends[numbers > 0], numbers[numbers > 0] - 1
+        for distance in range(1, stream.window + 1):
+            for places in (ends + distance, ends - length + 1 - distance):
+                near = known[places]
+                total += _counts(rows[near], words[places[near]], distance, total.shape)
     return total
 
 
-def ngram_keys(words: np.ndarray, size: int, shorter: Sequence[np.ndarray]) -> np.ndarray:
-    """(T,) int64 keys of the n-gram that each word ends; -1 where a part of it is unknown.
-
-    `shorter` are the keys of the known pairs, triples and so on that it goes on from: of pairs,
-    which go on from words, none.
-    """
-    known = words >= len(SPECIAL_TOKENS)
-    numbers = np.where(known, words, 0).astype(np.int64)  # of what each word ends; 0: unknown
-    if shorter:
-        *before, of_known = shorter
-        found = ngram_keys(words, size, before)
-        places = np.searchsorted(of_known, found)
-        numbers = np.where(np.append(of_known, -2)[places] == found, places + 1, 0)
-    keys = np.full(len(words), -1, dtype=np.int64)
-    keys[1:] = np.where((numbers[:-1] > 0) & known[1:], numbers[:-1] * size + words[1:], -1)
-    return keys
+def _keys(words: np.ndarray, stream: WordStream, shorter: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the keys of the n-grams that end at each word, (T,)."""
+    numbers = words
+    for known in shorter:
+        numbers = ngram_numbers(ngram_keys(numbers, words, stream.vocab_size), known)
+    return ngram_keys(numbers, words, stream.vocab_size)
 
 
-def _nothing(shape: tuple[int, int]) -> "csr_array":
+def _zeros(shape: tuple[int, int]) -> "csr_array":
     from scipy.sparse import csr_array
 
     return csr_array(shape, dtype=np.float32)
@@ -131,29 +134,36 @@ def _nothing(shape: tuple[int, int]) -> "csr_array":
 def _counts(
     rows: np.ndarray, columns: np.ndarray, distance: int, shape: tuple[int, int]
 ) -> "csr_array":
-    """A matrix with 1 / distance added at each row and column."""
+    """Return a matrix in which each pair of row and column adds 1 / distance."""
     from scipy.sparse import coo_array
 
     weights = np.full(len(rows), 1 / distance, dtype=np.float32)
     return coo_array((weights, (rows, columns)), shape=shape).tocsr()
 
 
-def context_chances(company: "csr_array") -> np.ndarray:
-    """(V,) how likely a word is as context, its count smoothed (Levy et al. 2015, section 3.1)."""
-    chances = company.sum(axis=0, dtype=np.float64) ** SMOOTHING
-    return chances / chances.sum()
+def context_probabilities(counts: "csr_array") -> np.ndarray:
+    """Return the smoothed probability of each word as context (Levy et al. 2015, section 3.1).
+
+    The result is (V,) float64.
+    """
+    smoothed = counts.sum(axis=0, dtype=np.float64) ** SMOOTHING
+    return smoothed / smoothed.sum()
 
 
-def positive_pmi(company: "csr_array", chances: np.ndarray) -> "csr_array":
-    """The pointwise mutual information of rows and contexts where it is positive.
+def positive_pmi(counts: "csr_array", probabilities: np.ndarray) -> "csr_array":
+    """Return the pointwise mutual information of rows and contexts, where it is positive.
 
-    log(P(w, c) / (P(w) P(c))), with P(c) as given.
+    It is log(P(row, context) / (P(row) P(context))).
+
+    Args:
+        counts: co-occurrence counts, (N, V).
+        probabilities: P(context), (V,).
     """
     from scipy.sparse import csr_array
 
-    pairs = company.tocoo()
-    expected = company.sum(axis=1, dtype=np.float64)[pairs.row] * chances[pairs.col]
-    values = np.log(pairs.data / expected).astype(np.float32)
+    counted = counts.tocoo()
+    expected = counts.sum(axis=1, dtype=np.float64)[counted.row] * probabilities[counted.col]
+    values = np.log(counted.data / expected).astype(np.float32)
     kept = values > 0
-    place = (pairs.row[kept], pairs.col[kept])
-    return csr_array((values[kept], place), shape=company.shape)
+    places = (counted.row[kept], counted.col[kept])
+    return csr_array((values[kept], places), shape=counts.shape)

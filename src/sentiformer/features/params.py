@@ -6,9 +6,11 @@ from sentiformer.core.params import Section
 
 
 class WordVectorsParams(Section):
-    """How far the company of a word reaches that its first vector is made from; 0 for none."""
+    """The window of co-occurrence, 0 for random vectors, and the numbers of bigrams and trigrams.
+
+    Bigrams are called pairs here, and trigrams triples.
+    """
 
     window: int = Field(ge=0, le=1000)
     pairs: int = Field(ge=0, lt=2**31)
     triples: int = Field(ge=0, lt=2**31)
-    regions: int = Field(ge=0, le=10_000)

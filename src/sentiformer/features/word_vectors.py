@@ -1,15 +1,14 @@
-"""First vectors of words, of pairs and of triples of words, from the company that they keep.
+"""First vectors of words, bigrams and trigrams, from their co-occurrence with words.
 
-What word2vec fits by gradient steps is, up to a constant, a factorization of the matrix of the
-pointwise mutual information of words and the words around them (Levy & Goldberg 2014); the matrix
-can be counted, and its largest singular vectors computed, in seconds. A frequent pair, such as
-"not good", has company of its own, which gives it a place among the words, and so has a triple,
-such as "not very good". Labels are never read.
+word2vec's gradient steps factorize, up to a constant, the matrix of the pointwise mutual
+information (PMI) of words and their context words (Levy & Goldberg 2014). The matrix can be counted
+and its largest singular vectors computed in seconds. A frequent bigram, such as "not good", has
+context words of its own, and so has a trigram, such as "not very good"; the same factorization
+gives them vectors in the space of the words. Labels are never read.
 """
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,10 +19,10 @@ from sentiformer.core.names import PRETRAINING_SPLITS, SPECIAL_TOKENS
 from sentiformer.core.process import ordered_map
 from sentiformer.core.word_vectors import STAGE, Vectors, write_word_vectors
 from sentiformer.features.cooccurrence import (
-    Texts,
-    company_of_ngrams,
-    company_of_words,
-    context_chances,
+    WordStream,
+    context_probabilities,
+    count_words_near_ngrams,
+    count_words_near_words,
     frequent_ngrams,
     positive_pmi,
 )
@@ -35,112 +34,137 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 POWER_ITERATIONS = 2  # of the randomized factorization
-NGRAM_SCALE = 0.5  # an n-gram's vector is added to its last word's
-NGRAMS_AT_ONCE = 10_000  # whose company is held in memory
+NGRAM_SCALE = 0.5  # the model adds an n-gram's vector to that of its last word
+BLOCK_NGRAMS = 10_000  # n-grams whose counts are in memory at a time
 
 
 def fit_word_vectors(
     params: WordVectorsParams, d_model: int, *, data: Path, folder: Path, workers: int = 1
-) -> dict[str, float]:
-    """Write vectors to `folder`, and `config.json`, which counts the pairs and triples.
+) -> None:
+    """Write vectors to `folder`, and `config.json` with the numbers of bigrams and trigrams.
 
-    `data` is the folder with what earlier stages wrote. With a window of 0 there are no vectors,
-    `config.json` alone; without pairs there are no triples. Up to `workers` processes share the
-    pairs and the triples, and no byte depends on how many.
+    With a window of 0 only `config.json` is written. Without bigrams there are no trigrams. The
+    files do not depend on `workers`.
 
-    Returns:
-        What they took, in seconds; nothing where there are none.
+    Args:
+        params: see `WordVectorsParams`.
+        d_model: D, the dimensions.
+        data: the folder with the results of earlier stages.
+        folder: the folder to write to.
+        workers: number of processes at most.
 
     Raises:
-        UserError: an input is missing or corrupt, the vocabulary is too small for D or R, or no
-            word has company.
+        UserError: an input is missing or corrupt, the vocabulary is too small for D, or no two
+            words co-occur.
     """
     tokens = data / "tokens"
-    about = read_json(tokens / "corpus.json", made_by="tokenize")
-    config = {"params": {STAGE: params.model_dump()}, "pairs": 0, "triples": 0, "regions": 0}
+    splits = read_json(tokens / "corpus.json", made_by="tokenize")["splits"]
+    config = {"params": {STAGE: params.model_dump()}, "pairs": 0, "triples": 0}
     if not params.window:
         write_json(folder / "config.json", config)
         say("word_vectors.window is 0: the first vectors of words are random")
-        return {}
-    started = time.perf_counter()
+        return
     vocab = Vocab.load(data / "vocab" / "vocab.txt")
-    sizes = {"model.d_model": d_model, "word_vectors.regions": params.regions}
-    for name, size in sizes.items():
-        if len(vocab) <= size + len(SPECIAL_TOKENS):
-            raise UserError(
-                f"{name} is {size} and the vocabulary has {len(vocab)} words; for word vectors "
-                f"there must be more words: lower {name}, or set word_vectors.window to 0"
-            )
-    ids_of_types = vocab.encode(read_types(tokens))
-    paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in about["splits"]]
-    texts = Texts(paths, ids_of_types, len(vocab), params.window)
-    vectors = make_vectors(texts, params, d_model, workers=workers)
+    if len(vocab) <= d_model + len(SPECIAL_TOKENS):
+        raise UserError(
+            f"model.d_model is {d_model} and the vocabulary has {len(vocab)} words; word vectors "
+            "need more words: lower model.d_model, or set word_vectors.window to 0"
+        )
+    paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in splits]
+    stream = WordStream(paths, vocab.encode(read_types(tokens)), len(vocab), params.window)
+    vectors = make_vectors(stream, params, d_model, workers=workers)
     write_word_vectors(folder, vectors)
-    known = {"pairs": len(vectors.pairs), "triples": len(vectors.triples)}
-    write_json(folder / "config.json", config | known | {"regions": params.regions})
-    each = ", ".join(f"{count:,} {name}" for name, count in known.items())
-    say(f"{len(vocab):,} words, {each}; {d_model} dimensions")
-    return {STAGE: time.perf_counter() - started}
+    counts = {"pairs": len(vectors.pairs), "triples": len(vectors.triples)}
+    write_json(folder / "config.json", config | counts)
+    shown = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    say(f"{len(vocab):,} words, {shown}; {d_model} dimensions")
 
 
 def make_vectors(
-    texts: Texts, params: WordVectorsParams, d_model: int, *, workers: int = 1
+    stream: WordStream, params: WordVectorsParams, d_model: int, *, workers: int = 1
 ) -> Vectors:
-    """The vectors of all words, and of the most frequent pairs and triples.
+    """Compute the vectors of all words, and of the most frequent bigrams and trigrams.
 
-    Words are centred and scaled to a deviation of 1 / sqrt(D), and n-grams with them, which are
-    then shortened by `NGRAM_SCALE`. What has no company has a vector of 0. Regions have more, or
-    fewer, singular vectors of the same matrix, centred.
+    The words' vectors are centred and scaled to a standard deviation of 1 / sqrt(D). Those of
+    n-grams are shifted and scaled by the same numbers, and then by `NGRAM_SCALE`. Words and n-grams
+    without co-occurring words have a vector of 0.
 
     Raises:
-        UserError: no word has company.
+        UserError: no two words co-occur.
     """
-    company = company_of_words(texts)
-    if not company.nnz:
+    words, space = _fit_words(stream, d_model)
+
+    def vectors(keys: np.ndarray, *shorter: np.ndarray) -> np.ndarray:
+        def block_vectors(block: np.ndarray) -> np.ndarray:
+            return NGRAM_SCALE * space.project(count_words_near_ngrams(stream, block, shorter))
+
+        starts = range(0, len(keys), BLOCK_NGRAMS)
+        blocks = (keys[start : start + BLOCK_NGRAMS] for start in starts)
+        empty = np.zeros((0, d_model), dtype=np.float32)
+        return np.concatenate([empty, *ordered_map(block_vectors, blocks, workers=workers)])
+
+    pair_keys = frequent_ngrams(stream, params.pairs)
+    pairs = vectors(pair_keys)
+    triple_keys = frequent_ngrams(stream, params.triples, [pair_keys])
+    triples = vectors(triple_keys, pair_keys)
+    return Vectors(words, pairs, pair_keys, triples, triple_keys)
+
+
+class _Space(NamedTuple):
+    """The space of the words' vectors.
+
+    Attributes:
+        contexts: probability of each word as context, (V,).
+        projection: maps a row of PMI to its vector, (V, D).
+        centre: mean of the words' vectors, (D,).
+        scale: the divisor that gives them a standard deviation of 1 / sqrt(D).
+    """
+
+    contexts: np.ndarray
+    projection: np.ndarray
+    centre: np.ndarray
+    scale: float
+
+    def project(self, counts: "csr_array") -> np.ndarray:
+        """Return the vectors of rows of co-occurrence counts, (N, V), as (N, D)."""
+        pmi = positive_pmi(counts, self.contexts)
+        return self.standardize(pmi @ self.projection, np.diff(pmi.indptr) > 0)
+
+    def standardize(self, vectors: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """Centre and scale vectors, (N, D); set those to 0 that are not `used`, (N,)."""
+        standardized = (vectors - self.centre) / self.scale
+        return np.where(used[:, None], standardized, 0).astype(np.float32)
+
+
+def _fit_words(stream: WordStream, d_model: int) -> tuple[np.ndarray, _Space]:
+    """Return the words' vectors, (V, D), and their space."""
+    counts = count_words_near_words(stream)
+    if not counts.nnz:
         raise UserError(
             "no text has two known words within word_vectors.window of each other; set it to 0"
         )
-    chances = context_chances(company)
-    pmi = positive_pmi(company, chances)
-    del company  # each as large as the texts; none of the processes below needs either
+    contexts = context_probabilities(counts)
+    pmi = positive_pmi(counts, contexts)
+    del counts  # they need as much memory as pmi
     words, projection = factorize(pmi, d_model)
-    has_company = np.diff(pmi.indptr) > 0
-    regions = factorize(pmi, params.regions)[0] if params.regions else words[:, :0]
-    del pmi
-    regions = np.where(has_company[:, None], regions - regions[has_company].mean(axis=0), 0)
-    centre = words[has_company].mean(axis=0)
-    scale = (words[has_company] - centre).std() * np.sqrt(d_model)
-
-    def standardized(vectors: np.ndarray, has_company: np.ndarray) -> np.ndarray:
-        return np.where(has_company[:, None], (vectors - centre) / scale, 0).astype(np.float32)
-
-    def ngrams(limit: int, *shorter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        def vectors_of(some: np.ndarray) -> np.ndarray:
-            pmi = positive_pmi(company_of_ngrams(texts, some, shorter), chances)
-            return NGRAM_SCALE * standardized(pmi @ projection, np.diff(pmi.indptr) > 0)
-
-        keys = frequent_ngrams(texts, limit, shorter)
-        starts = range(0, len(keys), NGRAMS_AT_ONCE)
-        parts = (keys[start : start + NGRAMS_AT_ONCE] for start in starts)
-        vectors = [np.zeros((0, d_model), dtype=np.float32)]
-        vectors += ordered_map(vectors_of, parts, workers=workers)
-        return np.concatenate(vectors), keys
-
-    pairs, pair_keys = ngrams(params.pairs)
-    triples, triple_keys = ngrams(params.triples, pair_keys)
-    words = standardized(words, has_company)
-    return Vectors(words, pairs, pair_keys, triples, triple_keys, regions.astype(np.float32))
+    used = np.diff(pmi.indptr) > 0
+    centre = words[used].mean(axis=0)
+    scale = (words[used] - centre).std() * np.sqrt(d_model)
+    space = _Space(contexts, projection, centre, scale)
+    return space.standardize(words, used), space
 
 
 def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """The left singular vectors times the roots of their values, (V, D), and a projection.
+    """Factorize a (V, V) matrix by its D largest singular values.
 
-    The projection, (V, D), takes a row of the matrix to its vector, and other rows beside them.
+    Returns:
+        The left singular vectors times the square roots of their values, (V, D), and a projection,
+        (V, D), that maps a row of the matrix, or another such row, to its vector.
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # the bits do not depend on the number of cores
+    with threadpool_limits(1):  # the result does not depend on the number of cores
         left, values, right = randomized_svd(
             matrix, dimensions, n_iter=POWER_ITERATIONS, random_state=0
         )

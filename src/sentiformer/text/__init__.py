@@ -1,1 +1,1 @@
-"""Text to integers: tokens, corpora, vocabulary (stages tokenize, build_vocab)."""
+"""Texts to integers: tokens, corpora, vocabulary, n-grams (stages tokenize, build_vocab)."""

@@ -1,8 +1,8 @@
-"""The text as integers: memory-mapped Arrow files of type ids, and the table of types.
+"""Corpora: the texts of a split as type ids, in memory-mapped Arrow files, and the list of types.
 
-A *type* is a distinct token. `types.txt` holds one a line, and the line's number is its type id;
-`<split>.arrow` holds a list of type ids and a label for each text. Text becomes integers once, and
-a vocabulary of any size is later one gather over the type ids.
+A *type* is a distinct token. `types.txt` has one type per line, and its line number, from 0, is the
+type id. `<split>.arrow` has a list of type ids and a label for each text. Texts become integers
+once; a vocabulary of any size maps type ids to its word ids by one lookup.
 """
 
 from bisect import bisect_right
@@ -21,11 +21,11 @@ SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
 
 @dataclass(frozen=True)
 class Block:
-    """Some consecutive texts of a split.
+    """Consecutive texts of a split.
 
     Attributes:
-        type_ids: all tokens of the texts in a row, int32.
-        lengths: tokens of each text.
+        type_ids: the tokens of all texts, concatenated, int32.
+        lengths: number of tokens of each text.
         labels: label of each text.
     """
 
@@ -35,7 +35,7 @@ class Block:
 
 
 def write_corpus(path: Path, blocks: Iterable[Block]) -> tuple[int, int]:
-    """Write a split, a block at a time; return its numbers of texts and tokens."""
+    """Write a split block by block; return its numbers of texts and tokens."""
     texts = tokens = 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         for block in blocks:
@@ -51,16 +51,20 @@ def write_corpus(path: Path, blocks: Iterable[Block]) -> tuple[int, int]:
 
 
 class Corpus:
-    """Splits on disk, one after another, mapped into memory.
+    """One or more splits on disk, concatenated and mapped into memory.
 
-    `corpus[i]` is the int32 type ids of text i.
+    `corpus[i]` is the type ids of text i, int32.
 
     Args:
         paths: the files.
-        types: how many types there are, where somebody will look the ids up.
+        types: the number of types; if given, every type id is checked to be below it.
+
+    Attributes:
+        labels: label of each text, (N,) int32.
+        lengths: number of tokens of each text, (N,) int32.
 
     Raises:
-        UserError: a file is missing or corrupt, or holds an id of no type.
+        UserError: a file is missing or corrupt, or has an invalid type id.
     """
 
     def __init__(self, *paths: Path, types: int | None = None) -> None:
@@ -83,7 +87,7 @@ class Corpus:
         return self._values[chunk][start:end]
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """Yield the type ids of all texts in order, some texts at a time."""
+        """Yield the type ids of all texts in order, one block of texts at a time."""
         for values, offsets in zip(self._values, self._offsets, strict=True):
             yield values[offsets[0] : offsets[-1]]
 
@@ -98,28 +102,35 @@ def _read_split(path: Path, types: int | None) -> pa.Table:
             ids = chunk.flatten().to_numpy()
             if len(ids) and not 0 <= ids.min() <= ids.max() < types:
                 raise ValueError(
-                    f"it holds types from {ids.min()} to {ids.max()}, not below {types}"
+                    f"its type ids are from {ids.min()} to {ids.max()}, not below {types}"
                 )
     return table
 
 
 def nonempty_corpus(path: Path, *, types: int | None = None) -> Corpus:
-    """Open a split that must hold a text; see `Corpus`.
+    """Open a split that must have texts; see `Corpus`.
 
     Raises:
-        UserError: it holds none, or the file is missing or corrupt.
+        UserError: it has no text, or the file is missing or corrupt.
     """
     corpus = Corpus(path, types=types)
     if not len(corpus):
-        raise UserError(f"{path} holds no text; raise its share in the section download")
+        raise UserError(
+            f"{path} has no text; raise its share in the section download of params.yaml"
+        )
     return corpus
 
 
 def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
-    """Raise where a class has no text in the split at `path`, whose labels are `actual`.
+    """Check that every class has a text in a split.
+
+    Args:
+        labels: names of all classes.
+        actual: classes of the texts of the split, (N,).
+        path: the file of the split, for the message.
 
     Raises:
-        UserError: it names the classes.
+        UserError: a class has no text; the message names all such classes.
     """
     absent = [name for number, name in enumerate(labels) if number not in actual]
     if absent:
@@ -129,10 +140,10 @@ def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
 
 
 def read_types(tokens: Path) -> list[str]:
-    """Read the types of the corpora in a folder.
+    """Read the types of the corpora in the folder `tokens`.
 
     Raises:
-        UserError: a file is missing or corrupt, or there are not as many as `corpus.json` says.
+        UserError: a file is missing or corrupt, or their number is not that of `corpus.json`.
     """
     count = read_json(tokens / "corpus.json", made_by="tokenize")["types"]
     path = tokens / "types.txt"
@@ -143,7 +154,7 @@ def read_types(tokens: Path) -> list[str]:
 
 
 def read_lines(path: Path, *, made_by: str) -> list[str]:
-    """Read a file of one token a line.
+    """Read a file with one token per line.
 
     Raises:
         UserError: the file is missing or corrupt.
@@ -156,5 +167,5 @@ def read_lines(path: Path, *, made_by: str) -> list[str]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write one token a line."""
+    """Write one token per line."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")

@@ -7,12 +7,12 @@ from sentiformer.core.params import Section
 
 
 class TokenizeParams(Section):
-    """How a text is cut into tokens."""
+    """How a text is split into tokens."""
 
     language: str = Field(min_length=2)
 
 
 class BuildVocabParams(Section):
-    """How many types the model knows, the specials included."""
+    """The size of the vocabulary, special tokens included."""
 
     max_size: int = Field(gt=len(SPECIAL_TOKENS), lt=2**31)

@@ -1,10 +1,10 @@
-"""Text to tokens: spaCy's, lower-cased, without white space and line-break markup.
+"""Texts to tokens: spaCy's tokens, lower-cased, without white space and line-break tags.
 
-spaCy decides what a token is, one whitespace-separated chunk at a time; natural text repeats its
-chunks, so each distinct chunk is tokenized once and remembered. A whole text it cuts alike but for
-a rare emoticon or quotation mark, which it seeks past white space, too (`'!?:( (`): of IMDb's
-100,000 reviews seven differ. Its time grows with the square of a chunk's length, so what no
-language writes, a chunk of more than 1,000 characters, is cut first.
+A text is split at white space into chunks, and spaCy splits each chunk into tokens. Most chunks
+occur many times, so the tokens of a chunk are cached. spaCy splits a whole text into the same
+tokens, except for rare emoticons and quotation marks that it finds across white space (`'!?:( (`):
+7 of IMDb's 100,000 reviews differ. spaCy's time grows with the square of a chunk's length, so
+chunks of more than 1,000 characters, which no language has, are split first.
 """
 
 import re
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from spacy.tokenizer import Tokenizer as SpacyTokenizer
 
 SEGMENTERS = {"Tokenizer": "rules", "ChineseTokenizer": "characters"}  # by spaCy's class
-REMEMBERED_CHUNKS = 500_000
+CACHED_CHUNKS = 500_000
 CHUNK_CHARACTERS = 1000
-# A word in small letters but for the first, with a mark before it or after it: no language's rules
-# cut these otherwise, but for the exceptions that they list, and for full stops, which some do not
-# cut off. To ask spaCy would take twenty times as long.
+# A word in lower case, or with a capital at its start, and a mark before or after it. The rules of
+# all languages split these alike, apart from the exceptions that they list, and from full stops,
+# which some languages keep at the word. spaCy would take twenty times as long.
 PLAIN_CHUNK = re.compile(r"""([("]?)([A-Za-z][a-z]*)([,!?;:)"]|(?<=[a-z][a-z])\.)?""")
-BLOCK_TEXTS = 1000  # fixed, so that the bytes do not depend on the number of workers
+BLOCK_TEXTS = 1000  # constant, so that the files do not depend on the number of workers
 
 
 class Tokenizer:
-    """Tokenizes texts of one language; threads take turns.
+    """Tokenizer of one language; safe to share between threads, which take turns.
 
     Args:
         language: a spaCy language code, such as `en`.
 
     Attributes:
-        segmenter: what of spaCy's cuts a text: rules, characters (Chinese), or the name of the
-            class that calls another package.
+        segmenter: how spaCy splits a text: by rules, into characters (Chinese), or with another
+            package, for which it is the name of spaCy's class.
 
     Raises:
-        UserError: spaCy knows no such language, or it needs a package that is not installed.
+        UserError: spaCy does not know the language, or needs a package that is not installed.
     """
 
     def __init__(self, language: str) -> None:
@@ -58,33 +58,34 @@ class Tokenizer:
         self.segmenter = SEGMENTERS.get(name, name)
         self._exceptions = self._spacy.rules if self.segmenter == "rules" else None
         self._cuts_full_stops = self._exceptions is not None and len(self._spacy("ab.")) == 2
-        self._chunks: dict[str, tuple[str, ...]] = {}  # which the garbage collector passes over
-        self._lock = Lock()  # MLflow serves each request in a thread, and zones must not overlap
+        self._cache: dict[str, tuple[str, ...]] = {}  # tuples of strings cost no garbage collection
+        self._lock = Lock()  # MLflow serves each request in a thread; memory zones must not overlap
 
     def __call__(self, texts: Iterable[str]) -> list[list[str]]:
-        """Cut each text into its tokens."""
-        with self._lock, self._spacy.vocab.memory_zone():  # spaCy would keep every string for ever
+        """Split each text into its tokens."""
+        with self._lock, self._spacy.vocab.memory_zone():  # or spaCy keeps all strings
             return [self._tokens(text) for text in texts]
 
     def _tokens(self, text: str) -> list[str]:
         tokens: list[str] = []
         for chunk in text.replace("<br />", " ").split():
-            known = self._chunks.get(chunk)
-            tokens += self._remember(chunk) if known is None else known
+            cached = self._cache.get(chunk)
+            tokens += self._split(chunk) if cached is None else cached
         return tokens
 
-    def _remember(self, chunk: str) -> Iterable[str]:
+    def _split(self, chunk: str) -> Iterable[str]:
+        """Split a chunk, and cache its tokens."""
         if len(chunk) > CHUNK_CHARACTERS:
             starts = range(0, len(chunk), CHUNK_CHARACTERS)
             return self._tokens(" ".join(chunk[i : i + CHUNK_CHARACTERS] for i in starts))
-        if len(self._chunks) >= REMEMBERED_CHUNKS:
-            self._chunks.clear()
+        if len(self._cache) >= CACHED_CHUNKS:
+            self._cache.clear()
         tokens = self._plain(chunk) or tuple(token.text.lower() for token in self._spacy(chunk))
-        self._chunks[chunk] = tokens
+        self._cache[chunk] = tokens
         return tokens
 
     def _plain(self, chunk: str) -> tuple[str, ...] | None:
-        """The tokens of a chunk that needs no spaCy; None of any other."""
+        """Return the tokens of a chunk that can be split without spaCy; None for any other."""
         rules = self._exceptions
         if rules is None or not (match := PLAIN_CHUNK.fullmatch(chunk)):
             return None
@@ -110,7 +111,14 @@ def _spacy_tokenizer(language: str) -> "SpacyTokenizer":
 
 
 class TokenizedBlock(NamedTuple):
-    """A block of texts as a worker returns it: its types in order of appearance, ids into them."""
+    """A block of texts as a worker returns it.
+
+    Attributes:
+        types: the distinct tokens of the block, in order of appearance.
+        ids: the tokens of all texts as indices into `types`, concatenated, int32.
+        lengths: number of tokens of each text.
+        labels: label of each text.
+    """
 
     types: list[str]
     ids: np.ndarray
@@ -118,7 +126,7 @@ class TokenizedBlock(NamedTuple):
     labels: np.ndarray
 
 
-_tokenizer = cache(Tokenizer)  # one a process and language
+_tokenizer = cache(Tokenizer)  # one per process and language
 
 
 def _tokenize_block(block: tuple[str, list[str], np.ndarray]) -> TokenizedBlock:
@@ -132,19 +140,18 @@ def _tokenize_block(block: tuple[str, list[str], np.ndarray]) -> TokenizedBlock:
 
 
 def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -> dict[str, Any]:
-    """Turn the splits of `raw` into corpora in `folder`; return what `corpus.json` says.
+    """Turn the splits of `raw` into corpora in `folder`; return the content of `corpus.json`.
 
-    Types are numbered in their order of appearance (splits and texts in order), so the bytes
-    written do not depend on `workers`.
+    Types are numbered in order of appearance, so the files do not depend on `workers`.
 
     Raises:
         UserError: the language is unknown, or a file of `raw` is missing or corrupt.
     """
     dataset = read_json(raw / "dataset.json", made_by="download")
-    segmenter = _tokenizer(params.language).segmenter  # workers that are forked share it
+    segmenter = _tokenizer(params.language).segmenter  # loaded before the workers are forked
     index: dict[str, int] = {}
     facts: dict[str, Any] = {}
-    # What judges comes last: no type that is learnt from has a number that depends on it.
+    # Validation and test come last, so that they do not change the ids of types in other splits.
     for split in sorted(dataset["splits"], key=lambda split: split not in PRETRAINING_SPLITS):
         about = dataset["splits"][split]
         blocks = _read_blocks(raw / f"{split}.parquet", params.language)
@@ -167,7 +174,7 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
 
 
 def _number(blocks: Iterable[TokenizedBlock], index: dict[str, int]) -> Iterator[Block]:
-    """Replace each block's own type ids by those of the whole corpus, which `index` collects."""
+    """Replace the type ids of each block by those of all splits, which are added to `index`."""
     for block in blocks:
         numbers = [index.setdefault(token, len(index)) for token in block.types]
         type_ids = np.array(numbers, dtype=np.int32)[block.ids]
@@ -175,7 +182,7 @@ def _number(blocks: Iterable[TokenizedBlock], index: dict[str, int]) -> Iterator
 
 
 def _read_blocks(path: Path, language: str) -> Iterator[tuple[str, list[str], np.ndarray]]:
-    """Yield language, texts and labels, in blocks that are full but for the last."""
+    """Yield language, texts and labels of `BLOCK_TEXTS` texts each; the last may be fewer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The vocabulary: the most frequent types of the training texts, one a line, specials first."""
+"""The vocabulary: special tokens, then the most frequent types of train, one per line."""
 
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,15 @@ PAD, UNKNOWN = range(len(SPECIAL_TOKENS))
 
 
 class Vocab:
-    """The words that a model knows; the line of a token in `vocab.txt` is its id.
+    """The words that a model knows; the line number of a word in `vocab.txt`, from 0, is its id.
+
+    Args:
+        tokens: the words, special tokens first.
+        path: the file that they come from, for messages.
+        made_by: the stage that wrote the file, for messages.
 
     Raises:
-        UserError: the specials are not in front, or a token stands twice.
+        UserError: the special tokens are not the first, or a token occurs twice.
     """
 
     def __init__(
@@ -28,7 +33,7 @@ class Vocab:
             raise corrupt(path, made_by, f"it does not begin with {SPECIAL_TOKENS}")
         self.tokens = tokens
         if len(set(tokens)) != len(tokens):
-            raise corrupt(path, made_by, "a token stands in it twice")
+            raise corrupt(path, made_by, "a token occurs twice")
         words = enumerate(tokens[len(SPECIAL_TOKENS) :], start=len(SPECIAL_TOKENS))
         self._ids = {token: i for i, token in words}
 
@@ -45,25 +50,31 @@ class Vocab:
         return len(self.tokens)
 
     def encode(self, tokens: list[str]) -> np.ndarray:
-        """The int32 ids of tokens, or of all types; a special's name is an unknown word."""
+        """Return the ids of tokens, int32; the name of a special token is an unknown word."""
         find = self._ids.get
         return np.array([find(token, UNKNOWN) for token in tokens], dtype=np.int32)
 
 
 def most_frequent(counts: np.ndarray, types: list[str], max_size: int) -> list[str]:
-    """The vocabulary of at most `max_size` tokens: specials, then by count, ties by spelling."""
+    """Return special tokens and the most frequent types, `max_size` at most; ties by spelling.
+
+    Args:
+        counts: number of occurrences of each type.
+        types: the types.
+        max_size: largest size, special tokens included.
+    """
     seen = [i for i in np.flatnonzero(counts).tolist() if types[i] not in SPECIAL_TOKENS]
     seen.sort(key=lambda i: (-counts[i], types[i]))
     return [*SPECIAL_TOKENS, *(types[i] for i in seen[: max_size - len(SPECIAL_TOKENS)])]
 
 
 def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[str, Any]:
-    """Write `vocab.txt` and `coverage.json` to `folder`; return what the latter says.
+    """Write `vocab.txt` and `coverage.json` to `folder`; return the content of the latter.
 
-    Only train decides; the other splits are read for their share of unknown running tokens.
+    Only train decides on the vocabulary. The coverage has each split's share of unknown tokens.
 
     Raises:
-        UserError: a file of `tokens` is missing or corrupt, or train holds no token.
+        UserError: a file of `tokens` is missing or corrupt, or train has no token.
     """
     about = read_json(tokens / "corpus.json", made_by="tokenize")
     types = read_types(tokens)
@@ -73,7 +84,7 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
     }
     vocab = Vocab(most_frequent(counts["train"], types, params.max_size))
     if len(vocab) == len(SPECIAL_TOKENS):
-        raise UserError(f"{tokens / 'train.arrow'} holds no token; train needs texts with words")
+        raise UserError(f"{tokens / 'train.arrow'} has no token; train needs texts with words")
     vocab.save(folder / "vocab.txt")
     unknown = vocab.encode(types) == UNKNOWN
     coverage = {
@@ -89,14 +100,20 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
 
 
 def count_words(corpus: Corpus, ids_of_types: np.ndarray, words: int) -> np.ndarray:
-    """The (V,) numbers of times that each word stands in a corpus; those of specials are 0."""
+    """Count each word in a corpus, (V,); the counts of special tokens are 0.
+
+    Args:
+        corpus: the texts.
+        ids_of_types: maps a type id to its word id.
+        words: V.
+    """
     counts = np.bincount(ids_of_types, _count(corpus, len(ids_of_types)), minlength=words)
     counts[: len(SPECIAL_TOKENS)] = 0
     return counts
 
 
 def _count(corpus: Corpus, types: int) -> np.ndarray:
-    """How often each type stands in a corpus."""
+    """Count each type in a corpus, (types,) int64."""
     counts = np.zeros(types, dtype=np.int64)
     for type_ids in corpus.chunks():
         counts += np.bincount(type_ids, minlength=types)

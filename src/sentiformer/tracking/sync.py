@@ -25,7 +25,6 @@ from sentiformer.core.files import read_csv, read_json, sha256
 from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
 from sentiformer.core.timings import kept_seconds
-from sentiformer.text.pseudo_labels import LABELS_FILE
 from sentiformer.tracking.database import (
     artifacts_of,
     check_address,
@@ -306,11 +305,8 @@ def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
 
 
 def _seconds_before(data: Path, about: dict[str, Any]) -> list["Metric"]:
-    """What the vectors of words took that a model begins with, and its teacher's of texts."""
-    made = {
-        "word_vectors": data / "word_vectors" / "word_vectors.safetensors",
-        "teach": data / "teacher" / LABELS_FILE,
-    }
+    """What the vectors of words took that a model begins with."""
+    made = {"word_vectors": data / "word_vectors" / "word_vectors.safetensors"}
     ours = [
         stage for stage, path in made.items() if path.exists() and _has_read(about, stage, path)
     ]
@@ -322,8 +318,7 @@ def _has_read(about: dict[str, Any], stage: str, result: Path) -> bool:
 
     It is told by the parameters of the stage, which the model's `config.json` has, too.
     """
-    made = read_json(result.parent / "config.json", made_by=stage)
-    params = made if stage == "teach" else made["params"][stage]
+    params = read_json(result.parent / "config.json", made_by=stage)["params"][stage]
     return all(params.get(key) == value for key, value in about["params"][stage].items())
 
 

@@ -6,12 +6,12 @@ import torch
 
 from sentiformer.core.device import prepare_device
 from sentiformer.core.names import UNLABELED
+from sentiformer.core.pseudo_labels import FILE, read_pseudo_labels, read_teacher
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
 from sentiformer.text.corpus import Corpus
-from sentiformer.text.pseudo_labels import LABELS_FILE, TaughtTexts, read_probabilities, teacher_of
 from sentiformer.training.batching import TextBatches, Texts
 from sentiformer.training.distributed import Group
 from sentiformer.training.initial_weights import load_initial_weights
@@ -19,6 +19,7 @@ from sentiformer.training.inputs import Inputs
 from sentiformer.training.loop import Settings, Training
 from sentiformer.training.losses import ClassificationLoss, balanced_weights
 from sentiformer.training.params import TrainParams
+from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 from sentiformer.training.run import Setup
 
 
@@ -80,18 +81,17 @@ def set_up_classifier(
     return Setup({**about, "made_from": inputs.hashes()}, training, inputs.vocab)
 
 
-def with_pseudo_labels(labeled: Corpus, inputs: Inputs, classes: int) -> tuple[Texts, str]:
-    """The labelled texts and, if a teacher has labelled the unlabelled ones, these as well.
+def with_pseudo_labels(labeled: Corpus, inputs: Inputs, classes: int) -> tuple[Texts, str | None]:
+    """Add the unlabelled texts to the labelled ones, if a teacher has given them pseudo-labels.
 
     Returns:
-        The texts, and the name of the teacher.
+        The texts, and the name of the teacher; None without one.
     """
     folder = inputs.data / "teacher"
-    teacher = teacher_of(folder)
-    if teacher == "nobody":
-        return labeled, teacher
+    teacher = read_teacher(folder)
+    if teacher is None:
+        return labeled, None
     unlabeled = inputs.corpus(UNLABELED)
-    shape = len(unlabeled), classes
-    probabilities = read_probabilities(folder, shape, made_by="teach")
-    inputs.read.append(folder / LABELS_FILE)
-    return TaughtTexts(labeled, unlabeled, probabilities), teacher
+    probabilities = read_pseudo_labels(folder, (len(unlabeled), classes))
+    inputs.read.append(folder / FILE)
+    return PseudoLabeledTexts(labeled, unlabeled, probabilities), teacher

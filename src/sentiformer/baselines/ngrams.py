@@ -1,0 +1,79 @@
+"""N-grams of the baselines: learned from train, and counted in each text.
+
+The words are the types that occur at least `MIN_COUNT` times in train, in the order of their ids.
+`text/ngrams.py` defines keys and numbers.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sentiformer.text.corpus import Corpus
+from sentiformer.text.ngrams import ngram_keys, ngram_numbers
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+MIN_COUNT = 2  # occurrences in train of an n-gram that is kept
+
+
+def learn_ngrams(corpus: Corpus, max_n: int) -> tuple[list[np.ndarray], "csr_array"]:
+    """Find the n-grams, n = 1 to `max_n`, that occur at least `MIN_COUNT` times in a corpus.
+
+    An n-gram is never more frequent than its first n-1 words, so extensions of rare n-grams are
+    not counted.
+
+    Returns:
+        The sorted keys for each n, and the counts of `count_ngrams` for this corpus.
+    """
+    return _count(corpus, [None] * max_n)
+
+
+def count_ngrams(corpus: Corpus, known: Sequence[np.ndarray]) -> "csr_array":
+    """Count known n-grams in each text: (texts, n-grams), float32.
+
+    Columns are in the order of the keys, shorter n-grams first.
+
+    Args:
+        corpus: the texts.
+        known: the sorted keys for n = 1, 2, ....
+    """
+    return _count(corpus, known)[1]
+
+
+def _count(
+    corpus: Corpus, known: Sequence[np.ndarray | None]
+) -> tuple[list[np.ndarray], "csr_array"]:
+    """Count n-grams in each text; where `known` has no keys for an n, learn them from the texts."""
+    from scipy.sparse import csr_array
+
+    words, text_of = _concatenated(corpus)
+    keys, vocabulary, width = words, [], 0
+    rows, columns = [], []
+    for known_keys in known:
+        vocabulary.append(_frequent(keys) if known_keys is None else known_keys)
+        numbers = ngram_numbers(keys, vocabulary[-1])
+        words = numbers if len(vocabulary) == 1 else words
+        ends = np.flatnonzero(numbers)
+        rows.append(text_of[ends])
+        columns.append((numbers[ends] - 1 + width).astype(np.int32))
+        width += len(vocabulary[-1])
+        keys = ngram_keys(numbers, words, 1 + len(vocabulary[0]))
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    ones = np.ones(len(row), dtype=np.float32)
+    return vocabulary, csr_array((ones, (row, column)), shape=(len(corpus), width))
+
+
+def _concatenated(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Return type ids plus 1, with a 0 before each text, and the text of each place; both (T,)."""
+    types = np.concatenate([np.zeros(0, dtype=np.int32), *corpus.chunks()]).astype(np.int64)
+    starts = np.cumsum(corpus.lengths) - corpus.lengths
+    text_of = np.repeat(np.arange(len(corpus), dtype=np.int32), corpus.lengths + 1)
+    return np.insert(types + 1, starts, 0), text_of
+
+
+def _frequent(keys: np.ndarray) -> np.ndarray:
+    """Return the sorted distinct keys that occur at least `MIN_COUNT` times, without 0."""
+    distinct, counts = np.unique(keys, return_counts=True)
+    return distinct[(counts >= MIN_COUNT) & (distinct > 0)]

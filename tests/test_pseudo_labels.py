@@ -1,0 +1,151 @@
+"""Pseudo-labels: where they come from, and that the classifier learns from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import RUNTIME, tiny_params, training_job
+from sentiformer.training.objectives import Classification
+from test_evaluation import DAMAGES
+from test_ngrams import write_texts
+from torch.nn import functional as F
+
+from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.params import TeachParams
+from sentiformer.core.errors import UserError
+from sentiformer.core.pseudo_labels import (
+    FILE,
+    read_pseudo_labels,
+    read_teacher,
+    write_pseudo_labels,
+)
+from sentiformer.model.dropout import Share
+from sentiformer.text.corpus import Corpus
+from sentiformer.training.batching import Batcher
+from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
+
+PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Two labelled texts and two with pseudo-labels."""
+    labeled = write_texts(tmp_path / "train.arrow", [[1, 2], [3]], np.array([1, 0]))
+    unlabeled = write_texts(tmp_path / "unlabeled.arrow", [[4], [5, 6, 7]], np.array([-1, -1]))
+    return PseudoLabeledTexts(labeled, unlabeled, PROBABILITIES)
+
+
+def fit_teacher(folder):
+    """Fit the baselines again, with a teacher."""
+    params = TeachParams(by="nb_trigrams")
+    fit_baselines(params, folder / "tokens", folder / "baseline", folder / "teacher", workers=1)
+
+
+def make_job(folder):
+    params = tiny_params(train={"epochs": 8})
+    return training_job(params, RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+
+
+def pseudo_labels_of(folder):
+    rows = len(Corpus(folder / "tokens" / "unlabeled.arrow"))
+    return read_pseudo_labels(folder / "teacher", (rows, 2))
+
+
+def test_labelled_texts_come_first_with_one_hot_labels(texts):
+    assert len(texts) == 4
+    assert texts.lengths.tolist() == [2, 1, 1, 3]
+    assert [texts[number].tolist() for number in range(4)] == [[1, 2], [3], [4], [5, 6, 7]]
+    assert texts.labels.tolist() == [[0, 1], [1, 0], *PROBABILITIES.tolist()]
+
+
+def test_a_batch_has_their_probabilities(texts):
+    ids = np.arange(2, 12, dtype=np.int32)
+    batcher = Batcher(texts, ids, batch_size=3, max_len=8, truncation="head")
+    batches = list(batcher.epoch(1))
+    assert sum(len(batch.rows) for batch in batches) == 4
+    for batch in batches:
+        assert batch.labels.dtype == torch.float32
+        assert batch.labels.tolist() == texts.labels[batch.rows].tolist()
+
+
+def test_the_loss_is_the_cross_entropy_of_the_probabilities(texts):
+    class Constant(torch.nn.Module):
+        classifier = torch.nn.Linear(1, 2)
+
+        def forward(self, token_ids, padding_mask, share):
+            return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
+
+    ids = np.arange(2, 12, dtype=np.int32)
+    (batch,) = Batcher(texts, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
+    each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
+    loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
+    assert loss.item() == pytest.approx(each.sum().item() / 4)
+    weights = torch.tensor([0.5, 4.0])
+    loss = Classification(Constant(), weights).loss(batch, Share(slice(None), 4), batch)
+    expected = (weights * each).sum() / (weights * batch.labels).sum()
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_the_teacher_is_the_baseline_with_the_c_chosen_on_validation(unlabeled_data):
+    fit_teacher(unlabeled_data)
+    assert read_teacher(unlabeled_data / "teacher") == "nb_trigrams"
+    on_test = pd.read_parquet(unlabeled_data / "baseline" / "nb_trigrams.parquet").to_numpy()
+    found = pseudo_labels_of(unlabeled_data)
+    assert found == pytest.approx(on_test, abs=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_without_a_teacher_nothing_depends_on_the_baselines(data):
+    assert read_teacher(data / "teacher") is None
+    assert [path.name for path in (data / "teacher").iterdir()] == ["config.json"]
+    assert (data / "teacher" / "config.json").read_text() == '{\n  "by": null\n}\n'
+
+
+def test_the_classifier_learns_from_the_teacher(unlabeled_data):
+    without = make_job(unlabeled_data)
+    fit_teacher(unlabeled_data)
+    job = make_job(unlabeled_data)
+    rows = {
+        split: len(Corpus(unlabeled_data / "tokens" / f"{split}.arrow"))
+        for split in ("train", "test")
+    }
+    assert len(job.training.train.corpus) == rows["train"] + rows["test"]
+    assert [one.about["params"]["teach"]["by"] for one in (without, job)] == [None, "nb_trigrams"]
+    list(job.run())
+    assert job.training.best().valid_accuracy > 0.7
+    inverted = pseudo_labels_of(unlabeled_data)[:, ::-1]
+    write_pseudo_labels(unlabeled_data / "teacher", "nb_trigrams", inverted)
+    other = make_job(unlabeled_data)
+    keys = {one.about["training_key"] for one in (without, job, other)}
+    assert len(keys) == 3
+    list(other.run())
+    assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
+
+
+def test_a_teacher_without_unlabelled_texts_is_refused(data, tmp_path):
+    line = r"teach\.by is nb_trigrams, but there is no unlabelled text; give .* to null$"
+    with pytest.raises(UserError, match=line):
+        fit_baselines(TeachParams(by="nb_trigrams"), data / "tokens", tmp_path, tmp_path, workers=1)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["config.json", FILE])
+def test_a_missing_or_corrupt_file_is_named_in_one_line(unlabeled_data, name, damage):
+    fit_teacher(unlabeled_data)
+    DAMAGES[damage](unlabeled_data / "teacher" / name)
+    word = "missing" if damage == "missing" else "corrupt"
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* baseline") as error:
+        make_job(unlabeled_data)
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_without_a_teacher_key_is_corrupt(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json is corrupt \(it lacks 'by'\)"):
+        read_teacher(tmp_path)
+
+
+def test_pseudo_labels_of_other_texts_are_corrupt(tmp_path):
+    write_pseudo_labels(tmp_path, "nb_trigrams", PROBABILITIES)
+    with pytest.raises(UserError, match=r"it holds \(2, 2\) values, not \(3, 2\)"):
+        read_pseudo_labels(tmp_path, (3, 2))
