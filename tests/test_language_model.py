@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import PRETRAINING_SPLITS
-from sentiformer.model.dropout import Share
+from sentiformer.model.dropout import part_of_batch
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Block, Corpus, write_corpus
@@ -25,9 +25,7 @@ from sentiformer.training import masked_words as language_model
 from sentiformer.training.masked_words import SHOWN, MaskedWords, Windows
 from sentiformer.training.runs import pretrain
 
-SIZE = tiny_params(
-    model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8, "truncation": "head"}
-).model
+SIZE = tiny_params(model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8}).model
 WORDS = 40
 PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
 
@@ -141,7 +139,8 @@ def batch_of(corpora):
 
 def loss_of(objective, batch, rows=slice(None)):
     rows = slice(*rows.indices(len(batch.rows)))
-    return objective.loss(batch.take(rows), Share(rows, len(batch.rows)), batch)
+    with part_of_batch(rows, len(batch.rows)):
+        return objective.loss(batch.take(rows), batch)
 
 
 def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):
@@ -248,7 +247,7 @@ def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
 
 
 def test_what_it_does_not_use_is_in_no_file_of_it(data, tmp_path):
-    other = {"token_dropout": 0.1, "truncation": "tail"}
+    other = {"token_dropout": 0.1}
     jobs = [
         pretraining_job(tiny_params(model=changes), RUNTIME, data=data, checkpoints=tmp_path)
         for changes in ({}, other)
@@ -288,18 +287,17 @@ def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_
     (folder / "pretrained" / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
     vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")
     weights = first_weights(folder, tmp_path)
-    assert torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    for one, many in (("pair", "pairs"), ("triple", "triples")):
-        assert torch.equal(weights[f"encoder.{many}.keys"], vectors[f"{one}_keys"])
-        assert torch.equal(weights[f"encoder.{many}.embedding.weight"][1:], vectors[many])
-        assert not weights[f"encoder.{many}.embedding.weight"][0].any(), "unknown: adds nothing"
-    assert torch.equal(weights["encoder.regions.vectors"], vectors["regions"])
+    assert torch.equal(weights["encoder.embedding.words.weight"], vectors["words"])
+    for kind, one, many in (("bigrams", "pair", "pairs"), ("trigrams", "triple", "triples")):
+        assert torch.equal(weights[f"encoder.embedding.{kind}.keys"], vectors[f"{one}_keys"])
+        assert torch.equal(weights[f"encoder.embedding.{kind}.weight"][1:], vectors[many])
+        assert not weights[f"encoder.embedding.{kind}.weight"][0].any(), "unknown: adds nothing"
     (folder / "word_vectors" / "config.json").write_text(
         '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0, "regions": 0}'
     )
     weights = first_weights(folder, tmp_path)
-    assert not torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    assert not any(of in name for name in weights for of in ("pairs", "triples", "regions"))
+    assert not torch.equal(weights["encoder.embedding.words.weight"], vectors["words"])
+    assert not any("grams" in name for name in weights)
 
 
 def test_a_language_model_of_another_size_is_one_line(data, tmp_path):

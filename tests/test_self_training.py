@@ -17,7 +17,6 @@ from sentiformer.baselines.text_vectors import label_by_text_vectors
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
 from sentiformer.core.timings import kept_seconds
-from sentiformer.model.dropout import Share
 from sentiformer.text.corpus import Corpus
 from sentiformer.text.pseudo_labels import (
     TaughtTexts,
@@ -92,16 +91,16 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(taught):
     class Constant(torch.nn.Module):
         classifier = torch.nn.Linear(1, 2)
 
-        def forward(self, token_ids, padding_mask, share):
+        def forward(self, token_ids, padding_mask):
             return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
 
     ids = np.arange(2, 12, dtype=np.int32)
     (batch,) = Batcher(taught, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
     each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
-    loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
+    loss = Classification(Constant()).loss(batch, batch)
     assert loss.item() == pytest.approx(each.sum().item() / 4)
     weights = torch.tensor([0.5, 4.0])
-    loss = Classification(Constant(), weights).loss(batch, Share(slice(None), 4), batch)
+    loss = Classification(Constant(), weights).loss(batch, batch)
     expected = (weights * each).sum() / (weights * batch.labels).sum()
     assert loss.item() == pytest.approx(expected.item())
 

@@ -23,7 +23,7 @@ from sentiformer.training.params import TrainParams
 from sentiformer.training.soup import Soup
 from sentiformer.training.stepper import cut
 
-MODEL = tiny_params(model={"max_len": 16, "truncation": "head"}).model
+MODEL = tiny_params(model={"max_len": 16}).model
 TRAIN = TrainParams(
     seed=1,
     epochs=3,
@@ -274,10 +274,10 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
 ):
     training, forward, most = make_training(corpora), TransformerClassifier.forward, 4
 
-    def limited(model, token_ids, padding_mask, share=None):
-        if share is not None and len(token_ids) > most:
+    def limited(model, token_ids, padding_mask):
+        if model.training and len(token_ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(model, token_ids, padding_mask, share)
+        return forward(model, token_ids, padding_mask)
 
     monkeypatch.setattr(TransformerClassifier, "forward", limited)
     events = list(training.run())

@@ -51,7 +51,7 @@ def evaluate(
         classifier.vocab.encode(types),
         batch_size=BATCH_TEXTS,
         max_len=classifier.params.max_len,
-        truncation=classifier.params.truncation,
+        truncation="head_tail",
     )
     probabilities = classifier.judge(batches)
     labels = classifier.labels

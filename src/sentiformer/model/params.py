@@ -6,11 +6,9 @@ from pydantic import Field, model_validator
 
 from sentiformer.core.params import Section, Size
 
-Truncation = Literal["head", "tail", "head_tail"]
-
 
 class ModelParams(Section):
-    """The size of the Transformer."""
+    """The size of the Transformer, and its dropout."""
 
     d_model: int = Size
     num_heads: int = Size
@@ -20,10 +18,9 @@ class ModelParams(Section):
     dropout: float = Field(ge=0, lt=1)
     token_dropout: float = Field(ge=0, lt=1)
     max_len: int = Size
-    truncation: Truncation
 
     @model_validator(mode="after")
-    def _heads_divide_the_model(self) -> Self:
+    def _require_sizes_that_divide(self) -> Self:
         if self.d_model % self.num_heads:
             raise ValueError(
                 f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; "
@@ -31,7 +28,7 @@ class ModelParams(Section):
             )
         if self.d_model % 2:
             raise ValueError(
-                f"d_model {self.d_model} is odd; sinusoidal positions pair a sine with a cosine, "
-                "so choose an even number"
+                f"d_model {self.d_model} is odd, but each sine of the positional encoding has a "
+                "cosine; choose an even number"
             )
         return self

@@ -17,7 +17,7 @@ from sentiformer.core.files import Found, corrupt, read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.process import ordered_map
 from sentiformer.core.runtime import Precision, Runtime
-from sentiformer.model.attention import LENGTH_MULTIPLE
+from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
@@ -202,7 +202,7 @@ class Predictor:
         """Classify raw texts; one without a known word gets the classes' shares of train."""
         params, vocab = self.classifier.params, self.classifier.vocab
         encoded = [
-            truncate(vocab.encode(tokens), params.max_len, params.truncation)
+            truncate(vocab.encode(tokens), params.max_len, "head_tail")
             for tokens in self._tokenizer(map(replace_half_characters, texts))
         ]
         labels = self.classifier.labels

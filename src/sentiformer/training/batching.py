@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sentiformer.model.attention import LENGTH_MULTIPLE
-from sentiformer.model.params import Truncation
+from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.text.vocab import PAD, UNKNOWN
+
+Truncation = Literal["head", "tail", "head_tail"]
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together
 MADE_AHEAD = 4  # batches that wait while a GPU computes

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sentiformer.core.files import read_json, reading
 from sentiformer.core.word_vectors import FILE, read_word_vectors
-from sentiformer.model.classifier import Encoder
+from sentiformer.model.encoder import Encoder
 
 PREFIX = "encoder."  # of its weights in those of a language model
 
@@ -35,21 +34,11 @@ def load_pretrained(encoder: Encoder, data: Path) -> list[Path]:
 
 def load_word_vectors(encoder: Encoder, data: Path) -> list[Path]:
     """Give an encoder the vectors of stage word_vectors, if any; see `load_pretrained`."""
-    words, d_model = encoder.embedding.weight.shape
+    words, d_model = encoder.embedding.words.weight.shape
     vectors = read_word_vectors(data / "word_vectors", (words, d_model))
     if vectors is None:
         return []
-    with torch.no_grad():
-        encoder.embedding.weight.copy_(torch.from_numpy(vectors.words))
-        for ngrams, keys, of_ngrams in (
-            (encoder.pairs, vectors.pair_keys, vectors.pairs),
-            (encoder.triples, vectors.triple_keys, vectors.triples),
-        ):
-            if ngrams is not None:
-                ngrams.keys.copy_(torch.from_numpy(keys))
-                ngrams.embedding.weight[1:] = torch.from_numpy(of_ngrams)
-        if encoder.regions is not None:
-            encoder.regions.vectors.copy_(torch.from_numpy(vectors.regions))
+    encoder.embedding.load_vectors(vectors)
     return [data / "word_vectors" / FILE]
 
 

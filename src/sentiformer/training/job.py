@@ -308,7 +308,7 @@ class TrainingJob(Job):
             self._ids_of_types,
             batch_size=self._fit.batch_size,
             max_len=self._model.max_len,
-            truncation=self._model.truncation,
+            truncation="head_tail",
             seed=self._fit.seed,
             word_dropout=self._word_dropout,
         )

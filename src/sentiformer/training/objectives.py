@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentiformer.model.classifier import TransformerClassifier
-from sentiformer.model.dropout import Share
 from sentiformer.training.batching import Batch
 
 
@@ -26,7 +25,7 @@ class Objective(Protocol):
     def model(self) -> nn.Module:
         """Whose loss it is."""
 
-    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+    def loss(self, part: Batch, whole: Batch) -> Tensor:
         """What a part of a batch adds to the loss of the whole; the part is on the device.
 
         A batch's shape and the numbers on the device decide all that is computed there, so that a
@@ -52,14 +51,14 @@ class Classification:
         self.model, self.weights = model, weights
         self.guessing = math.log(model.classifier.out_features)
 
-    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+    def loss(self, part: Batch, whole: Batch) -> Tensor:
         """The mean over the texts of the whole batch, or their weighted mean."""
         total: float | Tensor = len(whole.rows)
         if self.weights is not None:
             labels = whole.labels.to(self.weights.device)
             certain = not labels.is_floating_point()
             total = (self.weights[labels] if certain else labels @ self.weights).sum()
-        logits = self.model(part.token_ids, part.padding_mask, share).float()
+        logits = self.model(part.token_ids, part.padding_mask).float()
         return F.cross_entropy(logits, part.labels, self.weights, reduction="sum") / total
 
     def judge(self, batch: Batch) -> Tensor:

@@ -36,7 +36,7 @@ class PretrainingJob(Job):
     ) -> None:
         super().__init__(model, params, runtime, data=data, checkpoints=checkpoints)
         own = {"max_len": params.window, "dropout": params.dropout}
-        unused = {"token_dropout": 0.0, "truncation": "head"}  # what is not used decides no file
+        unused = {"token_dropout": 0.0}  # what is not used decides no file
         size = model.model_copy(update=own | unused)
         sections = {"model": size.model_dump(), "pretrain": params.model_dump()}
         about = describe(data, self.vocab, self._device, word_vectors_params(data) | sections)

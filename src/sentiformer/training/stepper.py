@@ -10,8 +10,8 @@ from torch import Tensor
 from sentiformer.console import say
 from sentiformer.core.device import Device
 from sentiformer.core.errors import is_out_of_memory
-from sentiformer.model.classifier import EncoderLayer
-from sentiformer.model.dropout import Share
+from sentiformer.model.dropout import part_of_batch
+from sentiformer.model.encoder import EncoderLayer
 from sentiformer.training.batching import Batch
 from sentiformer.training.cuda_graphs import Recorder
 from sentiformer.training.distributed import Group
@@ -88,9 +88,9 @@ class Stepper:
     def _compute(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What a GPU does in a step on a batch that is there, the seed apart."""
         self.optimizer.zero_grad(set_to_none=True)
-        with self.device.autocast():
-            share = Share(self.group.share(len(batch.rows)), len(batch.rows))
-            loss = self.objective.loss(batch, share, batch)
+        own = self.group.share(len(batch.rows))
+        with self.device.autocast(), part_of_batch(own, len(batch.rows)):
+            loss = self.objective.loss(batch, batch)
         loss.backward()
         return loss.detach(), self._move()
 
@@ -134,8 +134,8 @@ class Stepper:
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
         torch.manual_seed(self._seed)
-        with self.device.autocast():
-            loss = self.objective.loss(part, Share(rows, len(batch.rows)), batch)
+        with self.device.autocast(), part_of_batch(rows, len(batch.rows)):
+            loss = self.objective.loss(part, batch)
         loss.backward()
         return loss.detach()
 
