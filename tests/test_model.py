@@ -233,9 +233,9 @@ def test_a_part_holds_for_its_thread_and_ends_with_its_context():
     def fail_in_a_part():
         with part_of_batch(slice(0, 2), 7):
             assert ThreadPoolExecutor(1).submit(drop, hidden[:1]).result().shape == (1, 3)
-            raise ValueError
+            raise RuntimeError
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(RuntimeError):
         fail_in_a_part()
     assert drop(hidden[:1]).shape == (1, 3), "the rows of a part would be two"
 
