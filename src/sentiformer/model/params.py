@@ -28,7 +28,7 @@ class ModelParams(Section):
             )
         if self.d_model % 2:
             raise ValueError(
-                f"d_model {self.d_model} is odd, but each sine of the positional encoding has a "
-                "cosine; choose an even number"
+                f"d_model {self.d_model} is odd; the positional encoding has a cosine for each "
+                "sine, so choose an even number"
             )
         return self
