@@ -4,9 +4,9 @@
 
 First, in one process: what recorded steps and deterministic kernels cost or gain, over a few steps.
 Then the whole training. All figures count real tokens, without padding. It needs a corpus that the
-stages tokenize and build_vocab have written, and the packages torch, numpy, pandas, psutil, pyarrow,
-pydantic, PyYAML, ruamel.yaml, safetensors, scikit-learn and tqdm; neither dvc nor mlflow, spacy or
-datasets. Without a GPU it runs on the processor.
+stages tokenize and build_vocab have written, and the packages torch, numpy, pandas, psutil,
+pyarrow, pydantic, PyYAML, ruamel.yaml, safetensors, scikit-learn and tqdm. It does not need dvc,
+mlflow, spacy or datasets. Without a GPU it runs on the processor.
 """
 
 import argparse

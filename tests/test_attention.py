@@ -1,21 +1,29 @@
-"""Attention against the formula, head by head."""
+"""Attention against the written formula, and every kernel against the formula in the code."""
 
 import math
 
 import pytest
 import torch
 
-from sentiformer.model import attention
-from sentiformer.model.attention import MultiHeadAttention
+from sentiformer.model import attention_kernels
+from sentiformer.model.attention import MultiHeadAttention, scaled_dot_product_attention
 
-# Sizes are unlike primes where they can be, so that a swapped axis fails.
+# The sizes differ and are mostly primes, so that a swapped axis fails.
 BATCH, LENGTH, HEADS, HEAD_SIZE = 3, 7, 2, 5
 D_MODEL = HEADS * HEAD_SIZE
+PADDING = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
+formula = scaled_dot_product_attention.__wrapped__
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def heads() -> list[torch.Tensor]:
+    """Query, key and value, which want a gradient."""
+    return [torch.randn(BATCH, HEADS, LENGTH, HEAD_SIZE, requires_grad=True) for _ in range(3)]
 
 
 def written_attention(layer: MultiHeadAttention, hidden, padding_mask):
@@ -30,25 +38,11 @@ def written_attention(layer: MultiHeadAttention, hidden, padding_mask):
     return layer.output(torch.cat(heads, dim=-1))
 
 
-@pytest.mark.parametrize("longest_written_out", [0, LENGTH - 1, LENGTH])
-def test_attention_equals_the_formula_by_torch_s_kernel_too(monkeypatch, longest_written_out):
-    monkeypatch.setattr(attention, "LONGEST_WRITTEN_OUT", longest_written_out)
-    padding_mask = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
-    layer = MultiHeadAttention(D_MODEL, HEADS)
-    hidden = torch.randn(BATCH, LENGTH, D_MODEL)
-    expected = written_attention(layer, hidden, padding_mask)
-    torch.testing.assert_close(layer(hidden, padding_mask), expected)
-    with torch.inference_mode():
-        torch.testing.assert_close(layer(hidden, padding_mask), expected)
-    none = torch.zeros_like(padding_mask)
-    torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, none))
-
-
 def varlen_attn(query, key, value, bounds, bounds_of_keys, longest, longest_key):
-    """What torch's flash attention computes on a GPU: each (tokens, heads, size)."""
+    """Compute what torch's flash attention computes on a GPU: each (tokens, heads, size)."""
     assert bounds is bounds_of_keys
     assert bounds.dtype == torch.int32
-    parts = [of.tensor_split(bounds[1:-1].tolist()) for of in (query, key, value)]
+    parts = [tensor.tensor_split(bounds[1:-1].tolist()) for tensor in (query, key, value)]
     attended = []
     for q, k, v in zip(*parts, strict=True):
         assert len(q) <= longest == longest_key
@@ -57,49 +51,100 @@ def varlen_attn(query, key, value, bounds, bounds_of_keys, longest, longest_key)
     return torch.cat(attended)
 
 
-def test_attention_by_sequences_equals_the_formula(monkeypatch):
+def in_chunks_of(texts: int):
+    """Attention by the formula for a number of texts at a time."""
+
+    def attend(*tensors):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(attention_kernels, "CHUNK_SCORES", texts * HEADS * LENGTH**2)
+            return attention_kernels.in_chunks(formula, *tensors)
+
+    return attend
+
+
+def test_multi_head_attention_equals_the_formula_written_head_by_head():
+    layer, hidden = MultiHeadAttention(D_MODEL, HEADS), torch.randn(BATCH, LENGTH, D_MODEL)
+    expected = written_attention(layer, hidden, PADDING)
+    torch.testing.assert_close(layer(hidden, PADDING), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(hidden, PADDING), expected)
+    no_padding = torch.zeros_like(PADDING)
+    torch.testing.assert_close(layer(hidden, None), written_attention(layer, hidden, no_padding))
+
+
+KERNELS = {
+    "chunks of 1 text": in_chunks_of(1),
+    "chunks of 2 texts": in_chunks_of(2),
+    "one chunk": in_chunks_of(BATCH),
+    "fused": attention_kernels.fused_attention,
+    "flash": attention_kernels.flash_attention,
+    "the fastest": scaled_dot_product_attention,
+}
+
+
+@pytest.mark.parametrize("padded", [True, False], ids=["padding", "no padding"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_kernel_and_its_gradient_equal_the_formula(monkeypatch, heads, kernel, padded):
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
-    monkeypatch.setattr(
-        attention, "scaled_dot_product_attention", lambda *args: attention._flash_attention(*args)
-    )
-    padding_mask = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
-    layer = MultiHeadAttention(D_MODEL, HEADS)
-    hidden = torch.randn(BATCH, LENGTH, D_MODEL)
-    expected = written_attention(layer, hidden, padding_mask)[~padding_mask]
-    torch.testing.assert_close(layer(hidden, padding_mask)[~padding_mask], expected)
+    padding_mask = PADDING if padded else None
+    if kernel == "flash" and not padded:
+        padding_mask = torch.zeros_like(PADDING)  # it is only used where there is a mask
+    is_token = ~PADDING[:, None, :, None] if padded else 1  # padding may attend to anything
+    results = []
+    for attend in (formula, KERNELS[kernel]):
+        attended = attend(*heads, padding_mask) * is_token
+        results.append([attended, *torch.autograd.grad(attended.square().sum(), heads)])
+    torch.testing.assert_close(results[1], results[0])
 
 
-def test_texts_taken_a_few_at_a_time_change_nothing(monkeypatch):
-    """Their gradients, either."""
-    layer = MultiHeadAttention(D_MODEL, HEADS)
-    hidden = torch.randn(BATCH, LENGTH, D_MODEL)
-    padding_mask = torch.arange(LENGTH) >= torch.tensor([LENGTH, 4, 1])[:, None]
-    for mask in (padding_mask, None):
-        results = []
-        for texts in (BATCH, 2, 1):
-            monkeypatch.setattr(attention, "SCORES_AT_ONCE", texts * HEADS * LENGTH**2)
-            given = hidden.clone().requires_grad_()
-            attended = layer(given, mask)
-            attended.square().sum().backward()
-            results += [(attended, given.grad)]
-        torch.testing.assert_close(results[1:], [results[0]] * 2)
+@pytest.fixture
+def used(monkeypatch) -> list[str]:
+    """The kernels that are used, in order."""
+    names: list[str] = []
+
+    def record(name):
+        def kernel(*tensors):
+            names.append(name)
+            return tensors[-2]
+
+        return kernel
+
+    for name in ("in_chunks", "fused_attention", "flash_attention"):
+        monkeypatch.setattr(attention_kernels, name, record(name))
+    return names
 
 
-def test_torch_s_kernel_attends_where_it_is_the_faster(monkeypatch):
-    """In fp32 without gradients, and in very long texts."""
-    lengths = []
+def test_a_cpu_uses_the_formula_to_train_and_in_bf16_and_the_fused_kernel_otherwise(used):
+    def attend(length, dtype):
+        query = torch.zeros(1, 1, length, 1, dtype=dtype)
+        scaled_dot_product_attention(query, query, query, None)
+        return used[-1]
 
-    def fused(query, key, value, attn_mask):
-        lengths.append(query.shape[2])
-        return value
-
-    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", fused)
-    longest = attention.LONGEST_WRITTEN_OUT
-    layer = MultiHeadAttention(D_MODEL, HEADS)
-    for length in (longest, longest + 1):
-        layer(torch.zeros(1, length, D_MODEL), None)
-    assert lengths == [longest + 1]
+    longest = attention_kernels.MAX_FORMULA_LENGTH
+    for dtype in (torch.float32, torch.bfloat16):
+        assert attend(longest, dtype) == "in_chunks"
+        assert attend(longest + 1, dtype) == "fused_attention"
     with torch.no_grad():
-        layer(torch.zeros(1, LENGTH, D_MODEL), None)
-        layer.bfloat16()(torch.zeros(1, LENGTH, D_MODEL).bfloat16(), None)
-    assert lengths == [longest + 1, LENGTH]
+        assert attend(LENGTH, torch.float32) == "fused_attention"
+        assert attend(LENGTH, torch.bfloat16) == "in_chunks"
+        assert attend(longest + 1, torch.bfloat16) == "fused_attention"
+
+
+class OnGpu:
+    """What the choice of a kernel asks of a tensor, as on a GPU."""
+
+    is_cuda, is_cpu, shape = True, False, (BATCH, HEADS, LENGTH, HEAD_SIZE)
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("padding_mask", [PADDING, None], ids=["padding", "no padding"])
+def test_a_gpu_uses_flash_attention_in_bf16_with_padding_and_the_fused_kernel_otherwise(
+    used, dtype, padding_mask
+):
+    query = OnGpu(dtype)
+    scaled_dot_product_attention(query, query, query, padding_mask)
+    is_flash = dtype == torch.bfloat16 and padding_mask is not None
+    assert used == ["flash_attention" if is_flash else "fused_attention"]

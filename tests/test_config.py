@@ -256,7 +256,6 @@ def test_a_vocabulary_holds_more_than_the_specials(message, size):
     ("section", "key", "first"),
     [
         ("download", "source", "bundled"),
-        ("model", "truncation", "head"),
         ("train", "optimizer", "adam"),
         ("train", "schedule", "constant"),
         ("train", "precision", "auto"),

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import PRETRAINING_SPLITS
-from sentiformer.model.dropout import Share
+from sentiformer.model.dropout import part_of_batch
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Block, Corpus, write_corpus
@@ -141,7 +141,8 @@ def batch_of(corpora):
 
 def loss_of(masked_loss, batch, rows=slice(None)):
     rows = slice(*rows.indices(len(batch.rows)))
-    return masked_loss.loss(batch.take(rows), Share(rows, len(batch.rows)), batch)
+    with part_of_batch(rows, len(batch.rows)):
+        return masked_loss.loss(batch.take(rows), batch)
 
 
 def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):
@@ -217,7 +218,7 @@ def test_a_pretraining_of_no_epoch_imports_no_torch():
 
 
 def test_test_is_never_read_and_validation_is_not_learnt_from(data, tmp_path):
-    """Without the file of test it gives the same bits, and the tokens learnt from are those of train."""
+    """The bits are the same without the file of test; the tokens are those of train alone."""
     assert set(PRETRAINING_SPLITS) == {"train", "unlabeled"}
     folder = shutil.copytree(data, tmp_path / "data")
     (folder / "tokens" / "test.arrow").unlink()
@@ -284,17 +285,17 @@ def test_without_a_language_model_it_begins_with_word_vectors_and_without_those_
     (folder / "pretrained" / "config.json").write_text('{"params": {"pretrain": {"epochs": 0}}}')
     vectors = load_file(folder / "word_vectors" / "word_vectors.safetensors")
     weights = first_weights(folder)
-    assert torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    for one, many in (("pair", "pairs"), ("triple", "triples")):
-        assert torch.equal(weights[f"encoder.{many}.keys"], vectors[f"{one}_keys"])
-        assert torch.equal(weights[f"encoder.{many}.embedding.weight"][1:], vectors[many])
-        assert not weights[f"encoder.{many}.embedding.weight"][0].any(), "unknown: adds nothing"
+    assert torch.equal(weights["encoder.embedding.words.weight"], vectors["words"])
+    for kind, one, many in (("bigrams", "pair", "pairs"), ("trigrams", "triple", "triples")):
+        assert torch.equal(weights[f"encoder.embedding.{kind}.keys"], vectors[f"{one}_keys"])
+        assert torch.equal(weights[f"encoder.embedding.{kind}.weight"][1:], vectors[many])
+        assert not weights[f"encoder.embedding.{kind}.weight"][0].any(), "unknown: adds nothing"
     (folder / "word_vectors" / "config.json").write_text(
         '{"params": {"word_vectors": {"window": 0}}, "pairs": 0, "triples": 0}'
     )
     weights = first_weights(folder)
-    assert not torch.equal(weights["encoder.embedding.weight"], vectors["words"])
-    assert not any(kind in name for name in weights for kind in ("pairs", "triples"))
+    assert not torch.equal(weights["encoder.embedding.words.weight"], vectors["words"])
+    assert not any("grams" in name for name in weights)
 
 
 def test_a_language_model_of_another_size_is_one_line(data, tmp_path):

@@ -79,7 +79,6 @@ RERUN = {  # the stages that a change of each key reruns
     "model.dropout": FROM["train"],
     "model.token_dropout": FROM["train"],
     "model.max_len": FROM["train"],
-    "model.truncation": FROM["train"],
     "pretrain.epochs": FROM["pretrain"],
     "pretrain.window": FROM["pretrain"],
     "pretrain.masked_fraction": FROM["pretrain"],

@@ -219,10 +219,10 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
 ):
     training, forward, most = make_training(corpora), TransformerClassifier.forward, 4
 
-    def limited(model, token_ids, padding_mask, share=None):
-        if share is not None and len(token_ids) > most:
+    def limited(model, token_ids, padding_mask):
+        if model.training and len(token_ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(model, token_ids, padding_mask, share)
+        return forward(model, token_ids, padding_mask)
 
     monkeypatch.setattr(TransformerClassifier, "forward", limited)
     events = list(training.run())

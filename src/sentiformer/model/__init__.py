@@ -1,1 +1,1 @@
-"""The network: attention, input embedding, encoder, classifier, language model."""
+"""The network: attention, input embedding, encoder, classifier, masked language model."""

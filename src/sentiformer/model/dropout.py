@@ -1,57 +1,71 @@
-"""Dropout, of numbers and of whole tokens, that is the same however a batch is shared out."""
+"""Dropout of activations, and of whole tokens.
+
+A training step may compute a batch in parts: in several processes, or one part after another when
+memory is short. A text's dropout must not depend on that. Each part therefore starts with the same
+seed, draws the random numbers of the whole batch, and uses those of its own rows. The step tells
+dropout about its part by the context `part_of_batch`. Without that context the batch is whole.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
 
-from sentiformer.model.attention import LENGTH_MULTIPLE
+from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
+
+_part: ContextVar[tuple[slice, int] | None] = ContextVar("part_of_batch", default=None)
 
 
-class Share(NamedTuple):
-    """Which texts of a batch a model is given, where others compute the rest of the batch."""
+@contextmanager
+def part_of_batch(rows: slice, batch_size: int) -> Iterator[None]:
+    """Declare that the model is given only some rows of a batch of `batch_size` texts.
 
-    rows: slice
-    of: int
+    The context holds for the current thread. A CUDA graph keeps the part that it was recorded with.
+    """
+    token = _part.set((rows, batch_size))
+    try:
+        yield
+    finally:
+        _part.reset(token)
+
+
+def _rows_and_batch_size(texts: int) -> tuple[slice, int]:
+    """Return which rows of which batch the given texts are."""
+    return _part.get() or (slice(None), texts)
 
 
 class Dropout(nn.Module):
-    """Inverted dropout whose random numbers are bytes, eight from each draw.
+    """Inverted dropout that compares random bytes with the probability.
 
-    On a CPU drawing is what dropout costs; a probability is rounded to 1/256, 255 of them at most.
-    For a share of a batch the whole batch's numbers are drawn, so that sharing it out changes no
-    text's dropout.
+    On a CPU the random numbers take most of the time of dropout. One random 64-bit integer serves
+    eight activations. The probability is rounded to a multiple of 1/256, at most 255/256.
     """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.dropped_bytes = min(255, round(probability * 256))
 
-    def forward(self, hidden: Tensor, share: Share | None = None) -> Tensor:
-        """Drop and rescale (B, ...) while training; nothing else."""
+    def forward(self, hidden: Tensor) -> Tensor:
+        """In training set some of (B, ...) to 0 and scale the others; otherwise do nothing."""
         if not self.training or not self.dropped_bytes:
             return hidden
-        rows, texts = share or Share(slice(None), len(hidden))
-        if torch.compiler.is_compiling():  # which draws where it drops
-            draws = torch.rand(texts, *hidden.shape[1:], device=hidden.device)[rows]
-            return self._dropped(hidden, draws * 256)
-        numbers = texts * hidden[0].numel()
-        draws = torch.empty(-(-numbers // 8), dtype=torch.int64, device=hidden.device)
-        draws.random_(-(2**63), None)  # all 64 bits
-        draws = draws.view(torch.uint8)[:numbers].view(texts, *hidden.shape[1:])[rows]
-        return self._dropped(hidden, draws)
-
-    def _dropped(self, hidden: Tensor, draws: Tensor) -> Tensor:
+        rows, batch_size = _rows_and_batch_size(len(hidden))
+        count = batch_size * hidden[0].numel()
+        integers = torch.empty(-(-count // 8), dtype=torch.int64, device=hidden.device)
+        integers.random_(-(2**63), None)  # all 64 bits
+        draws = integers.view(torch.uint8)[:count].view(batch_size, *hidden.shape[1:])[rows]
         kept = draws >= self.dropped_bytes
         return hidden * (kept.to(hidden.dtype) * (256 / (256 - self.dropped_bytes)))
 
 
 class TokenDropout(nn.Module):
-    """Leaves some of each text's tokens out while training, which then takes less time.
+    """In training leave out some tokens of each text, chosen at random, to make a step faster.
 
-    Chance decides; those that are kept keep their positions, and each text the same share of its
-    tokens, rounded up so that the longest has a multiple of `LENGTH_MULTIPLE`.
+    The tokens that are kept keep their positions and n-grams. Each text keeps the same fraction of
+    its tokens, rounded up so that the longest text has a multiple of `LENGTH_MULTIPLE` tokens.
     """
 
     def __init__(self, probability: float) -> None:
@@ -59,19 +73,25 @@ class TokenDropout(nn.Module):
         self.kept_fraction = 1 - probability
 
     def forward(
-        self, token_ids: Tensor, padding_mask: Tensor | None, share: Share | None = None
+        self, token_ids: Tensor, padding_mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Which of (B, T) places are kept, (B, T'), and which of those are padding.
+        """Choose the tokens to keep.
 
-        None for the places stands for all of them, None for the padding for no padding.
+        Args:
+            token_ids: (B, T).
+            padding_mask: (B, T), True at padding; None: there is none.
+
+        Returns:
+            The indices of the kept tokens, (B, T'), or None if all are kept; and the padding mask
+            of the kept tokens, (B, T'), or None if there is no padding.
         """
         if not self.training or self.kept_fraction == 1:
             return None, padding_mask
-        rows, texts = share or Share(slice(None), len(token_ids))
+        rows, batch_size = _rows_and_batch_size(len(token_ids))
         length, device = token_ids.shape[1], token_ids.device
         multiples = math.ceil(length * self.kept_fraction / LENGTH_MULTIPLE)
         width = min(length, multiples * LENGTH_MULTIPLE)
-        draws = torch.rand(texts, length, device=device)[rows]
+        draws = torch.rand(batch_size, length, device=device)[rows]
         if padding_mask is None:
             return draws.argsort(dim=1, stable=True)[:, :width], None
         kept = draws.masked_fill(padding_mask, 1.0).argsort(dim=1, stable=True)[:, :width]

@@ -1,109 +1,126 @@
-"""What an encoder begins with: positions, and vectors for n-grams and regions of words.
+"""The input of the encoder: vectors of words, n-grams and positions.
 
-Shapes: B texts in a batch, T tokens in the longest, D = d_model.
+Shapes: B texts in a batch, T tokens in the longest text, D = d_model, V words.
 """
 
 import math
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from sentiformer.core.word_vectors import Vectors
+from sentiformer.model.params import ModelParams
+from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 from sentiformer.text.vocab import PAD
-
-REACH = 2  # tokens on each side of the one that a region is around
-REGION_SCALE = 0.3  # of a region beside its words
 
 
 class InputSizes(BaseModel):
-    """What has a vector at an encoder's input.
+    """How many words and n-grams have a vector.
 
     Attributes:
-        vocab_size: words, the specials included, V.
-        pairs: pairs of words that have a vector of their own.
-        triples: triples of words that have one; none without pairs.
-        regions: width of the fixed vectors of the words around a token, if there are any.
+        vocab_size: words, with the special tokens, V.
+        pairs: bigrams; 0: none.
+        triples: trigrams; 0: none. Trigrams need bigrams.
     """
 
     vocab_size: int
     pairs: int = 0
     triples: int = 0
-    regions: int = 0
+
+
+class InputEmbedding(nn.Module):
+    """Token ids to vectors.
+
+    The vectors of the token's word and of the bigram and the trigram that end at it are added, and
+    multiplied by sqrt(D) (Vaswani et al. 2017, section 3.4). Then the vector of the token's
+    position is added (section 3.5).
+    """
+
+    positions: Tensor  # (max_len, D)
+
+    def __init__(self, params: ModelParams, inputs: InputSizes) -> None:
+        super().__init__()
+        words, d_model = inputs.vocab_size, params.d_model
+        self.scale = math.sqrt(d_model)
+        self.words = nn.Embedding(words, d_model, padding_idx=PAD)
+        self.bigrams = NgramEmbedding(inputs.pairs, words, d_model) if inputs.pairs else None
+        self.trigrams = NgramEmbedding(inputs.triples, words, d_model) if inputs.triples else None
+        positions = sinusoidal_positions(params.max_len, d_model)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(self, token_ids: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(B, T) token ids to (B, T, D) vectors.
+
+        Args:
+            token_ids: (B, T).
+            kept: indices of tokens, (B, T'); the result is then (B, T', D), of these tokens only.
+        """
+        vectors = self.words(_select(token_ids, kept))
+        numbers = token_ids
+        for ngrams in (self.bigrams, self.trigrams):
+            if ngrams is not None:
+                numbers = ngrams.numbers(numbers, token_ids)
+                vectors = vectors + ngrams(_select(numbers, kept))
+        positions = self.positions[: token_ids.shape[1]] if kept is None else self.positions[kept]
+        return vectors * self.scale + positions
+
+    @torch.no_grad()
+    def load_vectors(self, vectors: Vectors) -> None:
+        """Take over the vectors that stage word_vectors computed."""
+        self.words.weight.copy_(torch.from_numpy(vectors.words))
+        if self.bigrams is not None:
+            self.bigrams.load(vectors.pair_keys, vectors.pairs)
+        if self.trigrams is not None:
+            self.trigrams.load(vectors.triple_keys, vectors.triples)
+
+
+def _select(values: Tensor, kept: Tensor | None) -> Tensor:
+    """Return the kept ones, (B, T'), of (B, T) values."""
+    return values if kept is None else values.gather(1, kept)
 
 
 def sinusoidal_positions(length: int, d_model: int) -> Tensor:
-    """The (T, D) table of positions: sines in even columns, cosines in odd (section 3.5)."""
+    """Return a vector for each position, (T, D): sines in even columns, cosines in odd ones.
+
+    Vaswani et al. 2017, section 3.5.
+    """
     position = torch.arange(length, dtype=torch.float64).unsqueeze(1)
     frequency = torch.exp(torch.arange(0, d_model, 2).double() * (-math.log(10_000.0) / d_model))
     angles = position * frequency  # (T, D / 2)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
-class NgramEmbedding(nn.Module):
-    """A vector for each known n-gram of one length, as fastText has (Joulin et al. 2017).
+class NgramEmbedding(nn.Embedding):
+    """A vector for each known n-gram of one length (Joulin et al. 2017, on fastText).
 
-    An n-gram goes on from a known one that is a word shorter: a pair from a word, a triple from a
-    pair.
+    The first n-1 words of a known n-gram are a known n-gram too, or a word.
 
     Args:
-        known: how many are known, N.
-        vocab_size: words, V.
+        count: known n-grams, N.
+        vocab_size: V.
         d_model: D.
     """
 
-    keys: Tensor  # (N,) rising: the number of what the n-gram goes on from times V, plus its word
+    keys: Tensor  # (N,) int64, sorted; see `text/ngrams.py`
 
-    def __init__(self, known: int, vocab_size: int, d_model: int) -> None:
-        super().__init__()
+    def __init__(self, count: int, vocab_size: int, d_model: int) -> None:
+        super().__init__(1 + count, d_model, padding_idx=0)  # 0 is an unknown n-gram
         self.vocab_size = vocab_size
-        self.register_buffer("keys", torch.arange(known))
-        self.embedding = nn.Embedding(1 + known, d_model, padding_idx=PAD)  # 0: an unknown one
+        self.register_buffer("keys", torch.full((count,), -1))  # no n-gram has this key
 
     def numbers(self, shorter: Tensor, token_ids: Tensor) -> Tensor:
-        """(B, T) numbers of the n-grams that the tokens end, from 1 on; 0 for an unknown one.
+        """Return the numbers of the n-grams that end at each token, (B, T); 0 if unknown.
 
-        `shorter` are those of the n-grams a word shorter: of pairs, the token ids themselves.
+        Args:
+            shorter: numbers of the (n-1)-grams that end at each token, (B, T); the token ids if
+                the n-grams are bigrams.
+            token_ids: (B, T).
         """
-        found = shorter[:, :-1] * self.vocab_size + token_ids[:, 1:]
-        places = torch.searchsorted(self.keys, found).clamp_max(len(self.keys) - 1)
-        return F.pad((places + 1).where(self.keys[places] == found, 0), (1, 0))
+        return ngram_numbers(ngram_keys(shorter, token_ids, self.vocab_size), self.keys)
 
-    def forward(self, numbers: Tensor, kept: Tensor | None = None) -> Tensor:
-        """(B, T) numbers to (B, T, D) vectors, 0 for the number 0.
-
-        Where not all places are kept, but some, (B, T'), the result is of those.
-        """
-        return self.embedding(numbers if kept is None else numbers.gather(1, kept))
-
-
-class RegionEmbedding(nn.Module):
-    """A vector for the five words around each token (Johnson & Zhang 2015, section 3).
-
-    What each word adds to it is fixed; what is learnt is what becomes of the sum.
-
-    Args:
-        vocab_size: words, V.
-        width: of the fixed vectors, R.
-        d_model: D.
-    """
-
-    vectors: Tensor  # (V, R), of padding 0
-
-    def __init__(self, vocab_size: int, width: int, d_model: int) -> None:
-        super().__init__()
-        self.register_buffer("vectors", torch.zeros(vocab_size, width))
-        self.project = nn.Linear(width, d_model)
-        self.length = REGION_SCALE * math.sqrt(width)
-
-    def forward(self, token_ids: Tensor, kept: Tensor | None = None) -> Tensor:
-        """(B, T) token ids to (B, T, D) vectors.
-
-        Where not all places are kept, but some, (B, T'), the result is of those.
-        """
-        around = F.pad(token_ids, (REACH, REACH), value=PAD).unfold(1, 2 * REACH + 1, 1)
-        if kept is not None:
-            around = around.gather(1, kept.unsqueeze(-1).expand(-1, -1, 2 * REACH + 1))
-        total = F.embedding_bag(around.flatten(0, 1), self.vectors, mode="sum")
-        regions = self.length * F.normalize(F.relu(total), dim=-1)
-        return self.project(regions.unflatten(0, around.shape[:2]))
+    def load(self, keys: np.ndarray, vectors: np.ndarray) -> None:
+        """Take over the keys, (N,), and the vectors, (N, D), of the known n-grams."""
+        self.keys.copy_(torch.from_numpy(keys))
+        self.weight[1:] = torch.from_numpy(vectors)

@@ -1,24 +1,26 @@
 """A masked language model (Devlin et al. 2019, section 3.1).
 
-Shapes: B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden words in a
-window at most.
+Shapes: B windows in a batch, T tokens in the longest window, D = d_model, V words, M masked words
+in a window at most.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentiformer.model.classifier import Encoder, init_weights
-from sentiformer.model.dropout import Share
 from sentiformer.model.embedding import InputSizes
+from sentiformer.model.encoder import Encoder, init_weights
 from sentiformer.model.params import ModelParams
 
 
 class MaskedLanguageModel(nn.Module):
-    """The encoder of the classifier, and what turns its output into words.
+    """The encoder of the classifier, and a head that predicts the masked words.
 
-    The vectors that stand for the words in the output are those of the embedding (Press & Wolf
-    2017).
+    The output uses the same word vectors as the input (Press & Wolf 2017).
+
+    Args:
+        params: size of the Transformer.
+        inputs: how many words and n-grams have a vector.
     """
 
     def __init__(self, params: ModelParams, inputs: InputSizes) -> None:
@@ -29,25 +31,27 @@ class MaskedLanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(inputs.vocab_size))
         init_weights(self)
 
-    def forward(
-        self,
-        token_ids: Tensor,
-        padding_mask: Tensor | None,
-        places: Tensor,
-        share: Share | None = None,
-    ) -> Tensor:
-        """Features of the hidden words, (B, M, D).
+    def forward(self, token_ids: Tensor, padding_mask: Tensor | None, places: Tensor) -> Tensor:
+        """Return the features of the masked words, (B, M, D).
 
-        `token_ids` and the padding are (B, T), `places` (B, M) are those of the hidden words.
+        Args:
+            token_ids: (B, T).
+            padding_mask: (B, T), True at padding; None: there is none.
+            places: indices of the masked words in their window, (B, M).
         """
-        vectors = self.encoder(token_ids, padding_mask, share)
-        begins = torch.arange(0, token_ids.numel(), token_ids.shape[1], device=places.device)
-        hidden = vectors.flatten(0, 1)[begins[:, None] + places]
-        return self.norm(F.gelu(self.transform(hidden)))
+        hidden = self.encoder(token_ids, padding_mask)
+        starts = torch.arange(0, token_ids.numel(), token_ids.shape[1], device=places.device)
+        masked = hidden.flatten(0, 1)[starts[:, None] + places]
+        return self.norm(F.gelu(self.transform(masked)))
 
     def logits(self, features: Tensor, words: Tensor | None = None) -> Tensor:
-        """Features, (..., D), to (..., V), or to (..., W) of these W words alone."""
-        vectors = self.encoder.embedding.weight
+        """Return the logits of all words, (..., V), or of W words, (..., W).
+
+        Args:
+            features: (..., D).
+            words: ids of the W words, (W,); None: all words.
+        """
+        vectors = self.encoder.embedding.words.weight
         if words is None:
             return F.linear(features, vectors, self.bias)
         return F.linear(features, vectors[words], self.bias[words])

@@ -8,7 +8,7 @@ from sentiformer.core.params import Section, Size
 
 
 class ModelParams(Section):
-    """The size of the Transformer."""
+    """The size of the Transformer, and its dropout."""
 
     d_model: int = Size
     num_heads: int = Size
@@ -20,7 +20,7 @@ class ModelParams(Section):
     max_len: int = Size
 
     @model_validator(mode="after")
-    def _heads_divide_the_model(self) -> Self:
+    def _require_sizes_that_divide(self) -> Self:
         if self.d_model % self.num_heads:
             raise ValueError(
                 f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; "
@@ -28,7 +28,7 @@ class ModelParams(Section):
             )
         if self.d_model % 2:
             raise ValueError(
-                f"d_model {self.d_model} is odd; sinusoidal positions pair a sine with a cosine, "
-                "so choose an even number"
+                f"d_model {self.d_model} is odd; the positional encoding has a cosine for each "
+                "sine, so choose an even number"
             )
         return self

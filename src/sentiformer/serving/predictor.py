@@ -17,7 +17,7 @@ from sentiformer.core.files import Found, corrupt, read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.process import ordered_map
 from sentiformer.core.runtime import Precision, Runtime
-from sentiformer.model.attention import LENGTH_MULTIPLE
+from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams

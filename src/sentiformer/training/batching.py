@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentiformer.model.attention import LENGTH_MULTIPLE
+from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.text.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sentiformer.core.files import read_json, reading
 from sentiformer.core.word_vectors import FILE, read_word_vectors
-from sentiformer.model.classifier import Encoder
+from sentiformer.model.encoder import Encoder
 from sentiformer.training.inputs import Inputs
 
 PREFIX = "encoder."  # of the names of its weights in a language model
@@ -39,17 +38,9 @@ def load_initial_weights(encoder: Encoder, inputs: Inputs) -> dict[str, Any]:
 
 def load_word_vectors(encoder: Encoder, inputs: Inputs) -> None:
     """Load the vectors of stage word_vectors, if it has made any; see `load_initial_weights`."""
-    words, d_model = encoder.embedding.weight.shape
+    words, d_model = encoder.embedding.words.weight.shape
     vectors = read_word_vectors(inputs.data / "word_vectors", (words, d_model))
     if vectors is None:
         return
-    with torch.no_grad():
-        encoder.embedding.weight.copy_(torch.from_numpy(vectors.words))
-        for ngrams, keys, ngram_vectors in (
-            (encoder.pairs, vectors.pair_keys, vectors.pairs),
-            (encoder.triples, vectors.triple_keys, vectors.triples),
-        ):
-            if ngrams is not None:
-                ngrams.keys.copy_(torch.from_numpy(keys))
-                ngrams.embedding.weight[1:] = torch.from_numpy(ngram_vectors)
+    encoder.embedding.load_vectors(vectors)
     inputs.read.append(inputs.data / "word_vectors" / FILE)

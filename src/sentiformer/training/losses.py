@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentiformer.model.classifier import TransformerClassifier
-from sentiformer.model.dropout import Share
 from sentiformer.training.batching import Batch
 
 
@@ -26,7 +25,7 @@ class Loss(Protocol):
     def model(self) -> nn.Module:
         """The model that the loss is computed of."""
 
-    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+    def loss(self, part: Batch, whole: Batch) -> Tensor:
         """What a part of a batch, which is on the device, adds to the loss of the whole batch.
 
         Shapes and device tensors alone decide what is computed, so that a GPU can record it.
@@ -51,14 +50,14 @@ class ClassificationLoss:
         self.model, self.weights = model, weights
         self.of_guessing = math.log(model.classifier.out_features)
 
-    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+    def loss(self, part: Batch, whole: Batch) -> Tensor:
         """The mean over the texts of the whole batch, weighted if there are weights."""
         total: float | Tensor = len(whole.rows)
         if self.weights is not None:
             labels = whole.labels.to(self.weights.device)
             certain = not labels.is_floating_point()
             total = (self.weights[labels] if certain else labels @ self.weights).sum()
-        logits = self.model(part.token_ids, part.padding_mask, share).float()
+        logits = self.model(part.token_ids, part.padding_mask).float()
         return F.cross_entropy(logits, part.labels, self.weights, reduction="sum") / total
 
     def evaluate(self, batch: Batch) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sentiformer.core.names import SPECIAL_TOKENS
-from sentiformer.model.dropout import Share
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Corpus
 from sentiformer.text.vocab import UNKNOWN
@@ -46,10 +45,10 @@ class MaskedWordLoss:
         self._cumulative = chances.cumsum(dim=0).to(device)
         self._log_expected = (chances * NEGATIVES).log().float().to(device)
 
-    def loss(self, part: Batch, share: Share, whole: Batch) -> Tensor:
+    def loss(self, part: Batch, whole: Batch) -> Tensor:
         """The mean over the hidden words of the whole batch."""
         assert part.places is not None
-        features = self.model(part.token_ids, part.padding_mask, part.places, share)
+        features = self.model(part.token_ids, part.padding_mask, part.places)
         hidden = (whole.labels != SHOWN).sum().clamp_min(1)
         losses = self._sampled(features, part.labels.clamp_min(0), self._negatives())
         return losses.where(part.labels != SHOWN, 0).sum() / copied(hidden, losses.device)
@@ -62,7 +61,7 @@ class MaskedWordLoss:
 
     def _sampled(self, features: Tensor, words: Tensor, negatives: Tensor) -> Tensor:
         """(B, M) losses of hidden words."""
-        vectors = self.model.encoder.embedding.weight
+        vectors = self.model.encoder.embedding.words.weight
         right = (features * vectors[words]).sum(dim=-1) + self.model.bias[words]
         others = self.model.logits(features, negatives).float()
         others = others - self._log_expected[negatives]

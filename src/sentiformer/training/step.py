@@ -10,7 +10,7 @@ from torch import Tensor
 from sentiformer.console import say
 from sentiformer.core.device import Device
 from sentiformer.core.errors import is_out_of_memory
-from sentiformer.model.dropout import Share
+from sentiformer.model.dropout import part_of_batch
 from sentiformer.training.batching import Batch
 from sentiformer.training.distributed import Group
 from sentiformer.training.losses import Loss
@@ -67,8 +67,8 @@ class Step:
         return self._add_gradients(part, rows, batch)
 
     def _add_gradients(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
-        with self.device.autocast():
-            loss = self.loss.loss(part, Share(rows, len(whole.rows)), whole)
+        with self.device.autocast(), part_of_batch(rows, len(whole.rows)):
+            loss = self.loss.loss(part, whole)
         loss.backward()
         return loss.detach()
 
