@@ -1,4 +1,4 @@
-"""What happens in a training, as it is shown, written and tracked."""
+"""Events of a training, which are shown, written to CSV files and tracked."""
 
 import math
 from dataclasses import dataclass, fields
@@ -9,13 +9,13 @@ class StepEvent:
     """Means over the steps since the last event.
 
     Attributes:
-        step: steps done so far.
-        epoch: the epoch under way, from 1.
-        steps: how many steps the means are of.
-        loss: cross-entropy in nats a text, or a hidden word.
-        learning_rate: that of the last step.
-        gradient_norm: before clipping, of the last step.
-        tokens: of the texts since the last event, dropped ones with them, padding not counted.
+        step: number of steps done.
+        epoch: the current epoch, from 1.
+        steps: number of steps in the means.
+        loss: cross-entropy in nats per text, or per masked word.
+        learning_rate: of the last step.
+        gradient_norm: of the last step, before clipping.
+        tokens: tokens of the texts since the last event; dropped ones count, padding does not.
     """
 
     step: int
@@ -29,16 +29,14 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EpochEvent:
-    """An epoch's end.
-
-    Where a training of a soup ends, validation judges the mean so far.
+    """Losses and accuracy at the end of an epoch.
 
     Attributes:
-        epoch: which one, from 1, over all trainings of a soup.
-        step: steps done so far.
-        train_loss: mean cross-entropy in nats over the steps of the epoch, dropout on.
-        valid_loss: the same on validation, dropout off.
-        valid_accuracy: share of validation's texts, or hidden words, that are told rightly.
+        epoch: the epoch, from 1.
+        step: number of steps done.
+        train_loss: mean cross-entropy in nats over the steps of the epoch, with dropout.
+        valid_loss: mean cross-entropy in nats on validation, without dropout.
+        valid_accuracy: share of validation's texts, or masked words, that are predicted correctly.
     """
 
     epoch: int
@@ -49,8 +47,9 @@ class EpochEvent:
 
     @property
     def perplexity(self) -> float:
-        """Of validation: among how many words, alike in likelihood, a hidden one is sought."""
+        """Perplexity on validation: e to the power of the loss."""
         return math.exp(self.valid_loss)
 
 
-STEP_COLUMNS, EPOCH_COLUMNS = ([of.name for of in fields(k)] for k in (StepEvent, EpochEvent))
+STEP_COLUMNS = [field.name for field in fields(StepEvent)]
+EPOCH_COLUMNS = [field.name for field in fields(EpochEvent)]
