@@ -6,7 +6,6 @@ from sentiformer.baselines.linear import fit_baselines
 from sentiformer.console import say
 from sentiformer.core.files import whole_folder
 from sentiformer.core.runtime import Runtime
-from sentiformer.core.timings import keep_seconds
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
@@ -17,10 +16,7 @@ INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 def main(params: Params, runtime: Runtime) -> None:
     """Write each baseline's metrics on validation, and its probabilities on test."""
     with whole_folder(OUTPUT) as folder:
-        seconds = fit_baselines(
-            params.baseline, params.teach, INPUT, folder, workers=runtime.threads
-        )
-    keep_seconds("baseline", OUTPUT / "metrics.json", seconds)
+        fit_baselines(params.baseline, params.teach, INPUT, folder, workers=runtime.threads)
     say(f"baselines → {OUTPUT}")
 
 

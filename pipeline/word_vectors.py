@@ -5,8 +5,6 @@ from pathlib import Path
 from sentiformer.console import say
 from sentiformer.core.files import whole_folder
 from sentiformer.core.runtime import Runtime
-from sentiformer.core.timings import keep_seconds
-from sentiformer.core.word_vectors import FILE, STAGE
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -20,8 +18,7 @@ def main(params: Params, runtime: Runtime) -> None:
     """Write the first vectors of the words of a Transformer of this width."""
     asked = params.word_vectors, params.model.d_model
     with whole_folder(OUTPUT) as folder:
-        seconds = fit_word_vectors(*asked, data=DATA, folder=folder, workers=runtime.threads)
-    keep_seconds(STAGE, OUTPUT / FILE, seconds)
+        fit_word_vectors(*asked, data=DATA, folder=folder, workers=runtime.threads)
     say(f"word vectors → {OUTPUT}")
 
 

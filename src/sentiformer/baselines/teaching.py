@@ -10,8 +10,7 @@ from sentiformer.console import say
 from sentiformer.core.files import read_json, whole_folder
 from sentiformer.core.names import UNLABELED
 from sentiformer.core.runtime import Runtime
-from sentiformer.core.timings import keep_seconds
-from sentiformer.text.pseudo_labels import LABELS_FILE, read_probabilities, write_teacher
+from sentiformer.text.pseudo_labels import read_probabilities, write_teacher
 
 
 def teach(params: TeachParams, runtime: Runtime, *, data: Path) -> None:
@@ -26,7 +25,6 @@ def teach(params: TeachParams, runtime: Runtime, *, data: Path) -> None:
     by, output = params.by, data / "teacher"
     given: list[np.ndarray] = []
     about: dict[str, Any] = {"by": by}
-    seconds = {}
     if by in ("nb_trigrams", "both"):
         corpus = read_json(data / "tokens" / "corpus.json", made_by="tokenize")
         shape = corpus["splits"][UNLABELED]["rows"], len(corpus["labels"])
@@ -36,8 +34,7 @@ def teach(params: TeachParams, runtime: Runtime, *, data: Path) -> None:
 
         labels = label_by_text_vectors(data / "tokens", runtime)
         given.append(labels.probabilities)
-        about["environment"], seconds["teacher"] = labels.environment, labels.seconds
+        about["environment"] = labels.environment
     with whole_folder(output) as folder:
         write_teacher(folder, about, given)
-    keep_seconds("teach", output / LABELS_FILE, seconds)
     say(f"unlabelled texts are labelled by {by} → {output}")

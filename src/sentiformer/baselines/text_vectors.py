@@ -70,7 +70,7 @@ def label_by_text_vectors(tokens: Path, runtime: Runtime) -> Labels:
         UserError: a split is missing, corrupt or empty, or no n-gram is frequent enough.
     """
     started = time.perf_counter()
-    device = prepare_device(runtime.model_copy(update={"device": "cpu", "compile": False}))
+    device = prepare_device(runtime.model_copy(update={"device": "cpu"}))
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS]
     train, _ = map(nonempty_corpus, paths)
     pairs = count_ngrams(Corpus(*paths))

@@ -24,7 +24,6 @@ from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_csv, read_json, sha256
 from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
-from sentiformer.core.timings import kept_seconds
 from sentiformer.text.pseudo_labels import LABELS_FILE
 from sentiformer.tracking.database import (
     artifacts_of,
@@ -302,7 +301,7 @@ def metric_names(labels: list[str]) -> list[str]:
 
 def _seconds(stage: str, result_sha256: str) -> list["Metric"]:
     """What each model that a stage fitted took, where this machine knows it."""
-    return _points(flatten(kept_seconds(stage, result_sha256), "/", "seconds"), 0)
+    return []
 
 
 def _seconds_before(data: Path, about: dict[str, Any]) -> list["Metric"]:

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -17,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sentiformer.console import Bar, say
-from sentiformer.core.device import Device, compiling, prepare_device
+from sentiformer.core.device import Device, prepare_device
 from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, EpochEvent, StepEvent
-from sentiformer.core.files import read_json, write_csv, write_json
+from sentiformer.core.files import read_json, write_csv, write_json, write_tensors
 from sentiformer.core.names import UNLABELED
-from sentiformer.core.process import start_worker
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
@@ -145,7 +142,6 @@ class Job:
             validation=self._validation,
             device=self._device,
             group=self._group,
-            compile=self._runtime.compile,
             soup=Soup(number, mean) if self._soup > 1 else None,
         )
 
@@ -193,12 +189,11 @@ class Job:
     def _new_events(self) -> Iterator[StepEvent | EpochEvent]:
         """Train from here to the end, and save now and then."""
         written = time.monotonic()
-        with compiling() if self._runtime.compile else nullcontext():
-            for event in self.training.run():
-                yield event
-                if time.monotonic() - written > self._runtime.checkpoint_seconds:
-                    self._save()
-                    written = time.monotonic()
+        for event in self.training.run():
+            yield event
+            if time.monotonic() - written > self._runtime.checkpoint_seconds:
+                self._save()
+                written = time.monotonic()
         self._save()
 
     def _save(self) -> None:
@@ -209,7 +204,7 @@ class Job:
 
     def _start_other(self, number: int) -> BaseProcess:
         """Start a process for one training of the soup; see `aside`."""
-        return start_worker(train_aside, (self._again, number, self._checkpoints[number]))
+        raise NotImplementedError
 
     def aside(self, number: int, checkpoint: Checkpoint) -> None:
         """Train one of a soup up to its last validation, which needs the mean; leave a checkpoint.
@@ -234,7 +229,7 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write the weights of the best epoch, or a soup's mean, and all that belongs to them."""
-        save_file(self.training.best_weights(), folder / "model.safetensors")
+        write_tensors(folder / "model.safetensors", self.training.best_weights())
         best = self.training.best()
         write_json(folder / "config.json", {**self.about, "best": asdict(best)})
         self.vocab.save(folder / "vocab.txt")

@@ -10,7 +10,6 @@ from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import whole_folder
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Runtime
-from sentiformer.core.timings import keep_seconds
 from sentiformer.model.params import ModelParams
 from sentiformer.training.params import PretrainParams, TrainParams
 from sentiformer.training.perplexity import write_no_language_model
@@ -95,5 +94,4 @@ def run(job: "Job", output: Path, tracker: Tracker) -> None:
             for event in job.run():
                 listener(event)
         job.write(folder)
-    keep_seconds(job.name, output / "model.safetensors", {job.kind: job.seconds})
     say(f"{job.kind} → {output}")
