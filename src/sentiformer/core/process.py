@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -133,19 +134,34 @@ def ordered_map(
     items = iter(items)
     first = list(islice(items, workers))
     workers = max(1, len(first))  # the pool forks all workers at once, also those without an item
-    processes: list[BaseProcess] = []
-    fork = multiprocessing.get_context("fork")
+    pending: deque[Future[Result]] = deque()
+    with _worker_pool(workers, function) as pool:
+        for item in chain(first, items):
+            with _interrupts_blocked():  # the forked workers inherit this
+                pending.append(pool.submit(_apply, item))
+            if len(pending) >= 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+@contextmanager
+def _worker_pool(workers: int, function: Callable[[Any], Any]) -> Iterator[ProcessPoolExecutor]:
+    """Forked workers that know a function.
+
+    Raises:
+        UserError: a worker process ended abruptly.
+    """
+    fork, processes = multiprocessing.get_context("fork"), list[BaseProcess]()
     try:
         with ProcessPoolExecutor(workers, fork, _begin_worker, (function,)) as pool:
-            pending: deque[Future[Result]] = deque()
-            for item in chain(first, items):
-                with _interrupts_blocked():  # the forked workers inherit this
-                    pending.append(pool.submit(_apply, item))
-                processes = processes or [*pool._processes.values()]
-                if len(pending) >= 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            try:
+                yield pool
+            except BrokenProcessPool:
+                processes += pool._processes.values()
+                if sys.version_info < (3, 11, 5):  # it writes to lost workers for ever (gh-94777)
+                    pool._call_queue._reader.close()  # type: ignore[attr-defined]
+                raise
     except BrokenProcessPool:
         raise _worker_lost(processes) from None
 
