@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT / "src"))
 from sentiformer.cli import CHUNK_TEXTS, chunks
 from sentiformer.core.device import processor_name
 from sentiformer.core.runtime import load_runtime
-from sentiformer.serving.predictor import Classifier, Prediction, Predictor
+from sentiformer.serving.predictor import Prediction, Predictor
+from sentiformer.serving.trained_model import Classifier
 from sentiformer.text.tokenizer import Tokenizer
 
 WARM_UP = 50  # texts before the clock of latency starts
@@ -67,7 +68,7 @@ class Clock:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._tokenizer = Tokenizer(classifier.about.params.tokenize.language)
+        self._tokenizer = Tokenizer(classifier.config.params.tokenize.language)
         self.predictor = Predictor(classifier, self.tokenize)  # type: ignore[arg-type]
         self.seconds = {"tokenization": 0.0, "model": 0.0}
 
@@ -114,7 +115,7 @@ def in_bulk(label: str, classifier: Classifier, texts: list[str]) -> list[Predic
         start = time.perf_counter()
         with clock.timing():
             cut = chunks(texts, CHUNK_TEXTS)
-            for _, some in clock.predictor.in_chunks(cut, workers=workers):
+            for _, some in clock.predictor.predict_chunks(cut, workers=workers):
                 predictions += some
         total = time.perf_counter() - start
         where = clock.shares(total) if workers == 1 else f"{workers} processes"

@@ -1,4 +1,4 @@
-"""The command line: texts from everywhere, output for people and programs, mistakes in a line."""
+"""The command line: sources of texts, output for people and programs, errors in one line."""
 
 import codecs
 import io
@@ -22,7 +22,7 @@ TEXTS = ["a great, moving film", "dull and boring", "0", ""]
 
 @pytest.fixture(autouse=True)
 def model(data, monkeypatch):
-    """Commands run where `data/model` is a model; returns its folder."""
+    """Run commands in a folder with `data/model`; return the folder of the model."""
     monkeypatch.chdir(data.parent)
     monkeypatch.setenv("SENTIFORMER_THREADS", "1")
     return data / "model"
@@ -37,7 +37,7 @@ def expected(data):
 
 @pytest.fixture
 def run(capsys, monkeypatch):
-    """Runs a command with bytes as its standard input; returns its standard output's lines."""
+    """Run a command with bytes as its standard input; return the lines of its output."""
 
     def run_command(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -49,7 +49,7 @@ def run(capsys, monkeypatch):
 
 @pytest.fixture
 def mistake(run, capsys):
-    """Runs a command that fails; returns the one line that it says."""
+    """Run a command that fails; return its error."""
 
     def run_command(*arguments, stdin=b""):
         with pytest.raises(SystemExit) as stopped:
@@ -65,7 +65,7 @@ def mistake(run, capsys):
 
 
 def assert_predicted(lines, expected, texts=TEXTS):
-    """Each line is a JSON object with the text and what the model makes of it."""
+    """Each line is a JSON object with the text and its prediction."""
     rows = [json.loads(line) for line in lines]
     assert [row.pop("text") for row in rows] == texts
     for row, prediction in zip(rows, expected, strict=True):
@@ -87,9 +87,7 @@ def test_texts_as_lines_of_standard_input_are_classified(run, expected):
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_texts_of_a_file_are_classified_from_the_column_that_is_named(
-    run, tmp_path, expected, kind
-):
+def test_texts_are_read_from_the_given_column_of_a_file(run, tmp_path, expected, kind):
     path, table = tmp_path / f"reviews.{kind}", pd.DataFrame({"id": range(4), "review": TEXTS})
     if kind == "csv":
         table.to_csv(path, index=False)
@@ -111,7 +109,7 @@ def test_the_model_of_another_folder_is_used(run, model, expected):
     assert_predicted(lines, expected)
 
 
-def test_at_a_terminal_each_line_is_answered_before_the_next(capsys, monkeypatch):
+def test_at_a_terminal_each_line_is_classified_before_the_next_is_read(capsys, monkeypatch):
     answers = []
 
     def typed():
@@ -135,7 +133,7 @@ def test_more_texts_than_a_chunk_keep_their_order(run, tmp_path, monkeypatch, th
     assert [json.loads(line)["text"] for line in lines] == texts
 
 
-def test_people_get_label_probability_and_the_beginning_of_the_text_in_columns(run, expected):
+def test_without_json_there_are_columns_of_label_probability_and_text(run, expected):
     short, long = run("predict", TEXTS[0], "word \n\t" * 100)
     label, probability, text = short.split(maxsplit=2)
     assert label == expected[0]["label"]
@@ -146,7 +144,7 @@ def test_people_get_label_probability_and_the_beginning_of_the_text_in_columns(r
     assert len(long[long.index("word") :]) == cli.SHOWN_CHARACTERS
 
 
-def test_labels_of_any_length_leave_the_texts_in_one_column():
+def test_texts_start_in_the_same_column_after_labels_of_any_length():
     labels = ["体育", "a label of many words"]
     rows = [
         cli.as_row(
@@ -158,7 +156,7 @@ def test_labels_of_any_length_leave_the_texts_in_one_column():
     assert [row.index("the text") for row in rows] == [len(labels[1]) + 10] * 2
 
 
-def test_a_row_holds_nothing_that_commands_the_terminal_and_all_that_languages_need():
+def test_a_row_has_no_control_characters_but_keeps_joiners():
     prediction = Prediction(label="a\x9b", probability=0.5, probabilities={"a\x9b": 0.5})
     row = cli.as_row("\x1b[2J\x9b\u202eab\x00 \u0645\u06cc\u200c\u062e 👩\u200d👩", prediction)
     assert row.startswith("a\ufffd ")
@@ -166,7 +164,7 @@ def test_a_row_holds_nothing_that_commands_the_terminal_and_all_that_languages_n
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_json_is_json_whatever_standard_output_can_write(monkeypatch, encoding):
+def test_json_is_valid_in_each_encoding_of_standard_output(monkeypatch, encoding):
     prediction = Prediction(label="a", probability=0.5, probabilities={"a": 0.5})
     output = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     monkeypatch.setattr("sys.stdout", output)
@@ -182,37 +180,37 @@ def test_json_keeps_letters_and_stays_on_one_line(run):
     assert "schön" in line
 
 
-def test_texts_and_a_file_are_one_too_many(mistake, tmp_path):
+def test_texts_and_a_file_together_are_refused(mistake, tmp_path):
     line = mistake("predict", "--file", tmp_path / "a.txt", "a text")
-    assert line == "error: give texts or --file, not both"
+    assert line == "error: texts and --file are both given; give one of the two"
 
 
 @pytest.mark.parametrize("empty", [b"", None])
-def test_no_text_at_all_is_a_mistake(mistake, tmp_path, empty):
+def test_no_text_at_all_is_an_error(mistake, tmp_path, empty):
     (tmp_path / "empty.txt").write_bytes(b"")
     arguments = ["--file", tmp_path / "empty.txt"] if empty is None else []
-    assert "there is no text to classify; give one" in mistake("predict", *arguments)
+    assert "there is no text to classify; give a text, --file, or" in mistake("predict", *arguments)
 
 
-def test_bytes_of_standard_input_that_are_no_text_are_named_with_their_line(mistake):
+def test_invalid_utf8_on_standard_input_is_reported_with_its_line(mistake):
     line = mistake("predict", stdin=b"a good line\nFran\xe7ois\n")
-    assert "standard input, line 2: byte 0xe7 is no UTF-8; convert it" in line
+    assert "standard input, line 2: byte 0xe7 is not UTF-8; convert the input" in line
 
 
 @pytest.mark.parametrize("text", [os.fsdecode(b"Fran\xe7ois"), "half \ud83d", "\udfff"])
-def test_an_argument_that_is_no_text_is_named_with_its_number(mistake, text):
+def test_an_argument_with_a_lone_surrogate_is_reported_with_its_number(mistake, text):
     line = mistake("predict", "a good text", text)
     assert "text 2 holds '\\ud" in line
     assert "no whole character; write it in UTF-8" in line
 
 
-def test_half_a_character_in_a_file_is_named(mistake, tmp_path):
+def test_a_lone_surrogate_in_a_file_is_reported(mistake, tmp_path):
     path = tmp_path / "half.jsonl"
     path.write_text('{"text": "a \\ud83d"}\n')
     assert "text 1 holds '\\ud83d'" in mistake("predict", "--json", "--file", path)
 
 
-def test_the_file_is_named_that_cannot_be_read(mistake, tmp_path):
+def test_the_error_names_the_file_that_cannot_be_read(mistake, tmp_path):
     (tmp_path / "table.csv").write_text("review\nfine\n")
     found = {name: mistake("predict", "--file", tmp_path / name) for name in ("none.txt", "a.doc")}
     found["table.csv"] = mistake("predict", "--file", tmp_path / "table.csv")
@@ -221,7 +219,7 @@ def test_the_file_is_named_that_cannot_be_read(mistake, tmp_path):
     assert "no column 'text'; --column takes one of: review" in found["table.csv"]
 
 
-def test_a_model_that_is_not_there_is_one_line(mistake, tmp_path):
+def test_a_missing_model_is_one_line(mistake, tmp_path):
     line = mistake("predict", "--model", tmp_path / "none", "a text")
     assert f"{tmp_path}/none/config.json is missing; `dvc repro train` makes it" in line
     (tmp_path / "file").touch()
@@ -230,19 +228,19 @@ def test_a_model_that_is_not_there_is_one_line(mistake, tmp_path):
     )
 
 
-def test_a_setting_of_the_environment_that_makes_no_sense_is_named(mistake, monkeypatch):
+def test_an_invalid_environment_variable_is_named(mistake, monkeypatch):
     monkeypatch.setenv("SENTIFORMER_THREADS", "many")
     assert "SENTIFORMER_" in mistake("predict", "a text")
 
 
-def test_an_unknown_command_shows_how_to_use_it(capsys):
+def test_an_unknown_command_prints_the_usage(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["predikt"])
     assert "usage: sentiformer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("could", [True, False])
-def test_track_brings_mlflow_to_the_files_and_fails_where_it_could_not(monkeypatch, could):
+def test_track_updates_mlflow_and_fails_if_that_fails(monkeypatch, could):
     folders = []
 
     def sync(data):
@@ -258,7 +256,7 @@ def test_track_brings_mlflow_to_the_files_and_fails_where_it_could_not(monkeypat
     assert folders == ["data"]
 
 
-def test_verify_says_whether_the_metrics_are_those_expected(run, mistake, model, tmp_path):
+def test_verify_compares_the_metrics_with_the_expected_ones(run, mistake, model, tmp_path):
     metrics = json.loads((model.parent / "evaluation" / "metrics.json").read_text())
     path = tmp_path / "expected.json"
 
@@ -274,7 +272,7 @@ def test_verify_says_whether_the_metrics_are_those_expected(run, mistake, model,
 
 
 @pytest.mark.slow
-def test_answers_stream_while_the_input_goes_on_and_a_reader_may_leave(model):
+def test_predictions_stream_and_the_reader_may_close_the_pipe(model):
     script = "from sentiformer.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, "predict", "--json"],
@@ -284,8 +282,8 @@ def test_answers_stream_while_the_input_goes_on_and_a_reader_may_leave(model):
         cwd=model.parents[1],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""},
     ) as process:
-        patience = threading.Timer(60, process.kill)
-        patience.start()
+        timeout = threading.Timer(60, process.kill)
+        timeout.start()
         process.stdin.write(b"a great film\n" * cli.CHUNK_TEXTS)
         process.stdin.flush()
         for _ in range(cli.CHUNK_TEXTS):
@@ -293,13 +291,13 @@ def test_answers_stream_while_the_input_goes_on_and_a_reader_may_leave(model):
         assert process.poll() is None, "it waits for more input"
         process.stdout.close()
         _, errors = process.communicate(b"more\n" * 1000)
-        patience.cancel()
+        timeout.cancel()
     assert errors == b""
     assert process.returncode == 0
 
 
 @pytest.mark.slow
-def test_a_prediction_starts_without_compiler_and_tracker_and_is_deterministic(model):
+def test_predict_imports_neither_compiler_nor_mlflow_and_is_deterministic(model):
     script = """
 import sys
 from sentiformer.cli import main

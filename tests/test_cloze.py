@@ -18,33 +18,33 @@ def language_model(data):
     return LanguageModel(data / "pretrained", RUNTIME)
 
 
-def test_each_gap_gets_its_likeliest_words_best_first(language_model):
+def test_each_gap_gets_its_most_probable_words_in_descending_order(language_model):
     gaps = language_model.fill(f"the {GAP} was a {GAP}.", 4)
     assert [len(gap) for gap in gaps] == [4, 4]
     for gap in gaps:
-        chances = [guess.probability for guess in gap]
-        assert chances == sorted(chances, reverse=True)
+        probabilities = [guess.probability for guess in gap]
+        assert probabilities == sorted(probabilities, reverse=True)
         assert not {guess.word for guess in gap} & {"<pad>", "<unk>"}
     everything = language_model.fill(f"the {GAP} was", 1000)[0]
-    assert len(everything) == 58, "all words but the specials"
+    assert len(everything) == 58, "all words except the special tokens"
     assert sum(guess.probability for guess in everything) == pytest.approx(1, abs=1e-5)
 
 
-def test_what_surrounds_a_gap_matters(language_model):
+def test_the_words_around_a_gap_change_its_guesses(language_model):
     one, other = (language_model.fill(text, 1)[0][0] for text in (f"the {GAP}", f"{GAP} , and"))
     assert one != other
 
 
-def test_each_gap_s_chances_are_those_of_a_score_with_the_others_unknown(language_model):
+def test_probabilities_of_a_gap_equal_scores_with_unknown_words_in_the_other_gaps(language_model):
     gaps = language_model.fill(f"the {GAP} was a {GAP} , and", 1000)
     texts = {"the film was a zyzzyva , and": 1, "the zyzzyva was a story , and": 4}
     for gap, (text, place) in zip(gaps, texts.items(), strict=True):
         score = language_model.score(text).tokens[place]
-        (chance,) = [guess.probability for guess in gap if guess.word == score.token]
-        assert score.log_probability == pytest.approx(math.log(chance), abs=1e-4)
+        (probability,) = [guess.probability for guess in gap if guess.word == score.token]
+        assert score.log_probability == pytest.approx(math.log(probability), abs=1e-4)
 
 
-def test_a_text_s_score_is_the_mean_over_its_tokens_each_hidden_in_turn(language_model):
+def test_the_score_of_a_text_is_the_mean_of_its_tokens_each_masked_in_turn(language_model):
     score = language_model.score("the film was a story zyzzyva")
     known = [row.log_probability for row in score.tokens if row.log_probability is not None]
     assert [row.token for row in score.tokens] == "the film was a story zyzzyva".split()
@@ -52,8 +52,8 @@ def test_a_text_s_score_is_the_mean_over_its_tokens_each_hidden_in_turn(language
     assert score.per_token == pytest.approx(sum(known) / 5)
     assert score.perplexity == pytest.approx(math.exp(-score.per_token))
     guesses = language_model.fill(f"the {GAP} was a story zyzzyva", 1000)[0]
-    (chance,) = [guess.probability for guess in guesses if guess.word == "film"]
-    assert known[1] == pytest.approx(math.log(chance), abs=1e-4)
+    (probability,) = [guess.probability for guess in guesses if guess.word == "film"]
+    assert known[1] == pytest.approx(math.log(probability), abs=1e-4)
 
 
 def test_a_long_text_is_scored_in_pieces(language_model):
@@ -65,7 +65,7 @@ def test_a_long_text_is_scored_in_pieces(language_model):
     assert language_model.score(" ".join(words)).tokens == pieces[0] + pieces[1]
 
 
-def test_more_tokens_than_are_looked_at_together_have_the_same_scores(language_model, monkeypatch):
+def test_the_batch_size_does_not_change_the_scores(language_model, monkeypatch):
     expected = language_model.score("the film was a story with its cast")
     monkeypatch.setattr(cloze, "BATCH_GAPS", 3)
     found = language_model.score("the film was a story with its cast")
@@ -73,10 +73,12 @@ def test_more_tokens_than_are_looked_at_together_have_the_same_scores(language_m
         assert one.log_probability == pytest.approx(other.log_probability, abs=1e-5)
 
 
-def test_mistakes_are_one_line(language_model, data, tmp_path):
+def test_user_errors_are_one_line(language_model, data, tmp_path):
     with pytest.raises(UserError, match=r"the text has no \[MASK\]"):
         language_model.fill("the film", 3)
-    with pytest.raises(UserError, match=r"the text has 40 tokens, the model sees 12; shorten it"):
+    with pytest.raises(
+        UserError, match=r"the text has 40 tokens, the model reads at most 12; shorten it"
+    ):
         language_model.fill("the " * 39 + GAP, 3)
     for unknown in ("zyzzyva", "", " "):
         with pytest.raises(UserError, match="has no word that the model knows"):
@@ -102,7 +104,7 @@ def run(data, capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_the_command_line_shows_both_for_people_and_programs(data, capsys):
+def test_the_commands_fill_and_score_print_columns_and_json(data, capsys):
     lines = run(data, capsys, "fill", f"the {GAP} was", "--top", "2").splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("1 ")
@@ -111,13 +113,13 @@ def test_the_command_line_shows_both_for_people_and_programs(data, capsys):
     *rows, last = run(data, capsys, "score", "the film zyzzyva").splitlines()
     assert [row.split()[1] for row in rows] == ["the", "film", "zyzzyva"]
     assert rows[2].split()[0] == "unknown"
-    assert "nats a token, perplexity" in last
+    assert "nats per token, perplexity" in last
     found = json.loads(run(data, capsys, "score", "the film", "--json"))
     assert set(found) == {"per_token", "perplexity", "tokens"}
 
 
 @pytest.mark.parametrize("top", ["0", "-1", "x", "1.5"])
-def test_a_number_of_words_that_is_none_is_refused(data, capsys, top):
+def test_an_invalid_number_of_words_is_refused(data, capsys, top):
     with pytest.raises(SystemExit):
         cli.main(["fill", GAP, f"--top={top}"])
-    assert f"{top!r} is no whole number above 0" in capsys.readouterr().err
+    assert f"{top!r} is not a whole number above 0" in capsys.readouterr().err

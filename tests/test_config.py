@@ -1,4 +1,4 @@
-"""Every rule of `params.yaml` and of the environment, and that each mistake is one clear line."""
+"""The rules of `params.yaml` and of the environment; each mistake is one line."""
 
 import math
 import re
@@ -26,14 +26,14 @@ KEYS = [(section, key) for section, kind in SECTIONS.items() for key in kind.mod
 NULLABLE = [
     (section, key) for section, key in KEYS if yaml.safe_load(COMMITTED)[section][key] is None
 ]
-NO_SIZES = {
+MAY_BE_ZERO = {
     "seed",
     "mistakes",
     "word_vectors.window",
     "word_vectors.pairs",
     "word_vectors.triples",
     "pretrain.epochs",
-}  # they may be 0
+}
 
 
 def keys_of(kind: type) -> list[tuple[str, str]]:
@@ -41,13 +41,13 @@ def keys_of(kind: type) -> list[tuple[str, str]]:
 
 
 SIZES = [
-    (section, key) for section, key in keys_of(int) if not {key, f"{section}.{key}"} & NO_SIZES
+    (section, key) for section, key in keys_of(int) if not {key, f"{section}.{key}"} & MAY_BE_ZERO
 ]
 
 
 @pytest.fixture
 def message(tmp_path):
-    """Gives the error text of a `params.yaml`."""
+    """Return the error for the contents of a `params.yaml`."""
 
     def read(content: str | bytes) -> str:
         path = tmp_path / "params.yaml"
@@ -73,29 +73,38 @@ def test_the_committed_parameters_are_valid():
     assert params.model_dump() == yaml.safe_load(COMMITTED)
 
 
-def test_every_committed_key_has_a_comment_that_aligns_with_its_section():
+def test_every_committed_key_has_a_comment():
     lines = [line for line in COMMITTED.splitlines() if line.startswith("  ")]
     assert len(lines) == len(KEYS)
     for line in lines:
         assert re.fullmatch(r"  \w+: \S+ +# \S.*", line), line
 
 
-def test_parameters_are_frozen():
+def test_parameters_are_immutable():
     with pytest.raises(ValueError, match="frozen"):
         tiny_params().train.epochs = 3
 
 
-def test_an_unknown_key_gets_the_nearest_name(message):
+def test_a_misspelled_key_gets_the_name_of_the_missing_one(message):
     text = message(COMMITTED.replace("d_model:", "d_modle:"))
-    assert "model.d_modle is not a known key; meant d_model?" in text
+    assert "model.d_modle is not a known key; did you mean d_model?" in text
     assert "model.d_model is missing; add it" in text
-    assert "modle is not a known key; meant model?" in message(COMMITTED + "modle: {}\n")
+    text = message(COMMITTED.replace("\nmodel:", "\nmodle:"))
+    assert "modle is not a known key; did you mean model?" in text
 
 
-def test_an_unknown_key_like_no_other_is_to_be_removed(message):
-    assert "xyzzy is not a known key; remove it" in message(COMMITTED + "xyzzy: 1\n")
-    text = message(changed("train", "xyzzy", 1))
-    assert "train.xyzzy is not a known key; remove it" in text
+@pytest.mark.parametrize("key", ["xyzzy", "learning_rates", "epoch", "soup_size"])
+def test_an_unknown_key_besides_all_known_ones_should_be_removed(message, key):
+    text = message(changed("train", key, 1))
+    assert text.endswith(f"params.yaml: train.{key} is not a known key; remove it")
+
+
+@pytest.mark.parametrize("section", ["xyzzy: 1", "trains: {}", "modle: {soup: 1}"])
+def test_an_unknown_section_should_be_removed(message, section):
+    name, _ = section.split(":", 1)
+    assert message(f"{COMMITTED}{section}\n").endswith(
+        f"params.yaml: {name} is not a known key; remove it"
+    )
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -122,19 +131,19 @@ def test_a_key_is_required(message, section, key):
         if not (value is True and (section, key) in keys_of(bool))
     ],
 )
-def test_a_value_of_another_type_is_refused(message, section, key, value):
+def test_a_value_of_a_wrong_type_is_refused(message, section, key, value):
     assert f"{section}.{key} is {value!r}: input should be" in message(changed(section, key, value))
 
 
 @pytest.mark.parametrize(("section", "key"), keys_of(int))
 @pytest.mark.parametrize("value", ["12", 1.0, 1.5, -1])
-def test_a_whole_number_is_neither_text_nor_fraction_nor_negative(message, section, key, value):
+def test_a_whole_number_is_not_text_a_fraction_or_negative(message, section, key, value):
     assert f"{section}.{key} is {value!r}: input should be" in message(changed(section, key, value))
 
 
 @pytest.mark.parametrize(("section", "key"), SIZES)
 @pytest.mark.parametrize("value", [0, 2**31, 10**30])
-def test_a_size_is_above_zero_and_no_nonsense(message, section, key, value):
+def test_a_size_is_above_zero_and_below_two_billion(message, section, key, value):
     text = message(changed(section, key, value))
     assert f"{section}.{key} is {value}: input should be {'less' if value else 'greater'}" in text
 
@@ -170,7 +179,7 @@ def test_whole_numbers_are_those_that_dvc_records(tmp_path, written, meant):
     assert load_params(path).train.patience == meant == load_yaml(str(path))["train"]["patience"]
 
 
-def test_no_is_a_language_and_a_label(tmp_path):
+def test_the_word_no_is_text_and_not_a_boolean(tmp_path):
     path = tmp_path / "params.yaml"
     text = re.sub(r"(?<=  language: )\S+", "no", COMMITTED)
     path.write_text(re.sub(r"(?<=  labels: )\S+", "[no, yes]", text))
@@ -178,7 +187,7 @@ def test_no_is_a_language_and_a_label(tmp_path):
     assert (params.tokenize.language, params.download.labels) == ("no", ["no", "yes"])
 
 
-def test_only_a_number_in_quotes_gets_the_hint_on_quotes(message):
+def test_only_a_number_in_quotes_gets_the_hint_about_quotes(message):
     assert "write it without quotes" in message(changed("train", "learning_rate", "0.001"))
     for section, key, value in [
         ("tokenize", "language", "1"),
@@ -192,12 +201,12 @@ def test_only_a_number_in_quotes_gets_the_hint_on_quotes(message):
 
 @pytest.mark.parametrize("key", ["validation_fraction", "test_fraction"])
 @pytest.mark.parametrize("value", [0, 0.0, 1, 1.0, 1.5])
-def test_a_held_out_share_is_between_nothing_and_everything(message, key, value):
+def test_a_held_out_fraction_is_between_zero_and_one(message, key, value):
     assert f"download.{key} is {value}: input should be" in message(changed("download", key, value))
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (0.9, 0.3)])
-def test_held_out_shares_leave_something_to_train_on(message, validation, test):
+def test_the_held_out_fractions_add_up_to_less_than_one(message, validation, test):
     values = yaml.safe_load(changed("download", "validation_fraction", validation))
     values["download"]["test_fraction"] = test
     text = message(yaml.safe_dump(values))
@@ -213,13 +222,13 @@ def test_held_out_shares_leave_something_to_train_on(message, validation, test):
         ({"labels": ["a", "b", "a"]}, "labels ['a', 'b', 'a'] name a label twice; name each once"),
         ({"labels": ["a"]}, "download.labels is ['a']: list should have at least 2 items"),
         ({"labels": ["a", 1]}, "download.labels.1 is 1: input should be a valid string"),
-        ({"train": ["a.csv", "b.csv"]}, "a valid string (one alone; a glob or a folder names sev"),
+        ({"train": ["a.csv", "b.csv"]}, "a valid string (only one; for several files give a glob"),
         ({"test": ""}, "download.test is '': string should have at least 1 character"),
         ({"hub_revision": "main"}, "download.hub_revision is 'main': string should match pattern"),
         ({"hub_dataset": "a b/c"}, "download.hub_dataset is 'a b/c': string should match pattern"),
     ],
 )
-def test_a_source_that_cannot_be_read_is_refused(message, changes, problem):
+def test_contradictions_in_the_source_are_refused(message, changes, problem):
     values = yaml.safe_load(COMMITTED)
     values["download"] |= changes
     assert problem in message(yaml.safe_dump(values))
@@ -242,12 +251,12 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
 
 
 @pytest.mark.parametrize("key", ["learning_rate", "clip_norm"])
-def test_a_step_of_no_length_is_refused(message, key):
+def test_a_learning_rate_and_a_gradient_norm_are_above_zero(message, key):
     assert f"train.{key} is 0.0: input should be greater" in message(changed("train", key, 0.0))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
-def test_a_vocabulary_holds_more_than_the_specials(message, size):
+def test_a_vocabulary_is_larger_than_its_special_tokens(message, size):
     text = message(changed("build_vocab", "max_size", size))
     assert f"build_vocab.max_size is {size}: input should be greater than 2" in text
 
@@ -285,23 +294,23 @@ def test_the_model_must_have_an_even_width():
         parse(ModelParams, values, where="model")
 
 
-def test_a_whole_that_is_no_mapping_is_refused():
+def test_a_list_in_place_of_all_parameters_is_refused():
     with pytest.raises(
         UserError, match=r"^config.json: it is \[1\]: it should hold keys, such as d_m"
     ):
         parse(ModelParams, [1], where="config.json")
 
 
-def test_a_section_that_is_no_mapping_is_refused(message):
+def test_a_number_in_place_of_a_section_is_refused(message):
     values = yaml.safe_load(COMMITTED) | {"train": 3, "model": None}
     text = message(yaml.safe_dump(values))
     assert "train is 3: it should hold keys, such as seed" in text
     assert "model is None: it should hold keys, such as d_model" in text
 
 
-def test_a_list_gets_the_hint_on_several_files_where_files_are_asked_for(message):
+def test_a_list_of_files_gets_the_hint_about_a_glob(message):
     for key in ("train", "validation", "test", "unlabeled"):
-        assert "a glob or a folder names several" in message(changed("download", key, ["a", "b"]))
+        assert "for several files give a glob" in message(changed("download", key, ["a", "b"]))
     assert "glob" not in message(changed("download", "text_column", ["a", "b"]))
     assert "glob" not in message(changed("tokenize", "language", ["en", "de"]))
 
@@ -332,29 +341,31 @@ def test_a_missing_file_says_where_to_run():
         "[" * 1000,
     ],
 )
-def test_what_is_no_yaml_is_refused(message, content):
-    assert "is no valid YAML: " in message(content)
+def test_invalid_yaml_is_refused(message, content):
+    text = message(content)
+    assert "is not valid YAML: " in text
+    assert text.endswith("; correct it")
 
 
 @pytest.mark.parametrize("content", [b"\xff: 1\n", COMMITTED.encode("utf-16")])
 def test_another_encoding_is_named_with_its_fix(message, content):
     assert message(content).endswith(
-        "params.yaml is no UTF-8; convert it, for instance with `iconv -f ENCODING -t utf-8`"
+        "params.yaml is not UTF-8; convert it, for instance with `iconv -f ENCODING -t utf-8`"
     )
 
 
-def test_a_key_that_stands_twice_is_refused_with_its_line(message):
+def test_a_duplicate_key_is_refused_with_its_line(message):
     assert message("a: 1\na: 2\n").endswith(
-        'is no valid YAML: line 2: found duplicate key "a" with value "2" (original value: "1")'
+        'line 2: found duplicate key "a" with value "2" (original value: "1"); correct it'
     )
 
 
 @pytest.mark.parametrize(("content", "held"), [("", "None"), ("- 1", r"[1]"), ("text", "'text'")])
 def test_yaml_without_sections_is_refused(message, content, held):
-    assert message(content).endswith(f"must hold sections such as `model:`, it holds {held}")
+    assert message(content).endswith(f" is {held}: it should hold sections such as `model:`")
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(COMMITTED, encoding="utf-8-sig")
     assert load_params(path) == load_params(ROOT / "params.yaml")
@@ -362,7 +373,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Sets `SENTIFORMER_*` variables, and only those that it is given."""
+    """Set some `SENTIFORMER_*` variables and delete the others."""
 
     def put(**values: str) -> None:
         for field in Runtime.model_fields:
@@ -381,7 +392,21 @@ def test_an_empty_environment_gives_all_cores_and_any_device(environment):
     assert load_runtime() == expected
 
 
-def test_the_environment_decides(environment):
+@pytest.mark.parametrize(
+    ("cores", "processes", "threads"), [(2, 2, 1), (4, 2, 2), (4, 4, 1), (3, 2, 1), (1, 2, 1)]
+)
+def test_the_processes_of_torchrun_share_the_cores(
+    environment, monkeypatch, cores, processes, threads
+):
+    monkeypatch.setattr("sentiformer.core.runtime.available_cores", lambda: cores)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    environment()
+    assert load_runtime().threads == threads
+    environment(THREADS="7")
+    assert load_runtime().threads == 7, "the variable sets the threads of each process"
+
+
+def test_the_environment_sets_the_values(environment):
     environment(THREADS="3", DEVICE="cpu", CHECKPOINT_SECONDS="0.5")
     assert load_runtime() == Runtime(threads=3, device="cpu", checkpoint_seconds=0.5)
 
@@ -414,18 +439,17 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
         ("THREAD", "THREADS"),
         ("DEVISE", "DEVICE"),
         ("PRECISON", "PRECISION"),
-        ("COMPILED", "COMPILE"),
     ],
 )
-def test_a_slip_in_a_variable_s_name_gets_the_nearest(environment, monkeypatch, slip, meant):
-    environment(THREADS="1")
+def test_a_misspelled_variable_gets_the_similar_name(environment, monkeypatch, slip, meant):
+    environment()
     monkeypatch.setenv(f"SENTIFORMER_{slip}", "2")
-    fix = f"SENTIFORMER_{slip} is not a known key; meant SENTIFORMER_{meant}?"
+    fix = f"SENTIFORMER_{slip} is not a known key; did you mean SENTIFORMER_{meant}?"
     with pytest.raises(UserError, match=f"^environment: {re.escape(fix)}$"):
         load_runtime()
 
 
-def test_variables_of_a_cluster_s_service_of_our_name_are_none_of_ours(environment, monkeypatch):
+def test_variables_of_a_kubernetes_service_with_our_name_are_ignored(environment, monkeypatch):
     environment(THREADS="1")
     for name in ("SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_80_TCP", "PORT_80_TCP_PROTO"):
         monkeypatch.setenv(f"SENTIFORMER_{name}", "tcp://10.0.0.1:80")
@@ -433,7 +457,7 @@ def test_variables_of_a_cluster_s_service_of_our_name_are_none_of_ours(environme
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "setups").iterdir()), ids=lambda path: path.name)
-def test_every_set_up_changes_known_keys_to_valid_values(path):
+def test_every_setup_changes_known_keys_to_valid_values(path):
     values = yaml.safe_load(COMMITTED)
     for line in path.read_text(encoding="utf-8").splitlines():
         name, value = line.split("=", 1)

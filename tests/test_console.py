@@ -1,4 +1,4 @@
-"""What a person sees: one line for each mistake, a traceback for each defect, and progress."""
+"""Output for a person: one line for each known error, a traceback for a defect, and progress."""
 
 import errno
 import io
@@ -18,7 +18,6 @@ from conftest import ROOT
 
 from sentiformer import console
 from sentiformer.console import Bar, one_line_errors, progress, say
-from sentiformer.core import process
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory
 from sentiformer.core.files import write_json
 from sentiformer.stage import stage
@@ -26,21 +25,21 @@ from sentiformer.text.corpus import Block, write_corpus
 
 FULL_DISK = "error: the disk is full"
 OUT_OF_MEMORY = (
-    "error: out of memory; free some, let one process work (SENTIFORMER_THREADS=1), or "
-    "lower the sizes in params.yaml, such as model.max_len and train.batch_size"
+    "error: out of memory; free some, use one process (SENTIFORMER_THREADS=1), or lower the sizes "
+    "in params.yaml, such as model.max_len and train.batch_size"
 )
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")  # noqa: PTH110
 
 
 def exit_of(error: BaseException) -> object:
-    """What Python would print, or the code it would exit with, after this error."""
+    """The message or the exit code with which the program ends after this error."""
     with pytest.raises(SystemExit) as caught, one_line_errors():
         raise error
     return caught.value.code
 
 
 def run(code: str, **options) -> subprocess.CompletedProcess[str]:
-    """Runs code that can import the library, its output buffered as on any machine."""
+    """Run code that can import the library, with buffered output."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -51,7 +50,7 @@ def run(code: str, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
+def test_a_user_error_is_one_line_on_standard_error_and_exit_code_1():
     done = run(
         """
         from sentiformer.console import one_line_errors
@@ -64,7 +63,7 @@ def test_the_users_mistake_is_one_line_on_standard_error_and_exit_code_1():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: epochs is 0; raise it\n")
 
 
-def test_what_a_mistake_quotes_commands_no_terminal_and_stays_one_line_of_bearable_length():
+def test_a_message_has_no_control_characters_no_line_breaks_and_a_limited_length():
     shown = exit_of(
         UserError("no column 'text'; it has \x1b[2Ja\nb\0" + "c" * 99_999 + "; name it")
     )
@@ -79,6 +78,8 @@ def test_what_a_mistake_quotes_commands_no_terminal_and_stays_one_line_of_bearab
         ValueError("a"),
         OSError(errno.EACCES, "of no file"),
         FileNotFoundError(errno.ENOENT, "no", "a/b"),
+        BrokenPipeError(errno.EPIPE, "of a worker or a server"),
+        ConnectionResetError(errno.ECONNRESET, "of a server"),
         RuntimeError("b"),
     ],
 )
@@ -88,7 +89,7 @@ def test_a_defect_keeps_its_traceback(error):
     assert caught.value is error
 
 
-def test_an_exit_passes_through():
+def test_an_exit_code_is_kept():
     assert exit_of(SystemExit(3)) == 3
 
 
@@ -96,22 +97,44 @@ def test_an_interruption_is_one_word():
     assert exit_of(KeyboardInterrupt()) == "interrupted"
 
 
-@pytest.mark.parametrize("output", ["say", "print"])
-def test_a_reader_that_has_enough_ends_the_program_silently(output):
-    code = f"""
-        from sentiformer.console import one_line_errors, say
-        with one_line_errors():
-            for number in range(100_000):
-                {output}(str(number))
-    """
+@pytest.fixture
+def without_reader():
+    """A pipe for standard output whose reader has gone."""
     read, write = os.pipe()
     os.close(read)
-    done = run(code, stdout=write, stderr=subprocess.PIPE)
+    yield write
     os.close(write)
+
+
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_results_end_silently_when_the_reader_of_standard_output_has_gone(without_reader, count):
+    code = f"""
+        from sentiformer.console import one_line_errors, print_results
+        with one_line_errors():
+            print_results(str(number) for number in range({count}))
+            raise AssertionError("the program has ended")
+    """
+    done = run(code, stdout=without_reader, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_work_ends_because_nobody_reads_what_it_says(tmp_path):
+def test_a_broken_pipe_elsewhere_fails_even_if_the_reader_of_standard_output_has_gone(
+    without_reader,
+):
+    code = """
+        import os
+        from sentiformer.console import one_line_errors, print_results
+        read, write = os.pipe()
+        os.close(read)
+        with one_line_errors():
+            print_results(os.write(write, b"x") for _ in range(3))
+    """
+    done = run(code, stdout=without_reader, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert "BrokenPipeError" in done.stderr
+
+
+def test_a_stage_goes_on_when_the_reader_of_standard_output_has_gone(tmp_path, without_reader):
     code = f"""
         from pathlib import Path
         from sentiformer.console import say
@@ -123,16 +146,13 @@ def test_no_work_ends_because_nobody_reads_what_it_says(tmp_path):
             Path({str(tmp_path)!r}, "done").touch()
         main()
     """
-    read, write = os.pipe()
-    os.close(read)
-    done = run(code, stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
+    done = run(code, stdout=without_reader, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "done").exists()
 
 
 @pytest.mark.parametrize("code", [errno.EPIPE, errno.EIO, errno.ENOSPC])
-def test_a_terminal_that_has_gone_ends_no_work_but_a_full_disk_does(monkeypatch, code):
+def test_a_closed_terminal_does_not_stop_the_work_but_a_full_disk_does(monkeypatch, code):
     def gone(_):
         raise OSError(code, os.strerror(code))
 
@@ -155,7 +175,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(code):
     ("path", "reason"),
     [("a/b", "not a directory"), (".", "is a directory"), ("a" * 300, "file na")],
 )
-def test_a_path_that_cannot_be_is_one_line_that_names_it(tmp_path, monkeypatch, path, reason):
+def test_an_impossible_path_is_one_line_that_names_it(tmp_path, monkeypatch, path, reason):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").touch()
     with pytest.raises(OSError, match=r"Errno") as caught:
@@ -165,7 +185,7 @@ def test_a_path_that_cannot_be_is_one_line_that_names_it(tmp_path, monkeypatch, 
     assert exit_of(denied) == "error: a: permission denied; check the path and its permissions"
 
 
-def test_another_error_of_a_file_is_no_full_disk():
+def test_another_error_of_a_file_does_not_count_as_a_full_disk():
     assert not is_disk_full(OSError(errno.EACCES, "Permission denied"))
     assert not is_disk_full(ValueError("full"))
 
@@ -216,7 +236,7 @@ ABSURD = {
 
 
 @pytest.mark.parametrize("size", ABSURD)
-def test_a_size_that_no_memory_holds_is_one_line(size):
+def test_an_allocation_that_is_too_large_is_one_line(size):
     with pytest.raises((MemoryError, RuntimeError, ValueError)) as caught:
         ABSURD[size]()
     assert is_out_of_memory(caught.value)
@@ -228,11 +248,11 @@ def test_a_gpu_without_memory_is_one_line():
     assert exit_of(error) == OUT_OF_MEMORY
 
 
-def test_another_error_is_no_lack_of_memory():
+def test_another_error_does_not_count_as_lack_of_memory():
     assert not is_out_of_memory(RuntimeError("shapes (2, 3) and (4, 5) do not match"))
 
 
-def test_a_stage_turns_mistakes_to_a_line_and_keeps_its_name(monkeypatch):
+def test_a_stage_reports_a_user_error_in_one_line_and_keeps_its_name(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
     @stage
@@ -244,9 +264,9 @@ def test_a_stage_turns_mistakes_to_a_line_and_keeps_its_name(monkeypatch):
         main()
 
 
-def test_a_stage_ends_with_dvc_and_only_with_dvc(monkeypatch):
+def test_a_stage_watches_its_parent_only_under_dvc(monkeypatch):
     called = []
-    monkeypatch.setattr(process, "exit_with_parent", lambda: called.append("watch"))
+    monkeypatch.setattr("sentiformer.stage.exit_with_parent", lambda: called.append("watch"))
     main = stage(lambda *_: called.append("main"))
     monkeypatch.delenv("DVC_STAGE", raising=False)
     main()
@@ -261,7 +281,7 @@ def test_say_prints_a_line(capsys):
     assert capsys.readouterr() == ("done → data/model\n", "")
 
 
-def test_progress_is_plain_lines_where_nobody_watches(capsys, monkeypatch):
+def test_progress_is_plain_lines_without_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(console, "LOG_SECONDS", -1)
     with Bar("train", total=2000, done=500) as bar:
         bar.advance(500)
@@ -269,7 +289,7 @@ def test_progress_is_plain_lines_where_nobody_watches(capsys, monkeypatch):
     assert capsys.readouterr().out == "train: 1,000 of 2,000\ntrain: 2,000 of 2,000, loss 0.5\n"
 
 
-def test_progress_is_silent_between_its_lines(capsys, monkeypatch):
+def test_progress_prints_at_most_one_line_in_ten_seconds(capsys, monkeypatch):
     now = 100.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     with Bar("train", total=100) as bar:
@@ -294,7 +314,7 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
     assert capsys.readouterr().out == "", "no plain lines beside the bar"
 
 
-def test_progress_yields_the_items_as_they_come(capsys, monkeypatch):
+def test_progress_yields_each_item_before_it_reads_the_next(capsys, monkeypatch):
     monkeypatch.setattr(console, "LOG_SECONDS", -1)
     items = iter("abc")
     shown = progress(items, total=3, what="read")
@@ -306,7 +326,7 @@ def test_progress_yields_the_items_as_they_come(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_one_that_nobody_reads(closed):
+def test_a_closed_stream_is_replaced(closed):
     code = (
         "import sys; from sentiformer.console import Bar, one_line_errors, say\n"
         "with one_line_errors():\n"
@@ -324,7 +344,7 @@ def test_a_closed_stream_is_one_that_nobody_reads(closed):
     assert (done.returncode, done.stderr.replace("x\n", "")) == (0, "")
 
 
-def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
+def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = run(
         """
@@ -355,7 +375,7 @@ with one_line_errors():
 """
 
 
-def test_a_stage_answers_an_interruption_from_its_first_import_on(tmp_path):
+def test_ctrl_c_stops_a_stage_during_its_first_import(tmp_path):
     (tmp_path / "torch.py").write_text("print('slow', flush=True)\nimport time\ntime.sleep(30)\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.train"],
@@ -376,7 +396,7 @@ def test_a_stage_answers_an_interruption_from_its_first_import_on(tmp_path):
     ("work", "output"),
     [("import slow", "slow\n"), ("print('slow', flush=True); time.sleep(30)", "slow\ncaught\n")],
 )
-def test_an_interruption_of_an_import_ends_the_process_at_once(tmp_path, work, output):
+def test_ctrl_c_during_an_import_ends_the_process_at_once(tmp_path, work, output):
     (tmp_path / "slow.py").write_text("print('slow', flush=True)\nimport time\ntime.sleep(30)\n")
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED.format(work=work)],

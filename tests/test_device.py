@@ -1,4 +1,4 @@
-"""Device and precision are those asked for, and what the environment says of them is true."""
+"""Device, precision and threads are those of the settings, and the environment records them."""
 
 from types import SimpleNamespace
 
@@ -19,26 +19,35 @@ from sentiformer.training.batching import copied
         ({"amx_bf16": True}, "bf16"),
     ],
 )
-def test_auto_is_bf16_where_the_processor_is_made_for_it(monkeypatch, capabilities, precision):
+def test_auto_is_bf16_on_a_processor_with_bf16_instructions(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     device = prepare_device(RUNTIME, "auto")
     assert (device.precision, device.environment["precision"]) == (precision, precision)
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("fp32", "float32"), ("bf16", "bfloat16")])
-def test_a_precision_that_is_named_is_that_in_which_matrices_are_multiplied(precision, kind):
+def test_a_given_precision_is_that_of_matrix_products(precision, kind):
     device = prepare_device(RUNTIME, precision)
     assert device.environment["precision"] == precision
     with device.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, kind)
 
 
-def test_every_kernel_is_a_deterministic_one():
+def test_kernels_are_deterministic():
     prepare_device(RUNTIME)
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_the_memory_of_a_gpu_is_told(monkeypatch):
+def test_the_recorded_threads_are_those_of_torch():
+    try:
+        for threads in (2, 1):
+            device = prepare_device(RUNTIME.model_copy(update={"threads": threads}))
+            assert torch.get_num_threads() == device.environment["threads"] == threads
+    finally:
+        torch.set_num_threads(RUNTIME.threads)
+
+
+def test_the_note_shows_the_memory_of_a_gpu(monkeypatch):
     properties = SimpleNamespace(total_memory=8 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**29)
@@ -46,7 +55,7 @@ def test_the_memory_of_a_gpu_is_told(monkeypatch):
     assert Device(torch.device("cpu"), "fp32", {}).memory() == ""
 
 
-def test_a_gpu_gets_a_tensor_from_pinned_memory_without_being_waited_for():
+def test_a_copy_to_a_gpu_uses_pinned_memory_and_does_not_block():
     pinned = SimpleNamespace(to=lambda *to, **how: (to, how))
     tensor = SimpleNamespace(is_cpu=True, pin_memory=lambda: pinned)
     gpu = torch.device("cuda")

@@ -1,35 +1,48 @@
-"""Folders that appear whole or not at all, JSON, and hashes."""
+"""Atomic folders, JSON, tensor files, and hashes."""
 
 import errno
-import fcntl
 import hashlib
 import os
+import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
 
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import corrupt, read_json, reading, sha256, whole_folder, write_json
+from sentiformer.core.files import (
+    corrupt,
+    read_json,
+    reading,
+    sha256,
+    whole_folder,
+    write_json,
+    write_tensors,
+)
 
 
 def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-LINK = "model is a link, a mounted disk or a file where a folder is to be; move"
+LINK = "model is a link, a mounted disk or a file, not a folder; move it away"
+LOCK = ".model.lock"
 
 
-def test_a_folder_appears_only_when_its_block_ends(tmp_path):
+def test_a_folder_appears_only_at_the_end_of_its_block(tmp_path):
     path = tmp_path / "deep" / "model"
     with whole_folder(path) as folder:
         (folder / "a").write_text("1")
         assert not path.exists()
         assert folder.parent == path.parent, "so that moving it is one rename"
     assert contents(path) == {"a": "1"}
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path.with_name(LOCK), path]
 
 
-def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
+def test_a_new_folder_replaces_the_old_one_completely(tmp_path):
     path = tmp_path / "model"
     (path / "sub").mkdir(parents=True)
     (path / "old").write_text("1")
@@ -53,10 +66,10 @@ def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, err
     with pytest.raises(error):
         fail()
     assert contents(path) == {"old": "1"}
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path.with_name(LOCK), path]
 
 
-def test_a_key_that_json_lacks_is_one_line(tmp_path):
+def test_a_missing_key_of_json_is_one_line(tmp_path):
     path = tmp_path / "config.json"
     write_json(path, {"params": {"train": {"seed": 1}}})
     found = read_json(path, made_by="train")
@@ -70,7 +83,7 @@ def test_a_key_that_json_lacks_is_one_line(tmp_path):
         )
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path):
+def test_files_of_a_killed_run_are_deleted(tmp_path):
     path = tmp_path / "model"
     with whole_folder(path) as folder:
         left = folder
@@ -82,18 +95,18 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
     assert contents(path) == {}
 
 
-def test_a_kill_between_the_two_moves_leaves_nothing_after_the_next_run(tmp_path):
+def test_a_kill_between_the_two_renames_leaves_nothing_after_the_next_run(tmp_path):
     path, old = tmp_path / "model", tmp_path / ".model.old"
     old.mkdir()
     (old / "a").write_text("1")
     with whole_folder(path) as folder:
         (folder / "a").write_text("2")
     assert contents(path) == {"a": "2"}
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path.with_name(LOCK), path]
 
 
 @pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("elsewhere")])
-def test_a_file_or_link_where_the_folder_is_to_be_is_refused_before_the_work(tmp_path, make):
+def test_a_file_or_link_in_place_of_the_folder_is_refused_before_the_work(tmp_path, make):
     path = tmp_path / "model"
     make(path)
     with (
@@ -104,17 +117,17 @@ def test_a_file_or_link_where_the_folder_is_to_be_is_refused_before_the_work(tmp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_mounted_disk_in_place_of_the_folder_keeps_what_it_holds(tmp_path, monkeypatch):
+def test_a_mounted_disk_in_place_of_the_folder_keeps_its_files(tmp_path, monkeypatch):
     path = tmp_path / "model"
     path.mkdir()
     (path / "old").touch()
     monkeypatch.setattr(Path, "is_mount", lambda self: self == path)
     with pytest.raises(UserError, match="model is a link, a mounted disk"), whole_folder(path):
         pass
-    assert [of.name for of in path.iterdir()] == ["old"]
+    assert [file.name for file in path.iterdir()] == ["old"]
 
 
-def test_of_two_that_write_a_folder_at_once_the_second_is_refused_and_disturbs_nothing(tmp_path):
+def test_a_second_process_that_writes_the_same_folder_is_refused_and_changes_nothing(tmp_path):
     path = tmp_path / "model"
     with whole_folder(path) as folder:
         (folder / "a").write_text("1")
@@ -126,7 +139,7 @@ def test_of_two_that_write_a_folder_at_once_the_second_is_refused_and_disturbs_n
     assert contents(path) == {}
 
 
-def test_a_folder_that_cannot_be_moved_is_replaced_all_the_same(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_renamed_is_replaced(tmp_path, monkeypatch):
     path, replace = tmp_path / "model", Path.replace
     path.mkdir()
     (path / "a").write_text("1")
@@ -140,58 +153,56 @@ def test_a_folder_that_cannot_be_moved_is_replaced_all_the_same(tmp_path, monkey
     with whole_folder(path) as folder:
         (folder / "b").write_text("2")
     assert contents(path) == {"b": "2"}
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path.with_name(LOCK), path]
 
 
-def test_the_old_folder_is_moved_aside_before_anything_of_it_is_deleted(tmp_path, monkeypatch):
+def test_the_old_folder_is_renamed_before_any_file_of_it_is_deleted(tmp_path, monkeypatch):
     path = tmp_path / "model"
     path.mkdir()
     (path / "a").write_text("1")
     seen = []
-    monkeypatch.setattr("shutil.rmtree", lambda of, **_: seen.append((of, (path / "b").exists())))
+
+    def rmtree(deleted, **_):
+        if deleted.exists():
+            seen.append((deleted, (path / "b").exists()))
+
+    monkeypatch.setattr("shutil.rmtree", rmtree)
     with whole_folder(path) as folder:
         (folder / "b").write_text("2")
     assert seen == [(tmp_path / ".model.old", True)]
 
 
-def test_one_that_comes_when_the_other_has_just_ended_is_refused(tmp_path, monkeypatch):
-    path, flock = tmp_path / "model", fcntl.flock
-
-    def late(handle, how):
-        (tmp_path / ".model.partial").rename(path)
-        flock(handle, how)
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(UserError, match="another process is writing"):
-        whole_folder(path).__enter__()
-
-
-def test_one_that_comes_a_moment_earlier_is_refused_too(tmp_path, monkeypatch):
-    path, opened = tmp_path / "model", os.open
-
-    def late(folder, *how):
-        if folder == tmp_path / ".model.partial":
-            folder.rename(path)
-        return opened(folder, *how)
-
-    monkeypatch.setattr(os, "open", late)
-    with pytest.raises(UserError, match="another process is writing"):
-        whole_folder(path).__enter__()
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+@pytest.mark.parametrize("kind", ["torch", "numpy"])
+def test_tensor_files_have_the_mode_of_the_umask_and_the_bytes_of_safetensors(
+    tmp_path, umask, kind
+):
+    path, library = tmp_path / "x.safetensors", getattr(safetensors, kind)
+    tensors = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.zeros(0)}
+    if kind == "torch":
+        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    before = os.umask(umask)
+    try:
+        write_tensors(path, tensors)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    assert path.read_bytes() == library.save(tensors)
 
 
-def test_lack_of_memory_is_no_corrupt_file(tmp_path):
+def test_lack_of_memory_does_not_count_as_a_corrupt_file(tmp_path):
     path = tmp_path / "x"
     path.touch()
     with pytest.raises(RuntimeError, match="allocate"), reading(path, "train", RuntimeError):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
-def test_a_file_that_is_missing_has_no_hash(tmp_path):
+def test_the_hash_of_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"x is missing; `dvc repro train` makes it"):
         sha256(tmp_path / "x", made_by="train")
 
 
-def test_a_folder_or_a_file_that_may_not_be_read_is_not_called_corrupt(tmp_path):
+def test_a_folder_in_place_of_a_file_does_not_count_as_corrupt(tmp_path):
     with pytest.raises(IsADirectoryError) as caught:
         read_json(tmp_path, made_by="train")
     assert caught.value.filename == str(tmp_path)
@@ -219,7 +230,7 @@ def test_missing_json_names_the_stage_that_makes_it(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b'{"a": 1', b"\xff\xfe", b"{}\n{}", b"{'a': 1}", b"[]", b"null", b"1"]
 )
-def test_corrupt_json_says_how_to_make_it_anew(tmp_path, content):
+def test_corrupt_json_names_the_stage_that_makes_it_anew(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
@@ -230,12 +241,12 @@ def test_corrupt_json_says_how_to_make_it_anew(tmp_path, content):
     assert "\n" not in text
 
 
-def test_the_reason_of_a_corrupt_file_is_one_line_even_without_a_text(tmp_path):
+def test_the_reason_of_a_corrupt_file_is_one_line_even_without_a_message(tmp_path):
     assert "(first)" in str(corrupt(tmp_path, "train", "first\nsecond"))
     assert "(ValueError)" in str(corrupt(tmp_path, "train", ValueError()))
 
 
-def test_a_hash_names_the_bytes_of_a_file(tmp_path):
+def test_the_hash_is_the_sha256_of_the_bytes(tmp_path):
     path = tmp_path / "x"
     content = bytes(range(256)) * 5000
     path.write_bytes(content)

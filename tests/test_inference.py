@@ -1,4 +1,4 @@
-"""The same text gives the same answer in any company, and any text gives one."""
+"""A text gets the same prediction in each batch, and each text gets one."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from test_evaluation import DAMAGES
 
 from sentiformer.core.errors import UserError
 from sentiformer.serving.cloze import LanguageModel
-from sentiformer.serving.predictor import BATCH_TOKENS, Predictor, batches_of_tokens
+from sentiformer.serving.predictor import BATCH_TOKENS, Predictor, batches_by_length
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def predictor(data):
 
 
 @pytest.fixture(scope="module")
-def judged(data):
-    """The test texts as stage evaluate judged them."""
+def evaluated(data):
+    """The test texts with the predictions of stage evaluate."""
     return pd.read_parquet(data / "evaluation" / "predictions.parquet")
 
 
@@ -35,23 +35,23 @@ def positive(predictions):
     return np.array([prediction.probabilities["positive"] for prediction in predictions])
 
 
-def test_raw_texts_get_the_answers_of_the_evaluation(predictor, judged):
-    found = predictor(judged["text"].tolist())
-    assert [prediction.label for prediction in found] == judged["predicted"].tolist()
-    assert positive(found) == pytest.approx(judged["probability_positive"].to_numpy(), abs=1e-5)
+def test_raw_texts_get_the_predictions_of_the_evaluation(predictor, evaluated):
+    found = predictor(evaluated["text"].tolist())
+    assert [prediction.label for prediction in found] == evaluated["predicted"].tolist()
+    assert positive(found) == pytest.approx(evaluated["probability_positive"].to_numpy(), abs=1e-5)
 
 
-def test_a_text_alone_gets_the_answer_that_it_gets_among_others(predictor, judged):
-    texts = judged["text"].tolist()
+def test_a_single_text_gets_the_same_prediction_as_in_a_batch(predictor, evaluated):
+    texts = evaluated["text"].tolist()
     together = positive(predictor(texts))
-    assert np.ptp(together) > 0.1, "answers differ from text to text"
+    assert np.ptp(together) > 0.1, "predictions differ from text to text"
     alone = np.concatenate([positive(predictor([text])) for text in texts])
     assert alone == pytest.approx(together, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [2, 7, 33, 40])
-def test_order_and_size_of_the_batch_change_nothing(predictor, judged, size):
-    texts = np.array([*judged["text"].tolist(), "", "great " * 300])
+def test_order_and_size_of_the_batch_change_nothing(predictor, evaluated, size):
+    texts = np.array([*evaluated["text"].tolist(), "", "great " * 300])
     expected = positive(predictor(texts.tolist()))
     order = np.random.default_rng(size).permutation(len(texts))
     found = np.empty(len(texts))
@@ -62,34 +62,34 @@ def test_order_and_size_of_the_batch_change_nothing(predictor, judged, size):
 
 
 @pytest.mark.parametrize(("chunks", "here"), [(0, 0), (1, 1), (7, 0)])
-def test_chunks_are_classified_in_other_processes_where_there_are_several(
-    predictor, judged, monkeypatch, chunks, here
+def test_several_chunks_are_classified_in_other_processes(
+    predictor, evaluated, monkeypatch, chunks, here
 ):
-    texts = judged["text"].tolist()[: 3 * chunks]
+    texts = evaluated["text"].tolist()[: 3 * chunks]
     cut = [texts[start : start + 3] for start in range(0, len(texts), 3)]
     expected, called = predictor(texts), []
     classify = Predictor.__call__
     monkeypatch.setattr(
         Predictor, "__call__", lambda self, texts: called.append(1) or classify(self, texts)
     )
-    found = list(predictor.in_chunks(iter(cut), workers=2))
+    found = list(predictor.predict_chunks(iter(cut), workers=2))
     assert [chunk for chunk, _ in found] == cut
-    predictions = [prediction for _, of in found for prediction in of]
+    predictions = [prediction for _, chunk in found for prediction in chunk]
     assert positive(predictions) == pytest.approx(positive(expected), abs=1e-5)
     assert len(called) == here
 
 
-def test_a_chunk_is_answered_before_the_next_is_there(predictor):
+def test_a_chunk_is_classified_before_the_next_is_read(predictor):
     def typed():
         yield ["a great film"]
-        raise AssertionError("the answer comes first")
+        raise AssertionError("the prediction comes first")
 
-    ((texts, predictions),) = islice(predictor.in_chunks(typed(), workers=1), 1)
+    ((texts, predictions),) = islice(predictor.predict_chunks(typed(), workers=1), 1)
     assert predictions == predictor(texts)
 
 
-def test_the_label_is_the_likeliest_and_its_probability_is_told(predictor, judged):
-    for prediction in predictor(judged["text"].tolist()):
+def test_the_label_is_the_most_probable_class(predictor, evaluated):
+    for prediction in predictor(evaluated["text"].tolist()):
         assert set(prediction.probabilities) == {"negative", "positive"}
         assert prediction.probability == max(prediction.probabilities.values())
         assert prediction.probabilities[prediction.label] == prediction.probability
@@ -107,20 +107,20 @@ def test_any_text_gets_probabilities_that_sum_to_one(predictor, text):
     assert sum(values) == pytest.approx(1)
 
 
-def test_a_text_without_a_known_word_gets_the_shares_of_the_classes_in_train(model):
+def test_a_text_without_a_known_word_gets_the_class_frequencies_of_train(model):
     about = json.loads((model / "config.json").read_text())
     about["data"]["splits"]["train"]["label_counts"] = {"positive": 30, "negative": 10}
     (model / "config.json").write_text(json.dumps(about))
     predict = Predictor.load(model, RUNTIME)
-    *nothing, something = predict(["", "<br />", "xyzzy plugh " * 50, "a great film"])
-    for prediction in nothing:
+    *unknown, known = predict(["", "<br />", "xyzzy plugh " * 50, "a great film"])
+    for prediction in unknown:
         assert prediction.label == "positive"
         assert prediction.probabilities == {"negative": 0.25, "positive": 0.75}
-    assert something.probability not in (0.25, 0.75)
-    assert predict(["xyzzy a great film"])[0] != nothing[0]
+    assert known.probability not in (0.25, 0.75)
+    assert predict(["xyzzy a great film"])[0] != unknown[0]
 
 
-def test_a_config_without_its_data_is_one_line(model):
+def test_a_config_without_label_counts_is_one_line(model):
     about = json.loads((model / "config.json").read_text())
     del about["data"]["splits"]["train"]["label_counts"]
     (model / "config.json").write_text(json.dumps(about))
@@ -128,14 +128,14 @@ def test_a_config_without_its_data_is_one_line(model):
         Predictor.load(model, RUNTIME)
 
 
-def test_half_a_character_is_read_as_a_question_mark(predictor):
+def test_a_lone_surrogate_is_read_as_a_question_mark(predictor):
     texts = ["a great film \ud83d", "\udcff dull"]
     expected = predictor([text.encode("utf-8", "replace").decode() for text in texts])
     assert predictor(texts) == expected
     assert expected == predictor(["a great film ?", "? dull"])
 
 
-def test_no_text_gets_no_answer(predictor):
+def test_an_empty_list_gets_no_predictions(predictor):
     assert predictor([]) == []
 
 
@@ -150,12 +150,12 @@ def test_a_missing_or_corrupt_file_is_one_line_that_names_it(model, name, damage
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_vocabulary_of_another_size_than_the_models_is_corrupt(model, change):
+def test_a_vocabulary_of_a_wrong_size_is_corrupt(model, change):
     path = model / "vocab.txt"
     words = path.read_text().splitlines()
     words = words[:-1] if change < 0 else [*words, "another"]
     path.write_text("\n".join(words) + "\n")
-    wording = rf"vocab\.txt is corrupt \(it holds {len(words)} words, the model knows 60\)"
+    wording = rf"vocab\.txt is corrupt \(it holds {len(words)} words, the model has 60\)"
     with pytest.raises(UserError, match=wording):
         Predictor.load(model, RUNTIME)
 
@@ -172,21 +172,25 @@ def test_a_vocabulary_of_another_size_than_the_models_is_corrupt(model, change):
         ),
     ],
 )
-def test_a_config_that_says_too_little_names_what_it_lacks(model, config, wording):
+def test_an_incomplete_config_names_the_missing_key(model, config, wording):
     (model / "config.json").write_text(config)
     with pytest.raises(UserError, match=wording) as error:
         Predictor.load(model, RUNTIME)
     assert "\n" not in str(error.value)
 
 
-def test_the_model_of_another_stage_is_named_as_such(data):
-    with pytest.raises(UserError, match=r"pretrained is of stage pretrain; give what stage train"):
+def test_the_folder_of_another_stage_is_refused(data):
+    with pytest.raises(
+        UserError, match=r"pretrained is from stage pretrain; give the folder of stage train"
+    ):
         Predictor.load(data / "pretrained", RUNTIME)
-    with pytest.raises(UserError, match=r"model is of stage train; give what stage pretrain wrote"):
+    with pytest.raises(
+        UserError, match=r"model is from stage train; give the folder of stage pretrain"
+    ):
         LanguageModel(data / "model", RUNTIME)
 
 
-def test_weights_of_another_size_than_the_config_says_are_one_line(model):
+def test_weights_of_a_wrong_size_are_one_line(model):
     about = json.loads((model / "config.json").read_text())
     about["params"]["model"]["d_ff"] = 64
     (model / "config.json").write_text(json.dumps(about))
@@ -195,18 +199,18 @@ def test_weights_of_another_size_than_the_config_says_are_one_line(model):
     assert "\n" not in str(error.value)
 
 
-def test_in_bf16_the_answers_are_nearly_those_of_fp32(data, judged):
+def test_bf16_predictions_are_close_to_fp32(data, evaluated):
     runtime = RUNTIME.model_copy(update={"precision": "bf16"})
-    found = positive(Predictor.load(data / "model", runtime)(judged["text"].tolist()))
-    expected = judged["probability_positive"].to_numpy()
+    found = positive(Predictor.load(data / "model", runtime)(evaluated["text"].tolist()))
+    expected = evaluated["probability_positive"].to_numpy()
     assert found == pytest.approx(expected, abs=0.02)
     assert not np.array_equal(found, expected)
 
 
-def test_batches_hold_every_text_once_and_no_more_tokens_than_they_may():
+def test_batches_hold_each_text_once_and_a_limited_number_of_tokens():
     lengths = np.random.default_rng(0).integers(0, 600, 300)
-    batches = list(batches_of_tokens(lengths.tolist()))
+    batches = list(batches_by_length(lengths.tolist()))
     assert sorted(np.concatenate(batches)) == list(range(300))
     assert all(lengths[rows].max() * len(rows) <= BATCH_TOKENS for rows in batches)
-    assert [list(rows) for rows in batches_of_tokens([5000, 1])] == [[1], [0]]
-    assert list(batches_of_tokens([])) == []
+    assert [list(rows) for rows in batches_by_length([5000, 1])] == [[1], [0]]
+    assert list(batches_by_length([])) == []

@@ -1,4 +1,4 @@
-"""Results in order from several processes, and that none of them is left behind."""
+"""Number of cores, the parallel map, and that no process is left behind."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 from sentiformer.core import process
+from sentiformer.core.errors import UserError
 from sentiformer.core.process import available_cores, ordered_map, output_of
 
 
@@ -30,8 +31,23 @@ def refuse_seven(number: int) -> int:
     return number
 
 
+class TwoArgumentsError(Exception):
+    """An error that pickle cannot restore."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def raise_what_cannot_be_pickled(_: int) -> None:
+    raise TwoArgumentsError("one", "two")
+
+
+def refuse(number: int) -> None:
+    raise UserError(f"{number} is too small; raise it")
+
+
 def python(code: str) -> subprocess.Popen[str]:
-    """Runs code that can import the library, as the head of a process group of its own."""
+    """Start code that can import the library, as the leader of a new process group."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -50,7 +66,7 @@ def test_ordered_map_is_map(workers, count):
     assert list(ordered_map(square_slowly_at_first, range(count), workers=workers)) == expected
 
 
-def test_no_process_is_started_for_which_there_is_no_item(monkeypatch):
+def test_there_are_no_more_workers_than_items(monkeypatch):
     asked, executor = [], process.ProcessPoolExecutor
 
     def counted(workers, *others):
@@ -63,7 +79,7 @@ def test_no_process_is_started_for_which_there_is_no_item(monkeypatch):
     assert asked == [1, 1, 3]
 
 
-def test_one_worker_is_this_process_and_several_are_others():
+def test_one_worker_is_this_process_and_several_are_other_processes():
     assert set(ordered_map(process_of, range(5), workers=1)) == {os.getpid()}
     others = set(ordered_map(process_of, range(5), workers=2))
     assert os.getpid() not in others
@@ -95,7 +111,7 @@ def test_an_error_comes_after_the_results_before_it(workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_the_items_passes_through(workers):
+def test_an_error_of_the_iterator_is_raised(workers):
     def items():
         yield 1
         raise KeyError("item")
@@ -104,7 +120,7 @@ def test_an_error_of_the_items_passes_through(workers):
         list(ordered_map(square_slowly_at_first, items(), workers=workers))
 
 
-def test_ctrl_c_is_answered_by_the_parent_alone():
+def test_only_the_parent_answers_ctrl_c():
     process = python("""
         import signal, time
         from sentiformer.console import one_line_errors
@@ -133,10 +149,10 @@ def test_a_process_ends_with_its_killed_parent():
         subprocess.Popen([sys.executable, "-c", {child!r}])
         time.sleep(60)
     """)
-    assert parent.stdout.readline() == "alive\n", "it lives as long as its parent does"
+    assert parent.stdout.readline() == "alive\n", "it lives as long as its parent"
     parent.kill()
     killed = time.monotonic()
-    parent.communicate(timeout=10)  # until the grandchild, too, has closed its output
+    parent.communicate(timeout=10)  # until the grandchild has closed its output, too
     assert time.monotonic() - killed < 3
 
 
@@ -155,31 +171,97 @@ def test_workers_end_with_their_killed_parent():
     assert time.monotonic() - killed < 3
 
 
-def test_a_killed_worker_is_an_error_and_nobody_waits_for_it():
+@pytest.mark.parametrize(
+    ("death", "ending"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM"),
+        ("os._exit(3)", "exit code 3"),
+    ],
+)
+def test_a_worker_that_ends_abruptly_is_one_line_with_its_signal_or_exit_code(death, ending):
     process = python(
-        """
+        f"""
         import os, signal, time
-        from concurrent.futures.process import BrokenProcessPool
+        from sentiformer.console import one_line_errors
         from sentiformer.core.process import ordered_map
 
         def die(item):
-            time.sleep(0.1)  # until the next items are on their way
-            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.1)  # until the next items are sent
+            {death}
 
-        try:
-            list(ordered_map(die, [bytes(2**20)] * 20, workers=2))  # more than a pipe takes
-        except BrokenProcessPool:
-            print("broken")
+        with one_line_errors():
+            list(ordered_map(die, [bytes(2**20)] * 20, workers=2))  # more than a pipe holds
         """
     )
     try:
-        assert process.communicate(timeout=30)[0] == "broken\n"
+        _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
+    assert errors == (
+        f"error: a worker process ended abruptly ({ending}); memory may be short: free some, or "
+        "use one process (SENTIFORMER_THREADS=1)\n"
+    )
+    assert process.returncode == 1
 
 
-def test_cores_are_those_that_this_process_may_use(monkeypatch):
+def test_a_user_error_of_a_worker_stays_a_user_error():
+    with pytest.raises(UserError, match=r"^0 is too small; raise it$"):
+        list(ordered_map(refuse, range(3), workers=2))
+
+
+def test_an_error_that_cannot_be_pickled_keeps_its_message_and_traceback():
+    with pytest.raises(RuntimeError, match=r"^TwoArgumentsError: one and two$") as caught:
+        list(ordered_map(raise_what_cannot_be_pickled, range(3), workers=2))
+    assert "in raise_what_cannot_be_pickled" in str(caught.value.__cause__)
+
+
+@pytest.fixture
+def cgroups(tmp_path, monkeypatch):
+    """Write this process's cgroups and their files, on a machine of eight cores."""
+    monkeypatch.setattr(process, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(process, "OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+    def write(own: str, **files: str) -> None:
+        (tmp_path / "own").write_text(own)
+        for name, content in files.items():
+            path = tmp_path / "cgroup" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    return write
+
+
+V1 = "12:memory:/a\n4:cpu,cpuacct:/a/b\n1:name=systemd:/\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cores"),
+    [
+        ("0::/\n", {}, 8),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
+        ("0::/\n", {"cpu.max": "300000 100000\n"}, 3),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "1000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "9900000 100000\n"}, 8),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "200000 100000\n"}, 2),
+        ("0::/host/name\n", {"cpu.max": "200000 100000\n"}, 2),
+        (V1, {"cpu/a/b/cpu.cfs_quota_us": "-1\n", "cpu/a/b/cpu.cfs_period_us": "100000\n"}, 8),
+        (V1, {"cpu/a/cpu.cfs_quota_us": "250000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 3),
+        (V1, {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 1),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+    ],
+)
+def test_quotas_of_cgroups_limit_the_cores(cgroups, own, files, cores):
+    cgroups(own, **files)
+    assert available_cores() == cores
+
+
+def test_affinity_limits_the_cores(monkeypatch):
     assert 1 <= available_cores() <= os.cpu_count()
+    monkeypatch.setattr(process, "_cgroup_quotas", lambda: iter(()))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
     assert available_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
@@ -189,6 +271,6 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch):
 @pytest.mark.parametrize(
     ("command", "printed"), [("echo a", "a"), ("echo a; exit 1", ""), ("no-such-command", "")]
 )
-def test_what_a_command_prints_is_nothing_where_it_fails(command, printed):
+def test_the_output_of_a_command_that_fails_is_empty(command, printed):
     assert output_of("sh", "-c", command) == printed
     assert output_of("no-such-command") == ""

@@ -15,7 +15,7 @@ from sentiformer.data.sources import download
 from sentiformer.data.splits import spool_source
 from sentiformer.data.streams import find_files, read_files
 from sentiformer.data.text_store import Spool
-from sentiformer.serving.predictor import Classifier
+from sentiformer.serving.trained_model import Classifier
 from sentiformer.text.tokenizer import tokenize
 from sentiformer.text.vocab import build_vocab
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sentiformer.console import answer_interrupts, one_line_errors, say
+from sentiformer.console import answer_interrupts, one_line_errors, print_results, say
 from sentiformer.core.errors import ICONV, UserError, plain
 from sentiformer.core.runtime import load_runtime
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHUNK_TEXTS = 256
 SHOWN_CHARACTERS = 60
-LABEL_WIDTH = 40  # at most; a longer label moves its own row alone
+LABEL_WIDTH = 40  # at most; a longer label shifts only its own row
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,50 +31,50 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Classify texts from arguments, a file or standard input, a chunk at a time."""
+    """Classify texts from arguments, a file or standard input, chunk by chunk."""
     texts = writable(chosen_texts(options))
     predictor = load_predictor(options.model)
-    found = False
+    show, empty = as_json if options.json else as_row, True
     cut = chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS)
     workers = load_runtime().threads if options.file else 1
-    for chunk, predictions in predictor.in_chunks(cut, workers=workers):
-        found = True
-        for text, prediction in zip(chunk, predictions, strict=True):
-            print(as_json(text, prediction) if options.json else as_row(text, prediction))
-        sys.stdout.flush()
-    if not found:
-        raise UserError("there is no text to classify; give one, or --file, or standard input")
+    for chunk, predictions in predictor.predict_chunks(cut, workers=workers):
+        empty = False
+        print_results(map(show, chunk, predictions))
+    if empty:
+        raise UserError("there is no text to classify; give a text, --file, or standard input")
 
 
 def fill(options: argparse.Namespace) -> None:
-    """Guess the words that `[MASK]` stands for."""
+    """Print the most probable words for each `[MASK]`."""
     from sentiformer.serving.cloze import LanguageModel
 
     gaps = LanguageModel(options.model, load_runtime()).fill(options.text, options.top)
     if options.json:
-        print(_dumps([[guess.model_dump() for guess in gap] for gap in gaps]))
+        print_results([_json_line([[guess.model_dump() for guess in gap] for gap in gaps])])
         return
-    for number, gap in enumerate(gaps, start=1):
-        for guess in gap:
-            print(f"{number}  {guess.probability:7.2%}  {plain(guess.word)}")
+    print_results(
+        f"{number}  {guess.probability:7.2%}  {plain(guess.word)}"
+        for number, gap in enumerate(gaps, start=1)
+        for guess in gap
+    )
 
 
 def score(options: argparse.Namespace) -> None:
-    """Say how likely a text is."""
+    """Print the log-probability of each token of a text, and their mean."""
     from sentiformer.serving.cloze import LanguageModel
 
-    found = LanguageModel(options.model, load_runtime()).score(options.text)
+    result = LanguageModel(options.model, load_runtime()).score(options.text)
     if options.json:
-        print(_dumps(found.model_dump()))
+        print_results([_json_line(result.model_dump())])
         return
-    for row in found.tokens:
+    for row in result.tokens:
         value = "unknown" if row.log_probability is None else f"{row.log_probability:.2f}"
-        print(f"{value:>8}  {plain(row.token)}")
-    print(f"{found.per_token:.3f} nats a token, perplexity {found.perplexity:,.1f}")
+        print_results([f"{value:>8}  {plain(row.token)}"])
+    print_results([f"{result.per_token:.3f} nats per token, perplexity {result.perplexity:,.1f}"])
 
 
 def track(options: argparse.Namespace) -> None:
-    """Bring MLflow to the state of the files."""
+    """Update MLflow from the files."""
     from sentiformer.tracking.sync import sync
 
     if not sync(options.data):
@@ -101,11 +101,11 @@ def load_predictor(model: str) -> "Predictor":
 
 
 def chosen_texts(options: argparse.Namespace) -> Iterator[str]:
-    """The texts that the command line names."""
+    """The texts that the command line gives or names."""
     from sentiformer.core.text_files import read_texts
 
     if options.file is not None and options.texts:
-        raise UserError("give texts or --file, not both")
+        raise UserError("texts and --file are both given; give one of the two")
     if options.file is not None:
         return read_texts(options.file, options.column)
     if options.texts:
@@ -114,23 +114,23 @@ def chosen_texts(options: argparse.Namespace) -> Iterator[str]:
 
 
 def lines_of_standard_input() -> Iterator[str]:
-    """The lines of standard input, a text each.
+    """The lines of standard input; each is a text.
 
     Raises:
-        UserError: a line is no UTF-8.
+        UserError: a line is not UTF-8.
     """
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UserError(
-                f"standard input, line {number}: byte {error.object[error.start]:#04x} is no "
-                f"UTF-8; convert it, for instance with `{ICONV}`"
+                f"standard input, line {number}: byte {error.object[error.start]:#04x} is not "
+                f"UTF-8; convert the input, for instance with `{ICONV}`"
             ) from None
 
 
 def writable(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, which a JSON escape or bytes on the command line can fill with half characters.
+    """Yield the texts; reject lone surrogates, from JSON escapes or bytes of the command line.
 
     Raises:
         UserError: a text cannot be written as UTF-8.
@@ -150,17 +150,17 @@ def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def as_json(text: str, prediction: "Prediction") -> str:
-    """One JSON object on one line."""
-    return _dumps({"text": text, **prediction.model_dump()})
+    """A text and its prediction as a JSON object on one line."""
+    return _json_line({"text": text, **prediction.model_dump()})
 
 
-def _dumps(value: object) -> str:
-    """JSON on one line, which escapes what standard output cannot write."""
+def _json_line(value: object) -> str:
+    """JSON on one line; characters that standard output cannot write are escaped."""
     return json.dumps(value, ensure_ascii=codecs.lookup(sys.stdout.encoding).name != "utf-8")
 
 
 def as_row(text: str, prediction: "Prediction") -> str:
-    """Label, probability and the text's beginning, aligned."""
+    """Label, probability and the beginning of the text, in columns."""
     shown = plain(" ".join(text.split()))
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 1] + "…"
@@ -169,55 +169,60 @@ def as_row(text: str, prediction: "Prediction") -> str:
 
 
 def _count(text: str) -> int:
-    """A whole number above 0, or argparse's own line about it."""
+    """A whole number above 0, as a type of argparse."""
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sentiformer", description="Classify texts with a trained model, and look after it."
+        prog="sentiformer", description="Classify texts with a trained model, and manage its files."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    command = commands.add_parser("predict", help="classify texts")
-    command.add_argument(
-        "texts", nargs="*", metavar="text", help="a text; without any, standard input"
-    )
-    command.add_argument(
-        "--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (a text a line)"
-    )
-    command.add_argument(
-        "--column", default="text", help="the file's column of texts (default: text)"
-    )
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument(
-        "--model",
-        default="data/model",
-        help="a folder, or an MLflow address such as models:/sentiformer@champion",
-    )
-    command.set_defaults(run=predict)
-    for name, run, text in (
-        ("fill", fill, "guess the words that [MASK] stands for in a text"),
-        ("score", score, "how likely a text is to the language model, token by token"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("text")
-        command.add_argument("--json", action="store_true", help="JSON on one line")
-        command.add_argument(
-            "--model",
-            type=Path,
-            default=Path("data/pretrained"),
-            help="the folder of stage pretrain",
-        )
-        command.set_defaults(run=run)
-        if name == "fill":
-            command.add_argument("--top", type=_count, default=5, help="words a gap (default: 5)")
-    command = commands.add_parser("track", help="bring MLflow to the state of the files in data/")
-    command.add_argument("--data", type=Path, default=Path("data"))
+    _add_predict(commands.add_parser("predict", help="classify texts"))
+    command = commands.add_parser("fill", help="guess the words at each [MASK] in a text")
+    command.add_argument("--top", type=_count, default=5, help="words per [MASK] (default: 5)")
+    _add_language_model(command, run=fill)
+    command = commands.add_parser("score", help="log-probability of each token of a text")
+    _add_language_model(command, run=score)
+    command = commands.add_parser("track", help="update MLflow from the files in data/")
+    command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command.set_defaults(run=track)
     command = commands.add_parser("verify", help="compare rebuilt metrics with the committed ones")
     command.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
     command.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
     command.set_defaults(run=verify)
     return parser
+
+
+def _add_predict(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "texts", nargs="*", metavar="text", help="a text; if there is none, standard input is read"
+    )
+    command.add_argument(
+        "--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (one text per line)"
+    )
+    command.add_argument(
+        "--column", default="text", help="column of the texts in the file (default: text)"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    command.add_argument(
+        "--model",
+        default="data/model",
+        help="a folder (default: data/model), or an MLflow address such as "
+        "models:/sentiformer@champion",
+    )
+    command.set_defaults(run=predict)
+
+
+def _add_language_model(command: argparse.ArgumentParser, *, run: object) -> None:
+    command.add_argument("text")
+    command.add_argument("--json", action="store_true", help="print JSON on one line")
+    command.add_argument(
+        "--model",
+        type=Path,
+        default=Path("data/pretrained"),
+        help="folder of stage pretrain (default: data/pretrained)",
+    )
+    command.set_defaults(run=run)

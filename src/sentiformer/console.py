@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: progress, results, and mistakes in one line each."""
+"""Output for a person at a terminal: results, progress, and one line for each known error."""
 
 import errno
 import io
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, one_line
 from sentiformer.core.process import is_first
 
 Item = TypeVar("Item")
-LOG_SECONDS = 10.0  # between two lines of progress when nobody watches
-NOBODY_THERE = (errno.EPIPE, errno.EIO)  # a pipe's reader, or a terminal, has gone
-WRONG_PATH = (  # what a path that the user chose can be to the system
+LOG_SECONDS = 10.0  # between two lines of progress where there is no terminal
+READER_GONE = (errno.EPIPE, errno.EIO)  # a pipe without a reader, a closed terminal
+WRONG_PATH = (  # errors of the system for a path that the user chose
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -31,10 +31,10 @@ WRONG_PATH = (  # what a path that the user chose can be to the system
 
 
 def say(line: str) -> None:
-    """Print one line at once, above a progress bar if there is one.
+    """Print one line of progress at once, above the progress bar if there is one.
 
-    Of the processes that torchrun started, the first alone speaks. No work ends because nobody
-    reads on.
+    Of the processes that torchrun started, only the first prints. If nobody reads standard
+    output any more, the line is lost and the work goes on.
     """
     from tqdm import tqdm
 
@@ -44,51 +44,77 @@ def say(line: str) -> None:
         tqdm.write(line)
         sys.stdout.flush()
     except OSError as error:
-        if error.errno not in NOBODY_THERE:
+        if error.errno not in READER_GONE:
             raise
-        _give_up_output()
+        _flush_or_discard()
+
+
+def print_results(lines: Iterable[str]) -> None:
+    """Print lines that are the result of a command.
+
+    If nobody reads standard output any more, as in `sentiformer predict ... | head`, the program
+    ends with exit code 0.
+    """
+    for line in lines:  # computing a line may fail, also with a broken pipe of its own
+        try:
+            print(line)
+        except BrokenPipeError:
+            _exit_without_reader()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _exit_without_reader()
+
+
+def _exit_without_reader() -> NoReturn:
+    _flush_or_discard()
+    sys.exit(0)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn the user's mistakes and the machine's limits into one line and exit code 1.
+    """Turn mistakes of the user and limits of the machine into one line and exit code 1.
 
-    Anything else is a defect of the program and keeps its traceback.
+    Any other exception is a defect of the program and keeps its traceback.
     """
-    _steady_streams()
+    _make_streams_safe()
     try:
         yield
-    except UserError as error:
-        sys.exit(f"error: {one_line(str(error))}")
-    except BrokenPipeError:
-        _give_up_output()  # the reader, such as `head`, has what it wants
-        sys.exit(0)
     except KeyboardInterrupt:
-        sys.exit(1 if "RANK" in os.environ else "interrupted")  # what started torchrun says it
+        sys.exit(1 if "RANK" in os.environ else "interrupted")  # torchrun's parent prints it once
     except Exception as error:
-        if is_disk_full(error):
-            _give_up_output()
-            place = getattr(error, "filename", None)
-            at = f" at {place}" if place else ""
-            sys.exit(f"error: the disk is full{at}; free some space and run the same command again")
-        if is_out_of_memory(error):
-            sys.exit(
-                "error: out of memory; free some, let one process work (SENTIFORMER_THREADS=1), or "
-                "lower the sizes in params.yaml, such as model.max_len and train.batch_size"
-            )
-        if isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename:
-            reason = os.strerror(error.errno).lower()
-            sys.exit(f"error: {error.filename}: {reason}; check the path and its permissions")
-        raise
+        message = _known_problem(error)
+        if message is None:
+            raise
+        _flush_or_discard()
+        sys.exit(f"error: {message}")
+
+
+def _known_problem(error: Exception) -> str | None:
+    """The line for an error that the user can mend; None for any other."""
+    if isinstance(error, UserError):
+        return one_line(str(error))
+    path = getattr(error, "filename", None)
+    if is_disk_full(error):
+        at = f" at {path}" if path else ""
+        return f"the disk is full{at}; free some space and run the same command again"
+    if is_out_of_memory(error):
+        return (
+            "out of memory; free some, use one process (SENTIFORMER_THREADS=1), or lower the sizes "
+            "in params.yaml, such as model.max_len and train.batch_size"
+        )
+    if isinstance(error, OSError) and error.errno in WRONG_PATH and path:
+        return f"{path}: {os.strerror(error.errno).lower()}; check the path and its permissions"
+    return None
 
 
 def answer_interrupts() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt, but end the process at once where it imports a module.
+    """Let Ctrl-C raise KeyboardInterrupt, except during an import, where it ends the process.
 
-    Raised there it could be lost, and leave a lock of Python's behind that nothing ever gives back.
-    In a process that is neither a stage nor the command line, such as a test's, nothing changes.
+    An import can swallow the exception and keep a lock of Python's import system, so that the
+    process hangs later. This changes only stages and the command line, not, for instance, tests.
     """
-    program = Path(sys.argv[0]).name  # "-m" while `python -m pipeline.train` seeks its module
+    program = Path(sys.argv[0]).name  # "-m" while `python -m pipeline.train` looks for its module
     ours = program in ("-m", "sentiformer")
     if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -104,8 +130,8 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _steady_streams() -> None:
-    """Let nothing fail for what it prints: a stream may be closed, or know no such character."""
+def _make_streams_safe() -> None:
+    """Replace closed streams, and escape characters that a stream's encoding lacks."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
@@ -114,8 +140,8 @@ def _steady_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _give_up_output() -> None:
-    """Where standard output takes no more, keep Python from complaining of that when it ends."""
+def _flush_or_discard() -> None:
+    """Flush standard output; if that fails, discard it, or Python complains at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -123,12 +149,12 @@ def _give_up_output() -> None:
 
 
 class Bar:
-    """Progress: a bar on a terminal, and a plain line every ten seconds elsewhere.
+    """Progress: a bar on a terminal, and elsewhere a line every ten seconds.
 
     Args:
-        what: the work, in a few words.
-        total: how much there is of it.
-        done: how much of it is done already.
+        what: name of the work.
+        total: amount of work.
+        done: amount that is done already.
     """
 
     def __init__(self, what: str, *, total: int, done: int = 0) -> None:
@@ -143,7 +169,7 @@ class Bar:
             )
 
     def advance(self, amount: int, note: str = "") -> None:
-        """Show that more is done, and a note on how it goes."""
+        """Add an amount of finished work, and show a note such as the loss."""
         self._done += amount
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)

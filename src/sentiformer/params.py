@@ -1,4 +1,4 @@
-"""The whole of `params.yaml`: one section per stage, and the model."""
+"""All sections of `params.yaml`: one per stage, and the model."""
 
 from pathlib import Path
 
@@ -28,9 +28,9 @@ class Params(Section):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and validate all parameters.
+    """Read and check all parameters.
 
     Raises:
-        UserError: one line with every problem: file, key, value, fix.
+        UserError: one line with all problems: file, key, value and fix.
     """
     return parse(Params, read_yaml(path), where=str(path))

@@ -1,1 +1,1 @@
-"""What decides nothing about a model: parameters, files, processes, device, errors."""
+"""Shared foundations: parameters, files, processes, device, errors."""

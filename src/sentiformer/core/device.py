@@ -1,27 +1,26 @@
-"""The machine that computes: device, threads, precision, and what of it decides the bits."""
+"""Device, threads and precision of the computation, and the environment that the bits depend on."""
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from sentiformer.core.errors import UserError, first_line, is_disk_full, is_out_of_memory
+from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import Precision, Runtime
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where tensors live, and in what precision matrices are multiplied.
+    """The device of the tensors, and the precision of matrix products.
 
     Attributes:
         device: torch's device.
         precision: `fp32` or `bf16`.
-        environment: what a Transformer's bits depend on, besides code, parameters and data.
+        environment: what the bits of a model depend on, besides code, parameters and data.
     """
 
     device: torch.device
@@ -29,11 +28,11 @@ class Device:
     environment: dict[str, str | int]
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Multiply matrices in this precision."""
+        """Compute matrix products in this precision within the block."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def memory(self) -> str:
-        """How much of a GPU's memory has been in use at most; nothing on a CPU."""
+        """The largest amount of GPU memory used so far, as a note; empty on a CPU."""
         if self.device.type != "cuda":
             return ""
         total = torch.cuda.get_device_properties(self.device).total_memory
@@ -42,64 +41,37 @@ class Device:
 
 
 def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
-    """Fix device, threads and deterministic kernels for this process.
+    """Choose the device, and set threads and deterministic kernels for this process.
 
     Raises:
-        UserError: a GPU is asked for and torch sees none.
+        UserError: the environment asks for a GPU, and torch finds none.
     """
     if runtime.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            "SENTIFORMER_DEVICE is cuda, but torch sees no GPU here; unset it, or install a CUDA "
-            "build of torch and its driver"
+            "SENTIFORMER_DEVICE is cuda, but torch finds no GPU; unset the variable, or install a "
+            "CUDA build of torch and the GPU's driver"
         )
     if runtime.device != "cpu" and torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun's number
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # set by torchrun
         torch.cuda.set_device(device)
-        torch.cuda.set_stream(torch.cuda.Stream())  # on the default one nothing can be recorded
+        torch.cuda.set_stream(torch.cuda.Stream())  # the default stream cannot capture CUDA graphs
     else:
         device = torch.device("cpu")
     torch.set_num_threads(runtime.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Every shape of batch has kernels of its own, which a CPU keeps: a thousand cost a gigabyte.
+    # oneDNN caches kernels for each shape of a batch; a thousand of them take a gigabyte.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-    if runtime.compile:
-        torch.use_deterministic_algorithms(True)  # imports the compiler too, which takes seconds
-    else:
-        torch.set_deterministic_debug_mode("error")  # the same for all kernels that are there
-    # Filling new memory would cost time, and nothing here reads memory that it has not written.
+    # use_deterministic_algorithms(True) would do the same, but imports torch's compiler (seconds).
+    torch.set_deterministic_debug_mode("error")
+    # Filling new memory takes time, and no code here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if precision == "auto":
         precision = "bf16" if is_fast_in_bf16(device) else "fp32"
     return Device(device, precision, _environment(device, precision, runtime))
 
 
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Say in one line that torch cannot compile here.
-
-    Raises:
-        UserError: no compiler is installed, or it fails.
-    """
-    try:
-        yield
-    except Exception as error:
-        from torch._dynamo.exc import BackendCompilerFailed
-
-        if (
-            not isinstance(error, BackendCompilerFailed)
-            or is_disk_full(error)
-            or is_out_of_memory(error)
-        ):
-            raise
-        raise UserError(
-            "SENTIFORMER_COMPILE is set, but torch cannot compile here "
-            f"({first_line(error.inner_exception)}); install a C++ compiler, such as g++, or "
-            "unset it"
-        ) from None
-
-
 def is_fast_in_bf16(device: torch.device) -> bool:
-    """Whether matrix products in bf16 have hardware of their own."""
+    """Whether the device has instructions for matrix products in bf16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
@@ -114,7 +86,6 @@ def _environment(device: torch.device, precision: str, runtime: Runtime) -> dict
         "threads": runtime.threads,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "precision": precision,
-        "compile": runtime.compile,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),
@@ -123,7 +94,7 @@ def _environment(device: torch.device, precision: str, runtime: Runtime) -> dict
 
 
 def processor_name() -> str:
-    """The processor as the system names it, with the vector instructions that torch uses."""
+    """The processor's name, with the vector instructions that torch uses."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="replace").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

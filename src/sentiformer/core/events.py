@@ -1,4 +1,4 @@
-"""Events of a training, which are shown, written to files and logged to MLflow."""
+"""Events of a training, which are shown, written to CSV files and tracked."""
 
 import math
 from dataclasses import dataclass, fields
@@ -7,16 +7,16 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class StepEvent:
-    """Some steps, of which loss and tokens are summed up since the last event.
+    """Means over the steps since the last event.
 
     Attributes:
-        step: steps done so far.
-        epoch: the epoch under way, from 1.
-        steps: number of steps since the last event.
-        loss: mean cross-entropy of these steps, in nats per text or hidden word.
-        learning_rate: that of the last step.
-        gradient_norm: before clipping, of the last step.
-        tokens: number of tokens in these steps, including dropped ones, without padding.
+        step: number of steps done.
+        epoch: the current epoch, from 1.
+        steps: number of steps in the means.
+        loss: cross-entropy in nats per text, or per masked word.
+        learning_rate: of the last step.
+        gradient_norm: of the last step, before clipping.
+        tokens: tokens of the texts since the last event; dropped ones count, padding does not.
     """
 
     step: int
@@ -30,14 +30,14 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EpochEvent:
-    """The end of an epoch.
+    """Losses and accuracy at the end of an epoch.
 
     Attributes:
-        epoch: which one, from 1.
-        step: steps done so far.
-        train_loss: mean cross-entropy in nats over the steps of the epoch, dropout on.
-        valid_loss: the same on validation, dropout off.
-        valid_accuracy: share of the texts, or hidden words, of validation that are predicted right.
+        epoch: the epoch, from 1.
+        step: number of steps done.
+        train_loss: mean cross-entropy in nats over the steps of the epoch, with dropout.
+        valid_loss: mean cross-entropy in nats on validation, without dropout.
+        valid_accuracy: share of validation's texts, or masked words, that are predicted correctly.
     """
 
     epoch: int
@@ -48,11 +48,10 @@ class EpochEvent:
 
     @property
     def perplexity(self) -> float:
-        """The perplexity of a language model on validation: e to the power of its loss."""
+        """Perplexity on validation: e to the power of the loss."""
         return math.exp(self.valid_loss)
 
 
-STEP_COLUMNS, EPOCH_COLUMNS = (
-    [field.name for field in fields(kind)] for kind in (StepEvent, EpochEvent)
-)
+STEP_COLUMNS = [field.name for field in fields(StepEvent)]
+EPOCH_COLUMNS = [field.name for field in fields(EpochEvent)]
 Event: TypeAlias = StepEvent | EpochEvent

@@ -1,42 +1,45 @@
-"""Files that appear whole or not at all, JSON and CSV, and the hashes that name contents."""
+"""Atomic folders, JSON, CSV and tensor files, and hashes of files."""
 
 import csv
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sentiformer.core.errors import UserError, first_line, is_out_of_memory
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write in that becomes `path` when the block ends without an error.
+    """Write a folder atomically: the block gets a new folder, which becomes `path` at its end.
+
+    If the block fails, `path` keeps its old contents.
 
     Raises:
-        UserError: `path` is no folder of its own, or another process is writing it.
+        UserError: `path` is not an ordinary folder, or another process is writing it.
     """
     if path.is_symlink() or path.is_mount() or (path.exists() and not path.is_dir()):
-        raise UserError(
-            f"{path} is a link, a mounted disk or a file where a folder is to be; move it away"
-        )
-    written, old = (path.with_name(f".{path.name}.{what}") for what in ("partial", "old"))
-    written.mkdir(parents=True, exist_ok=True)
-    with _alone(written, path):
-        for left in (*written.iterdir(), old):  # by a process that was killed
-            _delete(left)
+        raise UserError(f"{path} is a link, a mounted disk or a file, not a folder; move it away")
+    written, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "old"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        for folder in (written, old):  # of a process that was killed
+            _delete(folder)
+        written.mkdir()
         try:
             yield written
         except BaseException:
             _delete(written)
             raise
-        with suppress(OSError):  # a folder of a container's image, say, cannot be moved
+        with suppress(OSError):  # for instance, a folder of a container's image cannot be moved
             path.replace(old)
         _delete(path)
         written.replace(path)
@@ -44,52 +47,53 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(folder: Path, output: Path) -> Iterator[None]:
-    """Lock a folder; the system unlocks it when this process, and what it forked, have ended."""
-    busy = UserError(f"another process is writing {output}; wait for it, or stop it")
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a path against other processes, by a file beside it that stays."""
+    from filelock import FileLock, Timeout
+
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        raise busy from None  # which has just ended
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
-        except OSError:
-            pass  # a disk that knows no locks
-        if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
-            raise busy  # as above
+        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is writing {path}; wait for it, or stop it") from None
+    with lock:
         yield
-    finally:
-        os.close(handle)
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _delete(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON whose bytes depend on the value alone."""
+    """Write readable JSON whose bytes depend only on the value."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write a table; numbers are exact."""
+    """Write a table; numbers keep all their digits."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_tensors(path: Path, tensors: dict[str, Any]) -> None:
-    """Write torch tensors as safetensors, with the permissions that the umask leaves."""
-    from safetensors.torch import save
+def write_tensors(path: Path, tensors: "dict[str, torch.Tensor] | dict[str, np.ndarray]") -> None:
+    """Write tensors of torch or arrays of NumPy as safetensors.
 
-    path.write_bytes(save(tensors))
+    The file has the mode that the umask gives; safetensors alone would make it 0600.
+    """
+    import numpy as np
+
+    path.touch()
+    mode = path.stat().st_mode
+    if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
+        from safetensors.numpy import save_file as save_arrays
+
+        save_arrays(cast("dict[str, np.ndarray]", tensors), path)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(cast("dict[str, torch.Tensor]", tensors), path)
+    path.chmod(mode)
 
 
 def read_csv(path: Path, *, made_by: str) -> list[dict[str, str]]:
@@ -102,8 +106,8 @@ def read_csv(path: Path, *, made_by: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-class Found(dict[str, Any]):
-    """An object of a JSON file; a key that it lacks is an error when asked for, and so is null."""
+class JsonObject(dict[str, Any]):
+    """An object of a JSON file; looking up a key that is missing or null is an error."""
 
     def __init__(self, values: dict[str, Any], error: Callable[[str], UserError]) -> None:
         super().__init__(values)
@@ -115,7 +119,7 @@ class Found(dict[str, Any]):
         return value
 
 
-def read_json(path: Path, *, made_by: str) -> Found:
+def read_json(path: Path, *, made_by: str) -> JsonObject:
     """Read the JSON object that the stage `made_by` wrote.
 
     Raises:
@@ -124,25 +128,30 @@ def read_json(path: Path, *, made_by: str) -> Found:
     error = partial(corrupt, path, made_by)
     with reading(path, made_by):
         text = path.read_text(encoding="utf-8")
-        found = json.loads(text, object_hook=lambda values: Found(values, error))
-    if not isinstance(found, Found):
+        value = json.loads(text, object_hook=lambda values: JsonObject(values, error))
+    if not isinstance(value, JsonObject):
         raise error("it is no JSON object")
-    return found
+    return value
 
 
 @contextmanager
-def reading(path: Path, made_by: str, *unreadable: type[Exception]) -> Iterator[None]:
-    """Read a file of the stage `made_by` within; `unreadable` is what its format's reader raises.
+def reading(path: Path, made_by: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of reading a file into a UserError.
+
+    Args:
+        path: the file that the block reads.
+        made_by: the stage that wrote it.
+        errors: what the reader of this format raises, besides OSError and ValueError.
 
     Raises:
         UserError: the file is missing or corrupt.
-        OSError: it may not be read, or is a folder.
+        OSError: this process may not read the file, or it is a folder.
     """
     try:
-        path.open("rb").close()  # some readers do not say why they cannot
+        path.open("rb").close()  # some readers do not say why they cannot open a file
     except FileNotFoundError:
         raise missing(path, made_by) from None
-    kinds: tuple[type[Exception], ...] = (OSError, ValueError, *unreadable)
+    kinds: tuple[type[Exception], ...] = (OSError, ValueError, *errors)
     try:
         yield
     except kinds as error:
@@ -152,12 +161,12 @@ def reading(path: Path, made_by: str, *unreadable: type[Exception]) -> Iterator[
 
 
 def missing(path: Path, made_by: str) -> UserError:
-    """The error for a file that an earlier stage should have written."""
+    """The error for a missing file of the stage `made_by`."""
     return UserError(f"{path} is missing; `dvc repro {made_by}` makes it in the project's root")
 
 
 def corrupt(path: Path, made_by: str, error: object) -> UserError:
-    """The error for a file that cannot be what the stage `made_by` wrote."""
+    """The error for a file whose contents the stage `made_by` cannot have written."""
     return UserError(
         f"{path} is corrupt ({first_line(error)}); `dvc repro --force {made_by}` makes it anew"
     )
@@ -167,7 +176,7 @@ def sha256(path: Path, *, made_by: str | None = None) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        UserError: the stage `made_by` should have written it, and it is missing or unreadable.
+        UserError: `made_by` is given, and the file is missing or cannot be read.
     """
     with reading(path, made_by) if made_by else nullcontext(), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

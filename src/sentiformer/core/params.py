@@ -1,7 +1,7 @@
-"""Sections of `params.yaml`: how they are read and validated.
+"""Reading and checking sections of `params.yaml`.
 
-The class of a section is in the room that reads it. The classes have no defaults: every key is in
-`params.yaml`, where DVC tracks it.
+The class of a section is in the package that reads it. These classes have no defaults: every key
+is in `params.yaml`, where DVC tracks it.
 """
 
 import difflib
@@ -22,16 +22,16 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """A section of `params.yaml`: frozen, strict about types, closed to unknown keys."""
+    """A section of `params.yaml`: immutable, with strict types and no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file of sections as DVC reads it: YAML 1.2, where 1e-3 is a number.
+    """Read a file of sections as DVC reads it: as YAML 1.2, where 1e-3 is a number.
 
     Raises:
-        UserError: the file is missing, or it is no YAML with sections.
+        UserError: the file is missing, or is not valid YAML with sections.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -41,37 +41,36 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is no UTF-8; convert it, for instance with `{ICONV}`") from None
+        raise UserError(f"{path} is not UTF-8; convert it, for instance with `{ICONV}`") from None
     except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, MarkedYAMLError) and error.problem_mark:
             reason = f"line {error.problem_mark.line + 1}: {error.problem}"
-        raise UserError(f"{path} is no valid YAML: {reason}") from None
+        raise UserError(f"{path} is not valid YAML: {reason}; correct it") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} must hold sections such as `model:`, it holds {values!r}")
+        raise UserError(f"{path} is {values!r}: it should hold sections such as `model:`")
     return values
 
 
 def parse(kind: type[Parsed], values: Any, *, where: str) -> Parsed:
-    """Validate `values` as `kind`.
+    """Check `values` and make them a `kind`.
 
     Raises:
-        UserError: one line with every problem found.
+        UserError: one line with all problems; `where` names the source of the values.
     """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(kind, dict(item)) for item in error.errors())
+        problems = "; ".join(_problem(kind, values, dict(item)) for item in error.errors())
         raise UserError(f"{where}: {problems}") from None
 
 
-def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
-    """One problem in words: the key, what it holds, what it should hold."""
+def _problem(kind: type[BaseModel], values: Any, item: dict[str, Any]) -> str:
+    """One problem in words: the key, its value, and what it should be."""
     *parents, key = [str(part) for part in item["loc"]] or ["it"]
     name = ".".join([*parents, key])
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _known_keys(kind, parents), n=1)
-        return f"{name} is not a known key; " + (f"meant {near[0]}?" if near else "remove it")
+        return f"{name} is not a known key; {_fix_of_unknown_key(kind, values, parents, key)}"
     if item["type"] == "missing":
         return f"{name} is missing; add it"
     if item["type"] == "value_error":
@@ -86,16 +85,25 @@ def _problem(kind: type[BaseModel], item: dict[str, Any]) -> str:
     if item["type"] == "string_type" and isinstance(item["input"], int | float):
         fix += " (write it in quotes)"
     if key in (*SPLITS, UNLABELED) and isinstance(item["input"], list):
-        fix += " (one alone; a glob or a folder names several files)"
+        fix += " (only one; for several files give a glob or a folder)"
     return f"{name} is {item['input']!r}: {fix}"
+
+
+def _fix_of_unknown_key(kind: type[BaseModel], values: Any, parents: list[str], key: str) -> str:
+    """A similar key that is not given yet, or else to remove the unknown one."""
+    for parent in parents:
+        values = values[parent]
+    absent = [known for known in _known_keys(kind, parents) if known not in values]
+    near = difflib.get_close_matches(key, absent, n=1)
+    return f"did you mean {near[0]}?" if near else "remove it"
 
 
 def _known_keys(kind: type[BaseModel], parents: Sequence[str]) -> list[str]:
     for parent in parents:
-        annotation = kind.model_fields[parent].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        kind = annotation
+        section = kind.model_fields[parent].annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        kind = section
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 

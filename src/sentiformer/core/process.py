@@ -1,10 +1,13 @@
-"""Processes: how many may run, in what order their results come, and that none is left behind."""
+"""Processes: number of cores, a parallel map with ordered results, and no orphans."""
 
 import gc
+import math
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -17,27 +20,60 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sentiformer.core.errors import UserError
+
 if TYPE_CHECKING:
     import psutil
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_mapping: list[Callable[[Any], Any]] = []  # in a worker: the function that it applies
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+_mapped: list[Callable[[Any], Any]] = []  # in a worker: the function of `ordered_map`
 
 
 def is_first() -> bool:
-    """Whether of the processes that torchrun started this is the one that shows and writes."""
+    """Whether this is the process of torchrun that prints and writes, or the only process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use: by affinity, and by quotas of cgroups."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, math.ceil(min([cores, *_cgroup_quotas()])))
+
+
+def _cgroup_quotas() -> Iterator[float]:
+    """The quota, in cores, of each control group of this process and of each group above it.
+
+    Sources: the Linux kernel's documentation of `cpu.max` (cgroup v2) and of
+    `cpu.cfs_quota_us` (cgroup v1).
+    """
+    lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
+    for _, controllers, name in (line.split(":", 2) for line in lines):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = CGROUPS / "cpu" if controllers else CGROUPS
+        group = mount / name.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(mount):  # in a container the group's name may not exist here
+                yield from _quota(folder)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    """The quota of one control group, if it has one."""
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        quota, period = (folder / "cpu.max").read_text().split()
+        yield int(quota) / int(period)
+    with suppress(OSError):
+        microseconds = int((folder / "cpu.cfs_quota_us").read_text())
+        if microseconds > 0:  # -1: no quota
+            yield microseconds / int((folder / "cpu.cfs_period_us").read_text())
 
 
 def output_of(*command: str) -> str:
-    """What a command prints; nothing where there is no such command, or where it fails."""
+    """The standard output of a command; empty if there is no such command or it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
@@ -48,8 +84,8 @@ def output_of(*command: str) -> str:
 def exit_with_parent() -> None:
     """End this process within a second of its parent's end, so that a kill leaves no orphan.
 
-    A shell that only waits for its one command (`sh -c`, through which DVC starts a stage where
-    the shell does not give its place to the command) counts as one with its own parent.
+    DVC may start a stage through a shell that only waits for it (`sh -c`). Then the shell's own
+    parent is watched as well.
     """
     import psutil
 
@@ -64,7 +100,7 @@ def exit_with_parent() -> None:
         try:
             while [process.ppid() for process in ancestors[: len(expected)]] == expected:
                 time.sleep(0.5)
-        finally:  # also where one of them has ended meanwhile
+        finally:  # `ppid` raises if an ancestor has ended meanwhile
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -85,37 +121,54 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Apply `function` in `workers` processes; yield results in the order of the items.
 
-    At most two items a worker are read ahead, so that the items never fill the memory. Processes
-    are forked: what the function holds, such as a model, they share with this one.
+    At most two items a worker are read ahead, so that memory stays bounded. The processes are
+    forked, so that they share the function's data, such as a model, with this one.
+
+    Raises:
+        UserError: a worker process ended abruptly.
+        Exception: what `function` or the iterator of the items raises.
     """
     if workers == 1:
         yield from map(function, items)
         return
     items = iter(items)
     first = list(islice(items, workers))
-    workers = max(1, len(first))  # all are forked at once, also those that nothing is left for
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, fork, _begin_mapping, (function,)) as pool:
-        pending: deque[Future[Result]] = deque()
-        try:
-            for item in chain(first, items):
-                with _interrupts_deferred():  # a worker just forked would not know how to answer
-                    pending.append(pool.submit(_apply, item))
-                if len(pending) >= 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
+    workers = max(1, len(first))  # the pool forks all workers at once, also those without an item
+    pending: deque[Future[Result]] = deque()
+    with _worker_pool(workers, function) as pool:
+        for item in chain(first, items):
+            with _interrupts_blocked():  # the forked workers inherit this
+                pending.append(pool.submit(_apply, item))
+            if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
-        except BrokenProcessPool:
-            # An early Python 3.11 writes on to workers that are lost, and never ends (gh-94777).
-            if queue := getattr(pool, "_call_queue", None):
-                with suppress(OSError):  # a later one may just be closing it
-                    queue._reader.close()
-            raise
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C wait until the block ends, and never reach the processes that it starts."""
+def _worker_pool(workers: int, function: Callable[[Any], Any]) -> Iterator[ProcessPoolExecutor]:
+    """Forked workers that know a function.
+
+    Raises:
+        UserError: a worker process ended abruptly.
+    """
+    fork, processes = multiprocessing.get_context("fork"), list[BaseProcess]()
+    try:
+        with ProcessPoolExecutor(workers, fork, _begin_worker, (function,)) as pool:
+            try:
+                yield pool
+            except BrokenProcessPool:
+                processes += pool._processes.values()
+                if sys.version_info < (3, 11, 5):  # it writes to lost workers for ever (gh-94777)
+                    pool._call_queue._reader.close()  # type: ignore[attr-defined]
+                raise
+    except BrokenProcessPool:
+        raise _worker_lost(processes) from None
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Delay Ctrl-C until the block ends; processes that start meanwhile never receive it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -123,40 +176,38 @@ def _interrupts_deferred() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_mapping(function: Callable[[Any], Any]) -> None:
-    _begin_worker()
-    gc.freeze()  # what this process shares with its parent is never gone through, nor copied
-    _mapping.append(function)
-
-
-def _apply(item: Any) -> Any:
-    return _mapping[0](item)
-
-
-def start_worker(function: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
-    """Start a process, of which nothing is left when this one ends, for one call of a function.
-
-    It begins with a fresh interpreter: torch's threads do not outlive a fork.
-    """
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_work, args=(function, arguments), daemon=True)
-    with _interrupts_deferred():
-        process.start()
-    return process
-
-
-def _work(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    _begin_worker()
-    function(*arguments)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; one answers
+def _begin_worker(function: Callable[[Any], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent answers
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
-        parent.join()  # returns at once where the parent has ended before
+        parent.join()  # returns at once if the parent has ended already
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    gc.freeze()  # the garbage collector would copy the memory that is shared with the parent
+    _mapped.append(function)
+
+
+def _apply(item: Any) -> Any:
+    """Call the function; an error that cannot be pickled is replaced by one with its traceback."""
+    try:
+        return _mapped[0](item)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise
+
+
+def _worker_lost(processes: list[BaseProcess]) -> UserError:
+    """The error for a worker that ended abruptly; the pool ends the other workers by SIGTERM."""
+    codes = {process.exitcode or 0 for process in processes}
+    codes = codes - {0, -signal.SIGTERM} or codes
+    endings = (signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes)
+    return UserError(
+        f"a worker process ended abruptly ({', '.join(sorted(endings))}); memory may be short: "
+        "free some, or use one process (SENTIFORMER_THREADS=1)"
+    )

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from sentiformer.core.files import corrupt, read_json, reading
+from sentiformer.core.files import corrupt, read_json, reading, write_tensors
 
 STAGE = "word_vectors"
 FILE = f"{STAGE}.safetensors"
@@ -35,7 +35,7 @@ class Vectors(NamedTuple):
 
 def write_word_vectors(folder: Path, vectors: Vectors) -> None:
     """Write the vectors; `config.json` in the same folder has their numbers."""
-    save_file(vectors._asdict(), folder / FILE)
+    write_tensors(folder / FILE, vectors._asdict())
 
 
 def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:

@@ -11,7 +11,7 @@ from sentiformer.core.files import read_json, reading, sha256, write_json
 from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.comparison import accuracy_interval, paired_difference
 from sentiformer.evaluation.params import EvaluateParams
-from sentiformer.serving.predictor import BATCH_TEXTS, Classifier
+from sentiformer.serving.trained_model import BATCH_TEXTS, Classifier
 from sentiformer.text.corpus import Corpus, read_types, require_all
 from sentiformer.training.batching import TextBatches
 
@@ -42,7 +42,7 @@ def evaluate(
     corpus = Corpus(tokens / f"{SPLIT}.arrow", types=len(types))
     texts, actual = _read_texts(raw / f"{SPLIT}.parquet")
     together = np.array_equal(actual, corpus.labels)
-    if not together or classifier.about.data["splits"] != about["splits"]:
+    if not together or classifier.config.data["splits"] != about["splits"]:
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
     require_all(classifier.labels, corpus.labels, tokens / f"{SPLIT}.arrow")
     baselines = load_baselines(baseline, about)
@@ -52,7 +52,7 @@ def evaluate(
         batch_size=BATCH_TEXTS,
         max_len=classifier.params.max_len,
     )
-    probabilities = classifier.judge(batches)
+    probabilities = classifier.predict_corpus(batches)
     labels = classifier.labels
     predictions = predictions_table(probabilities, corpus.labels, corpus.lengths, texts, labels)
     predictions.to_parquet(folder / "predictions.parquet", index=False)

@@ -1,1 +1,1 @@
-"""Use of a trained model: raw texts to predictions."""
+"""Use of a trained model: predictions for raw texts."""

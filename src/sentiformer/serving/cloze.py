@@ -1,4 +1,4 @@
-"""Using a language model: the likeliest words for a gap, and how likely a text is."""
+"""Use of a language model: the most probable words for a gap, and the likelihood of a text."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +12,12 @@ from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.core.runtime import Runtime
 from sentiformer.core.text_files import require_whole_characters
 from sentiformer.model.language_model import MaskedLanguageModel
-from sentiformer.serving.predictor import Trained, read_about
+from sentiformer.serving.trained_model import TrainedModel, read_config
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import UNKNOWN
 
 GAP = "[MASK]"
-BATCH_GAPS = 64  # of one text, looked at together
+BATCH_GAPS = 64  # masked copies of one text in a batch
 
 
 class Guess(BaseModel):
@@ -28,19 +28,19 @@ class Guess(BaseModel):
 
 
 class TokenScore(BaseModel):
-    """A token, and the logarithm of its probability given all others; None where unknown."""
+    """A token, and its log-probability given all other tokens; None for an unknown word."""
 
     token: str
     log_probability: float | None
 
 
 class Score(BaseModel):
-    """A text's pseudo-log-likelihood (Salazar et al. 2020, section 2.1).
+    """The pseudo-log-likelihood of a text (Salazar et al. 2020, section 2.1).
 
     Attributes:
-        per_token: mean over the known tokens, in nats.
-        perplexity: e to the power of minus that.
-        tokens: each token with its own.
+        per_token: mean log-probability of the known tokens, in nats.
+        perplexity: e to the power of minus `per_token`.
+        tokens: the log-probability of each token.
     """
 
     per_token: float
@@ -49,90 +49,101 @@ class Score(BaseModel):
 
 
 class LanguageModel:
-    """What stage pretrain wrote to a folder, with its tokenizer.
+    """The language model that stage pretrain wrote to a folder, with its tokenizer.
 
     Raises:
-        UserError: there is none, or a file is missing or corrupt.
+        UserError: the folder holds no language model, or a file is missing or corrupt.
     """
 
     def __init__(self, folder: Path, runtime: Runtime) -> None:
-        about = read_about(folder, made_by="pretrain")
-        if not about["params"]["pretrain"]["epochs"]:
+        config = read_config(folder, made_by="pretrain")
+        if not config["params"]["pretrain"]["epochs"]:
             raise UserError(
                 f"{folder} holds no language model: pretrain.epochs was 0; raise it, for instance "
                 "to 1, and run `dvc repro pretrain`"
             )
-        self._trained = Trained(
+        self._trained = TrainedModel(
             folder,
             runtime,
             made_by="pretrain",
-            make=lambda about: MaskedLanguageModel(about.params.model, about),
+            make=lambda config: MaskedLanguageModel(config.params.model, config),
         )
-        self._tokenizer = Tokenizer(self._trained.about.params.tokenize.language)
+        self._tokenizer = Tokenizer(self._trained.config.params.tokenize.language)
 
     def fill(self, text: str, count: int) -> list[list[Guess]]:
-        """The `count` likeliest words for each gap of a text, which is written `[MASK]`.
+        """The `count` most probable words for each `[MASK]` in a text.
 
         Raises:
-            UserError: there is no gap, the text is longer than the model sees, or has half of a
-                character.
+            UserError: the text has no `[MASK]`, is too long for the model, or holds a lone
+                surrogate.
         """
+        token_ids, gaps = self._read_gaps(text)
+        probabilities = self._log_probabilities(token_ids[None], gaps[None]).exp()
+        vocab = self._trained.vocab
+        best = probabilities.topk(min(count, len(vocab) - len(SPECIAL_TOKENS)))
+        return [
+            [
+                Guess(word=vocab.tokens[word], probability=probability)
+                for word, probability in zip(words, values, strict=True)
+            ]
+            for words, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def _read_gaps(self, text: str) -> tuple[Tensor, Tensor]:
+        """The (T,) token ids of a text with gaps, and the (G,) positions of the gaps."""
         require_whole_characters(text, "the text")
-        parts = list(self._tokenizer(text.split(GAP)))
+        first, *others = self._tokenizer(text.split(GAP))
         vocab, longest = self._trained.vocab, self._trained.params.max_len
-        ids, gaps = vocab.encode(parts[0]).tolist(), []
-        for part in parts[1:]:
+        ids, gaps = vocab.encode(first).tolist(), []
+        for part in others:
             gaps.append(len(ids))
             ids += [UNKNOWN, *vocab.encode(part).tolist()]
         if not gaps:
-            raise UserError(f"the text has no {GAP}; write {GAP} where a word is to be guessed")
+            raise UserError(f"the text has no {GAP}; write {GAP} in place of the missing word")
         if len(ids) > longest:
-            raise UserError(f"the text has {len(ids)} tokens, the model sees {longest}; shorten it")
-        chances = self._log_probabilities(torch.tensor([ids]), torch.tensor([gaps])).exp()
-        best = chances.topk(min(count, len(vocab) - len(SPECIAL_TOKENS)))
-        return [
-            [
-                Guess(word=vocab.tokens[word], probability=chance)
-                for word, chance in zip(words, found, strict=True)
-            ]
-            for words, found in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+            raise UserError(
+                f"the text has {len(ids)} tokens, the model reads at most {longest}; shorten it"
+            )
+        return torch.tensor(ids), torch.tensor(gaps)
 
     def score(self, text: str) -> Score:
-        """How likely each token of a text is, given the others; a long text is cut into pieces.
+        """The log-probability of each token of a text; a long text is cut into pieces.
 
         Raises:
-            UserError: the text has no known word, or half of a character.
+            UserError: the text has no known word, or holds a lone surrogate.
         """
         require_whole_characters(text, "the text")
         (tokens,) = self._tokenizer([text])
         ids = torch.from_numpy(self._trained.vocab.encode(tokens)).long()
         known = ids != UNKNOWN
         if not known.any():
-            raise UserError("the text has no word that the model knows; give another")
-        found: list[float] = []
+            raise UserError("the text has no word that the model knows; give another text")
+        values: list[float] = []
         for piece in ids.split(self._trained.params.max_len):
-            found += self._scores(piece)
-        mean = torch.tensor(found, dtype=torch.float64)[known].mean()
+            values += self._score_piece(piece)
+        mean = torch.tensor(values, dtype=torch.float64)[known].mean()
         scores = [
             TokenScore(token=token, log_probability=None if word == UNKNOWN else value)
-            for token, value, word in zip(tokens, found, ids.tolist(), strict=True)
+            for token, value, word in zip(tokens, values, ids.tolist(), strict=True)
         ]
         return Score(per_token=mean.item(), perplexity=(-mean).exp().item(), tokens=scores)
 
-    def _scores(self, ids: Tensor) -> Iterator[float]:
-        """The logarithm of the probability of each id of (T,), given the others."""
-        for places in torch.arange(len(ids)).split(BATCH_GAPS):
-            rows = ids.repeat(len(places), 1)
-            rows[torch.arange(len(places)), places] = UNKNOWN
-            found = self._log_probabilities(rows, places[:, None])
-            yield from found[torch.arange(len(places)), ids[places]].tolist()
+    def _score_piece(self, ids: Tensor) -> Iterator[float]:
+        """The log-probability of each of (T,) token ids, given the others."""
+        for positions in torch.arange(len(ids)).split(BATCH_GAPS):
+            rows = ids.repeat(len(positions), 1)
+            rows[torch.arange(len(positions)), positions] = UNKNOWN
+            values = self._log_probabilities(rows, positions[:, None])
+            yield from values[torch.arange(len(positions)), ids[positions]].tolist()
 
     @torch.inference_mode()
-    def _log_probabilities(self, rows: Tensor, places: Tensor) -> Tensor:
-        """(B * G, V) of the words at G places, (B, G), of rows, (B, T); specials are impossible."""
+    def _log_probabilities(self, token_ids: Tensor, positions: Tensor) -> Tensor:
+        """The (B * G, V) log-probabilities of the words at (B, G) positions of (B, T) token ids.
+
+        Special tokens have probability 0.
+        """
         model, device = self._trained.model, self._trained.device
-        features = model(rows.to(device), None, places.to(device))
+        features = model(token_ids.to(device), None, positions.to(device))
         logits = model.logits(features.flatten(0, 1)).float()
         logits[:, : len(SPECIAL_TOKENS)] = -torch.inf
         return logits.log_softmax(dim=1).cpu()

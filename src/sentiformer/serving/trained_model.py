@@ -1,0 +1,141 @@
+"""A trained model, loaded from the files of its folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sentiformer.core.device import prepare_device
+from sentiformer.core.errors import UserError
+from sentiformer.core.files import JsonObject, corrupt, read_json, reading
+from sentiformer.core.params import parse
+from sentiformer.core.runtime import Precision, Runtime
+from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
+from sentiformer.model.classifier import TransformerClassifier
+from sentiformer.model.embedding import InputSizes
+from sentiformer.model.params import ModelParams
+from sentiformer.text.corpus import read_lines
+from sentiformer.text.params import TokenizeParams
+from sentiformer.text.vocab import UNKNOWN, Vocab
+from sentiformer.training.batching import Batch, TextBatches
+
+BATCH_TEXTS = 32  # in a batch of a corpus
+BF16_LENGTH_MULTIPLE = 64  # a CPU compiles bf16 kernels for each length, which costs more than it
+Model = TypeVar("Model", bound=torch.nn.Module)
+
+
+class ConfigParams(BaseModel):
+    """The parameters in `config.json` that define the model and its tokenizer."""
+
+    model: ModelParams
+    tokenize: TokenizeParams
+
+
+class Config(InputSizes):
+    """The part of `config.json` that defines the model."""
+
+    labels: list[str]
+    params: ConfigParams
+    data: Any  # a JsonObject, which names a key that it lacks
+
+
+def read_config(folder: Path, *, made_by: str) -> JsonObject:
+    """Read `config.json` of the model in a folder.
+
+    Raises:
+        UserError: it is missing or corrupt, or another stage than `made_by` wrote it.
+    """
+    config = read_json(folder / "config.json", made_by=made_by)
+    if config["stage"] != made_by:
+        raise UserError(
+            f"{folder} is from stage {config['stage']}; give the folder of stage {made_by}"
+        )
+    return config
+
+
+class TrainedModel(Generic[Model]):
+    """A trained model with its vocabulary, ready for prediction.
+
+    Args:
+        folder: the output of a stage that trains.
+        runtime: settings of this machine.
+        made_by: the name of that stage.
+        make: builds the model; its weights are then replaced by those in the folder.
+        precision: of matrix products; see `Runtime`.
+
+    Raises:
+        UserError: a file is missing or corrupt, or the files do not belong together.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        runtime: Runtime,
+        *,
+        made_by: str,
+        make: Callable[[Config], Model],
+        precision: Precision = "fp32",
+    ) -> None:
+        self._prepared = prepare_device(runtime, precision)
+        self.device = self._prepared.device
+        bf16 = self._prepared.precision == "bf16"
+        self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE
+        config = read_config(folder, made_by=made_by)
+        self.config = parse(Config, config, where=str(folder / "config.json"))
+        self.params = self.config.params.model
+        self.vocab = _read_vocab(folder / "vocab.txt", self.config.vocab_size, made_by)
+        model, path = make(self.config), folder / "model.safetensors"
+        with reading(path, made_by, SafetensorError, RuntimeError):
+            model.load_state_dict(load_file(path))
+        self.model = model.to(self.device).eval()
+
+
+class Classifier(TrainedModel[TransformerClassifier]):
+    """The classifier that stage train wrote to a folder; see `TrainedModel`."""
+
+    def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
+        super().__init__(
+            folder,
+            runtime,
+            made_by="train",
+            precision=precision,
+            make=lambda config: TransformerClassifier(
+                config.params.model, config, num_classes=len(config.labels)
+            ),
+        )
+        self.labels = self.config.labels
+        counts = self.config.data["splits"]["train"]["label_counts"]
+        self._priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+
+    @torch.inference_mode()
+    def predict_batch(self, batch: Batch) -> np.ndarray:
+        """The (B, C) float64 probabilities of the classes of a batch.
+
+        A text without a known word gets the frequencies of the classes in the training texts: the
+        model never saw such a text in training, and its output would be confident nonetheless.
+        """
+        on_device = batch.to(self.device)
+        with self._prepared.autocast():
+            logits = self.model(on_device.token_ids, on_device.padding_mask)
+        probabilities = logits.double().softmax(dim=1).cpu().numpy()
+        has_known_word = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
+        return np.where(has_known_word[:, None], probabilities, self._priors)
+
+    def predict_corpus(self, batches: TextBatches) -> np.ndarray:
+        """The (N, C) probabilities of all texts of a corpus, in the order of the corpus."""
+        result = np.empty((len(batches.texts), len(self.labels)))
+        for batch in batches.in_order_of_length():
+            result[batch.rows] = self.predict_batch(batch)
+        return result
+
+
+def _read_vocab(path: Path, size: int, made_by: str) -> Vocab:
+    vocab = Vocab(read_lines(path, made_by=made_by), path, made_by=made_by)
+    if len(vocab) != size:
+        raise corrupt(path, made_by, f"it holds {len(vocab)} words, the model has {size}")
+    return vocab
