@@ -1,4 +1,4 @@
-"""MLflow as what follows a training; see `sentiformer.training.runs.Tracker`."""
+"""MLflow as the tracker of a training; see `sentiformer.training.runs.Tracker`."""
 
 from sentiformer.tracking.live import live_run
 from sentiformer.tracking.sync import sync, sync_pretraining
