@@ -1,4 +1,4 @@
-"""The model in data/model judged on test beside data/baseline, written to data/evaluation."""
+"""Evaluates data/model on test, compares it with data/baseline, and writes data/evaluation."""
 
 from pathlib import Path
 
@@ -15,10 +15,9 @@ OUTPUT = DATA / "evaluation"
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write metrics, comparison, predictions, and the tables of the plots."""
+    """Write the metrics, the comparison, the predictions, and the tables of the plots."""
     with whole_folder(OUTPUT) as folder:
         metrics = evaluate(
-            params.evaluate,
             runtime,
             model=DATA / "model",
             baseline=DATA / "baseline",

@@ -1,4 +1,4 @@
-"""The report page on the model and its evaluation, written to data/report and tracked in MLflow."""
+"""Writes a page on the model and its evaluation to data/report, and logs it in MLflow."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ OUTPUT = DATA / "report"
 def main(params: Params, runtime: Runtime) -> None:
     """Write the page and its figures, and complete the model's MLflow run."""
     with whole_folder(OUTPUT) as folder:
-        write_report(params.report, params.model_dump(), data=DATA, folder=folder)
+        write_report(DATA, folder)
     say(f"report → {OUTPUT / 'report.html'}")
     sync(DATA)
 

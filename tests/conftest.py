@@ -40,7 +40,6 @@ TINY = {
     "build_vocab": {"max_size": 60},
     "word_vectors": {"pairs": 40, "triples": 30},
     "pretrain": {"epochs": 1, "window": 12, "batch_size": 16, "precision": "fp32"},
-    "report": {"mistakes": 3},
 }
 WORDS = {
     0: "awful boring dull weak wasted clumsy tired bland".split(),
@@ -144,8 +143,8 @@ def run_stages(params: Params, folder: Path) -> None:
     train(language_model(params, folder), made["pretrained"])
     train(classifier(params, folder), made["model"])
     inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
-    evaluate(params.evaluate, RUNTIME, **inputs, folder=made["evaluation"])
-    write_report(params.report, params.model_dump(), data=folder, folder=made["report"])
+    evaluate(RUNTIME, **inputs, folder=made["evaluation"])
+    write_report(folder, made["report"])
 
 
 @pytest.fixture(scope="session")

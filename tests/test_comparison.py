@@ -1,4 +1,4 @@
-"""Intervals and the test of two models, from their formulas, by simulation, and in words."""
+"""Intervals and McNemar's test, checked by their formulas and by simulation."""
 
 from itertools import pairwise
 from math import comb
@@ -15,13 +15,14 @@ from sentiformer.evaluation.comparison import (
 )
 
 
-def pairs(both, ours, theirs, neither):
-    """Whether two models are right, on so many texts of each of the four kinds."""
-    kinds = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [both, ours, theirs, neither], axis=0)
+def pairs(both, first, second, neither):
+    """Whether two models are right, from the numbers of texts on which both, one or none is."""
+    counts = [both, first, second, neither]
+    kinds = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], counts, axis=0)
     return kinds[:, 0].astype(bool), kinds[:, 1].astype(bool)
 
 
-def test_the_interval_of_an_accuracy_is_wilsons():
+def test_interval_of_an_accuracy_is_wilson_s():
     n, p, z = 100, 0.8, 1.959963984540054
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -30,75 +31,77 @@ def test_the_interval_of_an_accuracy_is_wilsons():
     assert found["accuracy_high"] == pytest.approx(middle + half, abs=1e-6)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(9, 2), (2, 9), (5, 5), (0, 6), (1, 0)])
-def test_the_p_value_is_the_chance_of_coins_that_fall_so_unevenly(ours, theirs):
-    discordant, fewer = ours + theirs, min(ours, theirs)
+@pytest.mark.parametrize(("first", "second"), [(9, 2), (2, 9), (5, 5), (0, 6), (1, 0)])
+def test_p_value_is_that_of_the_binomial_distribution(first, second):
+    discordant, fewer = first + second, min(first, second)
     one_side = sum(comb(discordant, k) for k in range(fewer + 1)) / 2**discordant
-    found = paired_difference(*pairs(20, ours, theirs, 7))
+    found = paired_difference(*pairs(20, first, second, 7))
     assert found["p_value"] == pytest.approx(min(1, 2 * one_side), rel=5e-3)
-    assert (found["transformer_alone"], found["baseline_alone"]) == (ours, theirs)
-    assert found["difference"] == round((ours - theirs) / (27 + discordant), 6)
+    assert (found["transformer_alone"], found["baseline_alone"]) == (first, second)
+    assert found["difference"] == round((first - second) / (27 + discordant), 6)
 
 
-def test_the_interval_of_a_difference_is_walds_with_a_half_in_each_count():
-    ours, theirs = 12.5, 4.5
-    n = 20.5 + ours + theirs + 7.5
-    middle = (ours - theirs) / n
-    half = 1.959963984540054 * np.sqrt(ours + theirs - (ours - theirs) ** 2 / n) / n
+def test_interval_of_a_difference_is_wald_s_with_half_a_text_more_in_each_count():
+    first, second = 12.5, 4.5
+    n = 20.5 + first + second + 7.5
+    middle = (first - second) / n
+    half = 1.959963984540054 * np.sqrt(first + second - (first - second) ** 2 / n) / n
     found = paired_difference(*pairs(20, 12, 4, 7))
     assert found["difference_low"] == pytest.approx(middle - half, abs=1e-6)
     assert found["difference_high"] == pytest.approx(middle + half, abs=1e-6)
 
 
 @pytest.mark.parametrize("shares", [(0.8, 0.08, 0.05, 0.07), (0.5, 0.3, 0.1, 0.1)])
-def test_nineteen_of_twenty_intervals_hold_the_true_difference(shares):
-    rng, held = np.random.default_rng(1), []
+def test_95_percent_of_the_intervals_contain_the_true_difference(shares):
+    rng, contained = np.random.default_rng(1), []
     for _ in range(1000):
         found = paired_difference(*pairs(*rng.multinomial(200, shares)))
-        held.append(found["difference_low"] <= shares[1] - shares[2] <= found["difference_high"])
-    assert 0.93 < np.mean(held) < 0.97
+        low, high = found["difference_low"], found["difference_high"]
+        contained.append(low <= shares[1] - shares[2] <= high)
+    assert 0.93 < np.mean(contained) < 0.97
 
 
-def test_models_that_are_equally_good_differ_beyond_chance_at_most_once_in_twenty():
-    rng, uneven = np.random.default_rng(2), []
+def test_equal_models_differ_significantly_in_at_most_5_percent_of_the_cases():
+    rng, significant = np.random.default_rng(2), []
     for _ in range(1000):
         found = paired_difference(*pairs(*rng.multinomial(300, (0.8, 0.07, 0.07, 0.06))))
-        uneven.append(found["p_value"] < 0.05)
-    assert 0.01 < np.mean(uneven) < 0.05, "the exact test errs to the safe side"
+        significant.append(found["p_value"] < 0.05)
+    assert 0.01 < np.mean(significant) < 0.05, "the exact test is conservative"
 
 
-def test_to_swap_the_models_swaps_the_signs():
-    ours, theirs = pairs(30, 9, 3, 8)
-    found, swapped = paired_difference(ours, theirs), paired_difference(theirs, ours)
+def test_exchanged_models_have_opposite_signs():
+    first, second = pairs(30, 9, 3, 8)
+    found, swapped = paired_difference(first, second), paired_difference(second, first)
     assert swapped["difference"] == -found["difference"]
     assert swapped["difference_low"] == -found["difference_high"]
     assert swapped["p_value"] == found["p_value"]
 
 
-def test_texts_on_which_the_models_agree_change_no_p_value():
+def test_texts_on_which_the_models_agree_do_not_change_the_p_value():
     values = [paired_difference(*pairs(n, 9, 3, 8))["p_value"] for n in (0, 10, 1000)]
     assert all(a == b for a, b in pairwise(values))
 
 
 @pytest.mark.parametrize("counts", [(5, 0, 0, 5), (0, 3, 0, 0), (0, 0, 3, 0), (1, 0, 0, 0)])
-def test_extreme_counts_have_an_interval_inside_the_possible(counts):
+def test_extreme_counts_have_an_interval_within_minus_1_and_1(counts):
     found = paired_difference(*pairs(*counts))
     assert -1 <= found["difference_low"] <= found["difference"] <= found["difference_high"] <= 1
     assert found["difference_low"] < found["difference_high"]
 
 
-def test_the_verdict_names_the_better_model_and_whether_it_could_be_chance():
+def test_verdict_names_the_better_model_and_the_significance():
     better = verdict(paired_difference(*pairs(900, 60, 20, 20)), "the Transformer", "the other")
     assert better.startswith("The Transformer is better than the other by 4.00 points (95 % ")
-    assert better.endswith(", too much for chance (McNemar's exact test: p < 0.0001).")
+    end = ", which is statistically significant (McNemar's exact test: p < 0.0001)."
+    assert better.endswith(end)
     worse = verdict(paired_difference(*pairs(900, 20, 24, 20)), "the Transformer", "the other")
     assert worse.startswith("The other is better than the Transformer by 0.41 points (95 % ")
-    assert "interval −0.95 to +1.77), which could be chance (McNemar's exact test: p = 0." in worse
+    assert "interval −0.95 to +1.77), which is statistically not significant (McNemar" in worse
     equal = verdict(paired_difference(*pairs(900, 20, 20, 20)), "the Transformer", "the other")
     assert equal.startswith("The Transformer and the other are equally accurate (McNemar's exact")
 
 
-def test_figures_for_readers():
+def test_points_and_p_values_as_text():
     assert points(0.0123) == "+1.23"
     assert points(-0.0123) == "−1.23"
     assert p_value_text(0.0507) == "p = 0.051"

@@ -28,7 +28,6 @@ NULLABLE = [
 ]
 MAY_BE_ZERO = {
     "seed",
-    "mistakes",
     "word_vectors.window",
     "word_vectors.pairs",
     "word_vectors.triples",
@@ -319,9 +318,9 @@ def test_all_problems_are_reported_at_once(message):
     values = yaml.safe_load(COMMITTED)
     values["train"] |= {"epochs": 0, "optimiser": "adam"}
     values["model"]["num_heads"] = 3
-    del values["report"]
+    del values["teach"]
     text = message(yaml.safe_dump(values))
-    for problem in ("train.epochs is 0", "train.optimiser", "num_heads 3", "report is missing"):
+    for problem in ("train.epochs is 0", "train.optimiser", "num_heads 3", "teach is missing"):
         assert problem in text
     assert text.count("; ") >= 3
 

@@ -1,4 +1,4 @@
-"""The project's database: made whole, refused at once where it cannot be used, moved with it."""
+"""The project's database: created atomically, checked before use, and moved with its folder."""
 
 import shutil
 import sqlite3
@@ -18,14 +18,14 @@ from sentiformer.tracking.database import (
     locked_database,
     prepare_database,
 )
-from sentiformer.tracking.sync import NAME, Store
+from sentiformer.tracking.store import NAME, Store
 
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 
 
 @pytest.fixture
 def project(tmp_path, empty_store, monkeypatch):
-    """A project with a store; and nothing of it is left over in the environment."""
+    """A project with a store; the environment is restored later."""
     folder = tmp_path / "first"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -35,14 +35,14 @@ def project(tmp_path, empty_store, monkeypatch):
 
 
 def touch(root):
-    """What `locked_database` made."""
-    made = []
-    with locked_database(root, made.append):
+    """Lock the database; returns the addresses at which one was to be created."""
+    created = []
+    with locked_database(root, created.append):
         pass
-    return made
+    return created
 
 
-def test_artifacts_of_a_project_that_was_moved_are_those_of_its_folder(project, monkeypatch):
+def test_moved_project_has_its_artifacts_in_the_new_folder(project, monkeypatch):
     store = Store.connect()
     run = store.client.create_run(store.experiment_id)
     store.client.log_text(run.info.run_id, "1", "a.txt")
@@ -57,7 +57,7 @@ def test_artifacts_of_a_project_that_was_moved_are_those_of_its_folder(project, 
     assert again.client.get_experiment(elsewhere).artifact_location == "/elsewhere/x"
 
 
-def test_of_a_database_that_was_copied_alone_only_new_artifacts_lie_here(project):
+def test_database_copied_without_artifacts_keeps_the_addresses_of_old_ones(project):
     store = Store.connect()
     run = store.client.create_run(store.experiment_id)
     copy = project.parent / "copy"
@@ -69,8 +69,8 @@ def test_of_a_database_that_was_copied_alone_only_new_artifacts_lie_here(project
     assert client.get_experiment(store.experiment_id).artifact_location == artifacts_of(copy)
 
 
-def test_a_model_of_the_registry_is_found_after_a_move(project, monkeypatch):
-    """As MLflow itself keeps addresses: in no other column than those that are known here."""
+def test_no_table_has_an_old_address_after_a_move(project, monkeypatch):
+    """MLflow stores addresses in the columns of `ARTIFACT_COLUMNS` only."""
     store = Store.connect()
     run = store.client.create_run(store.experiment_id)
 
@@ -94,14 +94,14 @@ def test_a_model_of_the_registry_is_found_after_a_move(project, monkeypatch):
     assert not any(f"{project}/mlartifacts" in row for row in rows)
 
 
-def test_a_store_is_made_where_there_is_none_or_an_empty_file(tmp_path):
+def test_missing_or_empty_database_is_created(tmp_path):
     for prepare in (lambda path: None, lambda path: path.touch()):
         prepare(database_of(tmp_path))
-        with pytest.raises(FileNotFoundError, match="partial"):  # which `make` should have written
+        with pytest.raises(FileNotFoundError, match="partial"):  # `created.append` writes no file
             touch(tmp_path)
 
 
-def test_what_is_no_database_is_named_and_refused_at_once(tmp_path):
+def test_file_that_is_not_a_database_is_refused(tmp_path):
     database_of(tmp_path).write_bytes(b"junk" * 1000)
     with pytest.raises(UserError, match=r"mlflow\.db: file is not a database; delete it"):
         touch(tmp_path)
@@ -112,7 +112,7 @@ def test_what_is_no_database_is_named_and_refused_at_once(tmp_path):
         touch(tmp_path)
 
 
-def test_a_database_that_may_be_read_and_not_written_serves_to_read(project, monkeypatch):
+def test_database_that_cannot_be_written_can_be_read(project, monkeypatch):
     Store.connect()
     monkeypatch.setattr(database, "WRITER_SECONDS", 0.01)
     moved = project.rename(project.parent / "moved")
@@ -120,23 +120,23 @@ def test_a_database_that_may_be_read_and_not_written_serves_to_read(project, mon
     with closing(sqlite3.connect(database_of(project))) as other:
         other.execute("BEGIN IMMEDIATE")
         prepare_database(project)
-        prepare_database(moved)  # what cannot follow a move still serves to read
+        prepare_database(moved)  # the addresses stay old, but the database can be read
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             prepare_database(project, write=True)
 
 
-def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path):
-    def make(address):
+def test_failed_creation_leaves_no_file(tmp_path):
+    def create(address):
         (tmp_path / "mlflow.db.partial").write_text("half")
         raise OSError("database or disk is full")
 
-    with pytest.raises(OSError, match="full"), locked_database(tmp_path, make):
+    with pytest.raises(OSError, match="full"), locked_database(tmp_path, create):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
 
 
 @pytest.mark.parametrize("name", ["my%20project", "what?", 'so "called"'])
-def test_a_path_that_is_no_address_is_named(tmp_path, name):
+def test_path_with_special_characters_is_refused(tmp_path, name):
     root = tmp_path / name
     root.mkdir()
     with pytest.raises(UserError, match="in its name; rename the folder, or set MLFLOW_TRACKING"):
@@ -144,14 +144,14 @@ def test_a_path_that_is_no_address_is_named(tmp_path, name):
     assert not list(root.iterdir())
 
 
-def test_another_database_that_cannot_be_opened_is_refused_at_once(tmp_path):
+def test_other_database_that_cannot_be_opened_is_refused(tmp_path):
     check_address("http://127.0.0.1:9")
     check_address(f"sqlite:///{tmp_path}/new.db")
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         check_address(f"sqlite:///{tmp_path}")
 
 
-def test_a_lock_that_is_never_given_back_is_not_waited_for(project, monkeypatch):
+def test_lock_that_is_never_released_raises(project, monkeypatch):
     monkeypatch.setattr(database, "LOCK_SECONDS", 0.1)
     with (
         filelock.FileLock(project / "mlflow.db.lock"),

@@ -1,9 +1,10 @@
-"""The page: whole without a network, safe whatever a text holds, and of this very model."""
+"""The page needs no network, escapes all texts, and depends on its inputs alone."""
 
 import json
 import re
 import shutil
 import subprocess
+import time
 from collections import Counter
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -12,24 +13,23 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_params
-from test_evaluation import DAMAGES, change_json, many_texts
+from test_evaluation import DAMAGES, change_json, files_in, many_texts
 
 from sentiformer.baselines.linear import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
 from sentiformer.evaluation.comparison import verdict
-from sentiformer.evaluation.evaluate import judge, predictions_table
 from sentiformer.evaluation.figures import draw_all
-from sentiformer.evaluation.params import EvaluateParams
+from sentiformer.evaluation.metrics import compute_metrics
 from sentiformer.evaluation.report import (
+    MISTAKES,
     TABLES,
-    code_version,
     comparison_rows,
+    confident_mistakes,
     read_table,
-    worst_mistakes,
     write_report,
 )
+from sentiformer.evaluation.tables import make_tables, predictions_table
 
 VOID = "meta br hr img input link".split()
 LOADING = "src srcset href xlink:href action data poster formaction background".split()
@@ -46,7 +46,7 @@ INPUTS = [
 
 
 class Page(HTMLParser):
-    """Parses a page, and fails where its tags are not nested as they should be."""
+    """Parses a page, and fails if its tags are not nested correctly."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
@@ -74,26 +74,10 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def git(folder, *arguments):
-    who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-    command = ["git", "-C", str(folder), *who, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def make_repository(folder):
-    (folder / "src").mkdir(parents=True)
-    (folder / "src" / "code.py").write_text("1\n")
-    git(folder, "init", "--quiet")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "code")
-    return folder
-
-
-def report(data, folder, **params):
-    """Write the report on `data`; return its HTML."""
+def report(data, folder):
+    """Write the report on `data`; returns its HTML."""
     folder.mkdir(exist_ok=True)
-    asked = tiny_params(**params)
-    write_report(asked.report, asked.model_dump(), data=data, folder=folder)
+    write_report(data, folder)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -109,16 +93,9 @@ def texts_of(svg):
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    return make_repository(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def html(data, repository, tmp_path_factory):
-    """The report as it is written in a repository."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(repository)
-        return report(data, tmp_path_factory.mktemp("report"))
+def html(data):
+    """The report of the tiny project."""
+    return (data / "report" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +113,17 @@ def copy(data, tmp_path):
 
 @pytest.fixture(params=[["1", "2", "3"], ["good", "NA", "$5-$10 <b>"]], ids=["numbers", "odd"])
 def three_labels(copy, request):
-    """A model of three classes whose names are not easy, judged."""
+    """The evaluation of a model of three classes with unusual names."""
     labels = request.param
     probabilities, actual = many_texts(3, texts=120)
     lengths = np.arange(120)
-    settings = EvaluateParams(calibration_bins=5, length_bins=3)
-    metrics, judged = judge(probabilities, actual, lengths, labels, settings)
+    metrics = compute_metrics(probabilities, actual)
+    tables = make_tables(probabilities, actual, lengths, labels)
     predictions = predictions_table(probabilities, actual, lengths, ["a text"] * 120, labels)
     folder = copy / "evaluation"
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    for name, table in judged.items():
+    for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
 
     def relabel(about):
@@ -158,7 +135,7 @@ def three_labels(copy, request):
     return copy, labels, predictions
 
 
-def test_the_page_loads_nothing_from_anywhere(html):
+def test_page_loads_nothing(html):
     page = Page(html)
     assert not page.tags & FORBIDDEN
     assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -169,7 +146,7 @@ def test_the_page_loads_nothing_from_anywhere(html):
     assert {address[:1] for address in re.findall(r"url\(\s*['\"]?([^)]*)", html)} == {"#"}
 
 
-def test_ids_are_unique_and_what_is_referred_to_is_there(html):
+def test_ids_are_unique_and_all_references_exist(html):
     page = Page(html)
     assert len(page.ids) > 100, "the figures have ids"
     assert len(set(page.ids)) == len(page.ids)
@@ -177,27 +154,25 @@ def test_ids_are_unique_and_what_is_referred_to_is_there(html):
     assert set(referred) <= set(page.ids)
 
 
-def test_the_page_tells_result_data_parameters_and_how_to_reproduce_it(html, data, repository):
+def test_page_has_results_data_parameters_and_how_to_reproduce_it(html, data):
     text = Page(html).text
     about = read_json(data / "model" / "config.json", made_by="train")
     metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
-    commit = git(repository, "rev-parse", "HEAD")
     weights = sha256(data / "model" / "model.safetensors")
     assert f"{100 * metrics['accuracy']:.2f} %" in text
     assert f"{metrics['log_loss']:.4f} log loss" in text
     for split in about["data"]["splits"].values():
         assert split["fingerprint"][:16] in text
-    for section, keys in tiny_params().model_dump().items():
+    for section, keys in about["params"].items():
         for key, value in keys.items():
             assert f"{section}.{key} {value}" in text
     for value in about["environment"].values():
         assert str(value) in text
-    reproduce = f"git checkout {commit} SENTIFORMER_THREADS=1 make sha256sum data/model/"
-    assert f"{reproduce}model.safetensors # {weights}" in text
-    assert "in no commit" not in text
+    commands = "SENTIFORMER_THREADS=1 make sha256sum data/model/model.safetensors"
+    assert f"{commands} # {weights}" in text
 
 
-def test_figures_stand_in_the_page_and_beside_it(data, html):
+def test_figures_are_in_the_page_and_in_files(data, html):
     files = sorted((data / "report" / "figures").glob("*.svg"))
     drawn = "accuracy by_length calibration confusion loss precision_recall pretraining roc".split()
     assert [path.stem for path in files] == drawn
@@ -207,13 +182,13 @@ def test_figures_stand_in_the_page_and_beside_it(data, html):
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_a_figure_drawn_twice_has_the_same_bytes_whatever_a_matplotlibrc_says(tables):
+def test_figures_have_the_same_bytes_with_another_matplotlibrc(tables):
     first = draw_all(tables, ["negative", "positive"], 1)
     with mpl.rc_context({"lines.linewidth": 9, "font.family": "serif", "axes.grid": True}):
         assert draw_all(tables, ["negative", "positive"], 1) == first
 
 
-def test_figures_tell_the_numbers_of_their_tables(tables):
+def test_figures_contain_the_numbers_of_their_tables(tables):
     history = tables["history"]
     epoch = int(history["epoch"].iloc[-1])
     figures = draw_all(tables, ["negative", "positive"], epoch)
@@ -226,12 +201,12 @@ def test_figures_tell_the_numbers_of_their_tables(tables):
         assert {row.tokens, f"{row.accuracy:.1%}"} <= set(texts_of(figures["by_length"]))
 
 
-def test_the_epoch_that_the_model_is_of_is_marked(tables):
+def test_epoch_of_the_model_is_marked(tables):
     drawn = [draw_all(tables, ["negative", "positive"], epoch)["accuracy"] for epoch in (1, 2)]
     assert drawn[0] != drawn[1]
 
 
-def test_a_text_with_markup_is_shown_and_not_run(copy, tmp_path):
+def test_text_with_markup_is_shown_as_text(copy, tmp_path):
     text = "<script>alert(1)</script> & <img src=x onerror='alert(2)'> {{ 7 * 7 }}"
 
     def spoil(table):
@@ -244,7 +219,7 @@ def test_a_text_with_markup_is_shown_and_not_run(copy, tmp_path):
     assert not page.tags & {"script", "img"}
 
 
-def test_three_labels_of_any_name_are_drawn_and_escaped(three_labels, tmp_path):
+def test_unusual_labels_are_drawn_and_escaped(three_labels, tmp_path):
     copy, labels, predictions = three_labels
     page = Page(report(copy, tmp_path / "report"))
     assert labels[2] in page.text
@@ -258,14 +233,13 @@ def test_three_labels_of_any_name_are_drawn_and_escaped(three_labels, tmp_path):
 
 
 def drawn(labels, texts=600):
-    """The figures of a judgement, and how often each pair of classes stands in it."""
+    """The figures of an evaluation, and its texts by actual and predicted class."""
     probabilities, actual = many_texts(len(labels), texts=texts)
-    settings = EvaluateParams(calibration_bins=5, length_bins=3)
-    _, judged = judge(probabilities, actual, np.arange(texts), labels, settings)
+    tables = make_tables(probabilities, actual, np.arange(texts), labels)
     history = pd.DataFrame({"epoch": [1], "step": [9], "valid_loss": [1], "valid_accuracy": [0.5]})
     steps = pd.DataFrame({"step": [1, 9], "loss": [2, 1]})
-    figures = draw_all(judged | {"steps": steps, "history": history}, labels, 1)
-    return figures, judged["confusion"].value_counts(["actual", "predicted"])
+    figures = draw_all(tables | {"steps": steps, "history": history}, labels, 1)
+    return figures, tables["confusion"].value_counts(["actual", "predicted"])
 
 
 def width_of(svg):
@@ -273,7 +247,7 @@ def width_of(svg):
 
 
 @pytest.mark.parametrize("classes", [5, 20, 60])
-def test_the_confusion_of_many_classes_grows_and_leaves_empty_cells_empty(classes):
+def test_confusion_matrix_of_many_classes_is_larger_and_omits_zeros(classes):
     labels = [f"class {number}" for number in range(classes)]
     figures, counts = drawn(labels)
     shown = texts_of(figures["confusion"])
@@ -283,7 +257,7 @@ def test_the_confusion_of_many_classes_grows_and_leaves_empty_cells_empty(classe
     assert width_of(figures["confusion"]) > width_of(figures["calibration"])
 
 
-def test_names_that_begin_with_an_underscore_are_in_the_legend_too(recwarn):
+def test_labels_that_begin_with_an_underscore_are_in_the_legend(recwarn):
     labels = ["__label__a", "_b", "c"]
     figures, _ = drawn(labels)
     for name in ("roc", "precision_recall"):
@@ -292,17 +266,17 @@ def test_names_that_begin_with_an_underscore_are_in_the_legend_too(recwarn):
 
 
 @pytest.mark.parametrize(("classes", "names"), [(3, True), (8, True), (9, False), (20, False)])
-def test_curves_are_named_as_long_as_their_colors_differ(classes, names):
+def test_curves_have_names_if_their_colors_differ(classes, names):
     labels = [f"class {number}" for number in range(classes)]
     figures, _ = drawn(labels)
     for name in ("roc", "precision_recall"):
         assert set(labels).issubset(texts_of(figures[name])) is names
-        assert (f"{classes} classes, a curve each" in texts_of(figures[name])) is not names
+        assert (f"{classes} classes, one curve each" in texts_of(figures[name])) is not names
         colors = re.findall(r'fill: none; stroke: (#\w+);[^"]*stroke-width: 1.5', figures[name])
         assert len(set(colors)) == (classes if names else 1)
 
 
-def test_a_long_label_is_shortened_in_figures_and_whole_in_tables(three_labels, tmp_path):
+def test_long_label_is_shortened_in_figures_only(three_labels, tmp_path):
     copy, labels, _ = three_labels
     long = "a label of very many words that no axis has room for"
     for name in ("confusion", "by_class", "roc", "precision_recall"):
@@ -322,7 +296,7 @@ def test_a_long_label_is_shortened_in_figures_and_whole_in_tables(three_labels, 
     assert page.text.count(long) == 2, "scores, and texts of each split"
 
 
-def test_letters_that_no_font_here_has_are_drawn_without_a_word(recwarn):
+def test_characters_without_a_font_cause_no_warning(recwarn):
     labels = ["体育", "财经", "科技"]
     figures, _ = drawn(labels)
     for name in ("confusion", "roc", "precision_recall"):
@@ -330,7 +304,7 @@ def test_letters_that_no_font_here_has_are_drawn_without_a_word(recwarn):
     assert not recwarn.list
 
 
-def test_the_page_tells_what_cut_the_texts(copy, html, tmp_path):
+def test_page_names_the_tokenizer(copy, html, tmp_path):
     assert "Tokens: spaCy's rules, language en, lower-cased." in Page(html).text
 
     def to_chinese(about):
@@ -341,45 +315,40 @@ def test_the_page_tells_what_cut_the_texts(copy, html, tmp_path):
     assert "Tokens: spaCy's characters, language zh, lower-cased." in text
 
 
-def test_the_page_counts_what_was_removed_and_why(copy, tmp_path):
+def test_page_counts_the_removed_texts_by_reason(copy, tmp_path):
     removed = {"duplicates": 1234, "contradictions": 22, "leaked": 333}
     path = copy / "model" / "config.json"
     change_json(path, lambda about: about["data"]["removed"].update(removed))
     text = " ".join(Page(report(copy, tmp_path / "report")).text.split())
     assert "duplicates 1,234; equal texts with different labels 22;" in text
-    assert "texts that also stand in a split that judges 333." in text
+    assert "texts that are also in validation or test 333." in text
 
 
 @pytest.mark.parametrize(
-    ("pairs", "triples", "told"),
+    ("pairs", "triples", "expected"),
     [
         (40, 30, "words, 40 pairs and 30 triples of words"),
         (40, 0, "words, 40 pairs of words"),
         (0, 0, "words"),
     ],
 )
-def test_the_page_counts_the_ngrams_that_there_are(copy, tmp_path, pairs, triples, told):
+def test_page_counts_the_ngrams_of_the_vocabulary(copy, tmp_path, pairs, triples, expected):
     change_json(
         copy / "model" / "config.json", lambda about: about.update(pairs=pairs, triples=triples)
     )
     cells = Page(report(copy, tmp_path)).texts
-    assert cells[cells.index("vocabulary") + 1].partition(" ")[2] == told
+    assert cells[cells.index("vocabulary") + 1].partition(" ")[2] == expected
 
 
-def test_a_model_without_mistakes_shows_none(copy, tmp_path):
-    def mend(table):
+def test_page_of_a_model_without_mistakes_says_so(copy, tmp_path):
+    def correct(table):
         table["predicted"] = table["actual"]
 
-    change_predictions(copy, mend)
-    assert "None is shown." in Page(report(copy, tmp_path / "report")).text
+    change_predictions(copy, correct)
+    assert "The model makes no mistake on test." in Page(report(copy, tmp_path / "report")).text
 
 
-def test_no_mistake_is_shown_where_none_is_asked_for(data, tmp_path):
-    text = Page(report(data, tmp_path / "report", report={"mistakes": 0})).text
-    assert "None is shown." in text
-
-
-def test_mistakes_are_the_surest_ones_shortened(copy):
+def test_mistakes_are_the_most_confident_ones_shortened(copy):
     def lengthen(table):
         table["text"] = ["word<br />" * 300] * len(table)
 
@@ -387,31 +356,38 @@ def test_mistakes_are_the_surest_ones_shortened(copy):
     path = copy / "evaluation" / "predictions.parquet"
     table = pd.read_parquet(path)
     wrong = table[table["actual"] != table["predicted"]]
-    sure = wrong[["probability_negative", "probability_positive"]].max(axis=1)
-    found = worst_mistakes(path, 3)
-    assert [mistake["probability"] for mistake in found] == sorted(sure, reverse=True)[:3]
+    confidence = wrong[["probability_negative", "probability_positive"]].max(axis=1)
+    found = confident_mistakes(path, 3)
+    assert [mistake["probability"] for mistake in found] == sorted(confidence, reverse=True)[:3]
     for mistake in found:
         assert mistake["actual"] != mistake["predicted"]
         assert mistake["text"].startswith("word word ")
         assert mistake["text"].endswith("word …")
         assert len(mistake["text"]) <= 702
-    assert len(worst_mistakes(path, 1000)) == len(wrong)
+    assert len(confident_mistakes(path, 1000)) == len(wrong)
 
 
-def test_a_text_that_knows_no_spaces_is_cut_anywhere(copy):
+def test_page_shows_the_most_confident_mistakes(html, data):
+    shown = confident_mistakes(data / "evaluation" / "predictions.parquet", MISTAKES)
+    assert html.count('class="card mistake"') == len(shown) > 3
+    text = Page(html).text
+    assert all(" ".join(mistake["text"].split()) in text for mistake in shown)
+
+
+def test_text_without_spaces_is_cut_within_a_word(copy):
     def to_chinese(table):
         table["text"] = ["标题 " + "影" * 1000] * len(table)
 
     change_predictions(copy, to_chinese)
-    (mistake,) = worst_mistakes(copy / "evaluation" / "predictions.parquet", 1)
+    (mistake,) = confident_mistakes(copy / "evaluation" / "predictions.parquet", 1)
     assert mistake["text"] == "标题 " + "影" * 697 + " …"
 
 
-def test_an_evaluation_of_another_model_is_refused(copy, tmp_path):
+def test_evaluation_of_another_model_is_refused(copy, tmp_path):
     change_json(
         copy / "evaluation" / "lineage.json", lambda lineage: lineage.update(model_sha256="0" * 64)
     )
-    with pytest.raises(UserError, match=r"evaluation judges another model.*run `dvc repro`"):
+    with pytest.raises(UserError, match=r"evaluation is not of the model in .*; run `dvc repro`"):
         report(copy, tmp_path / "report")
 
 
@@ -419,7 +395,7 @@ def test_an_evaluation_of_another_model_is_refused(copy, tmp_path):
     ("name", "damage"),
     [(n, d) for n in INPUTS for d in DAMAGES if (n in CSVS, d) != (True, "truncated")],
 )
-def test_a_missing_or_corrupt_input_is_one_line_that_names_it(copy, tmp_path, name, damage):
+def test_missing_or_corrupt_input_is_one_line_that_names_it(copy, tmp_path, name, damage):
     DAMAGES[damage](copy / name)
     word = "missing" if damage == "missing" else "corrupt"
     with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro") as error:
@@ -429,21 +405,21 @@ def test_a_missing_or_corrupt_input_is_one_line_that_names_it(copy, tmp_path, na
 
 @pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith(".json")])
 @pytest.mark.parametrize("content", ["{}", "[]", "null"])
-def test_an_input_that_says_nothing_is_one_line(copy, tmp_path, name, content):
+def test_json_input_without_content_is_one_line(copy, tmp_path, name, content):
     (copy / name).write_text(content)
     with pytest.raises(UserError, match=rf"{name} is corrupt.*dvc repro"):
         report(copy, tmp_path / "report")
 
 
 @pytest.mark.parametrize("name", CSVS)
-def test_a_table_without_its_columns_is_corrupt(copy, tmp_path, name):
+def test_table_without_its_columns_is_corrupt(copy, tmp_path, name):
     _, *rows = (copy / name).read_text().splitlines(keepends=True)
     (copy / name).write_text("".join(rows))
     with pytest.raises(UserError, match=rf"{name} is corrupt .*dvc repro"):
         report(copy, tmp_path / "report")
 
 
-def test_every_report_compares_the_transformer_with_each_baseline(html, data):
+def test_page_compares_the_transformer_with_each_baseline(html, data):
     text = Page(html).text
     for name, kind in KINDS.items():
         found = read_json(data / "evaluation" / "baselines" / f"{name}.json", made_by="evaluate")
@@ -452,7 +428,7 @@ def test_every_report_compares_the_transformer_with_each_baseline(html, data):
             assert shown in text
 
 
-def test_the_table_of_the_models_has_a_cell_for_each(data):
+def test_table_of_the_models_has_a_cell_for_each(data):
     metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
     best = read_json(data / "model" / "config.json", made_by="train")["best"]
     baseline = {
@@ -475,44 +451,28 @@ def test_the_table_of_the_models_has_a_cell_for_each(data):
     assert {len(cells) for _, cells in rows} == {3}
     shown = "90.00|80.00 to 95.00|−1.23|−3.00 to +0.40|7|11|p = 0.48|0.9100|0.2000|89.00|10|12,345"
     assert [cells[1] for _, cells in rows] == shown.split("|")
-    ours = [cells[0] for _, cells in rows]
-    assert ours[0] == f"{100 * metrics['accuracy']:.2f}"
-    assert f"{100 * best['valid_accuracy']:.2f}" in ours
+    transformer = [cells[0] for _, cells in rows]
+    assert transformer[0] == f"{100 * metrics['accuracy']:.2f}"
+    assert f"{100 * best['valid_accuracy']:.2f}" in transformer
 
 
-def test_the_code_version_is_the_last_commit_that_changed_code(tmp_path, monkeypatch):
-    folder = make_repository(tmp_path / "repository")
-    monkeypatch.chdir(folder)
-    commit = git(folder, "rev-parse", "HEAD")
-    (folder / "README.md").write_text("words\n")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "words")
-    assert code_version() == commit
-    (folder / "src" / "code.py").write_text("2\n")
-    assert code_version() == f"{commit}, with uncommitted changes"
+def test_page_depends_on_its_inputs_alone(data, tmp_path, monkeypatch):
+    """Another clone, without git and on another day, writes the same bytes."""
+    report(data, tmp_path / "first")
+    clone = shutil.copytree(data, tmp_path / "clone" / "data")
+    monkeypatch.chdir(tmp_path / "clone")
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it calls a program"))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    html = report(clone, tmp_path / "second")
+    assert files_in(tmp_path / "first") == files_in(tmp_path / "second")
+    for changing in (str(data), str(tmp_path), time.strftime("%Y-%m-%d"), "1970-01"):
+        assert changing not in html
 
 
-def test_a_page_of_uncommitted_changes_says_that_its_commit_lacks_them(data, tmp_path, monkeypatch):
-    folder = make_repository(tmp_path / "repository")
-    monkeypatch.chdir(folder)
-    (folder / "src" / "code.py").write_text("2\n")
-    text = Page(report(data, tmp_path / "report")).text
-    assert "This page is of changes that are in no commit" in text
-
-
-def test_outside_git_the_page_names_no_commit(data, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    page = Page(report(data, tmp_path / "report"))
-    assert "code not in git" in page.text
-    assert "git checkout" not in page.text
-
-
-def test_the_language_model_is_told_of_where_there_is_one(data, tmp_path, html):
+def test_page_describes_the_language_model_if_there_is_one(data, tmp_path, html):
     best = json.loads((data / "pretrained" / "metrics.json").read_text())
     assert f"Perplexity {best['perplexity']:.1f}" in html
-    assert "told from some." in html
-    assert "next piece" not in html
     copy = shutil.copytree(data, tmp_path / "data")
     path = copy / "model" / "config.json"
     about = json.loads(path.read_text())
@@ -523,11 +483,11 @@ def test_the_language_model_is_told_of_where_there_is_one(data, tmp_path, html):
     assert not (tmp_path / "report" / "figures" / "pretraining.svg").exists()
 
 
-def test_the_page_says_who_taught(data, tmp_path):
-    copy = shutil.copytree(data, tmp_path / "data")
-    path = copy / "model" / "config.json"
-    about = json.loads(path.read_text())
-    about["params"]["teach"]["by"] = "nb_trigrams"
-    path.write_text(json.dumps(about))
-    page = " ".join(Page(report(copy, tmp_path / "report")).text.split())
-    assert "learnt from as the NB-weighted trigram model labels them. " in page
+def test_page_names_the_model_that_made_the_pseudo_labels(copy, tmp_path, html):
+    assert "pseudo-labels" not in Page(html).text
+
+    def use_pseudo_labels(about):
+        about["params"]["teach"]["by"] = "nb_trigrams"
+
+    change_json(copy / "model" / "config.json", use_pseudo_labels)
+    assert "with pseudo-labels by nb_trigrams." in Page(report(copy, tmp_path / "report")).text

@@ -1,4 +1,4 @@
-"""MLflow as a view of the files: complete, made once, made anew, and never in training's way."""
+"""Tracking in MLflow: complete, one run for each training, and never a delay for the training."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,14 +27,15 @@ from starlette.testclient import TestClient
 
 from sentiformer import cli
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import read_json, sha256, write_json
-from sentiformer.core.timings import keep_seconds
-from sentiformer.core.word_vectors import FILE
-from sentiformer.tracking import live
-from sentiformer.tracking import sync as tracking
+from sentiformer.core.events import EpochEvent, StepEvent
+from sentiformer.core.files import read_json, sha256
+from sentiformer.tracking import database, live, registry
+from sentiformer.tracking.database import default_uri
 from sentiformer.tracking.live import live_run
-from sentiformer.tracking.sync import CHAMPION, NAME, Store, metric_names, sync
-from sentiformer.training.loop import EpochEvent, StepEvent
+from sentiformer.tracking.metrics import metric_names
+from sentiformer.tracking.registry import CHAMPION, download_model
+from sentiformer.tracking.store import KEY_TAG, MODEL_TAG, NAME, Store
+from sentiformer.tracking.sync import ACCURACY_TAG, sync
 
 STEP_CURVES = {"loss", "learning_rate", "gradient_norm"}
 
@@ -80,14 +82,14 @@ def only_run(store, stage="train"):
 
 
 def files_under(folder):
-    """Content of each file by path, but for what tells a time or an id."""
+    """The hash of each file by its path, without the files that hold a time or an id."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    telling = ("MLmodel", "registered_model_meta")
-    return {str(p.relative_to(folder)): sha256(p) for p in paths if p.name not in telling}
+    skipped = ("MLmodel", "registered_model_meta")
+    return {str(p.relative_to(folder)): sha256(p) for p in paths if p.name not in skipped}
 
 
 def everything(store):
-    """All that a store holds of its only run and its model, but for ids and times."""
+    """The content of a store's only run and model, without ids and times."""
     run = only_run(store)
     inputs = [
         (tag.value, given.dataset.name, given.dataset.digest, given.dataset.profile)
@@ -117,7 +119,7 @@ def model_folder(store):
 
 
 def variant(data, folder, *, accuracy, validation):
-    """The files of another training, whose weights were so good on such validation texts."""
+    """The files of another training, with this accuracy on these validation texts."""
     shutil.copytree(data / "model", folder / "model")
     weights = load_file(data / "model" / "model.safetensors")
     weights["classifier.bias"] += accuracy
@@ -131,7 +133,7 @@ def variant(data, folder, *, accuracy, validation):
 
 
 def register_quickly(run_id, model):
-    """Register a model without its files, as the model of a run."""
+    """Register the model of a run without its files, which takes a second less."""
     client = mlflow.MlflowClient()
     if not client.search_registered_models():
         client.create_registered_model(NAME)
@@ -140,28 +142,49 @@ def register_quickly(run_id, model):
 
 @contextmanager
 def working_in(folder):
-    """Let a folder be the project: nothing is written elsewhere, and no setting is left over."""
+    """Use a folder as the project; restore the working directory and the environment later."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DVC_ROOT", str(folder))
         patch.setenv("MLFLOW_TRACKING_URI", "")
         patch.setenv("SENTIFORMER_THREADS", "1")
-        patch.setattr(live, "FLUSH_SECONDS", 0.05)
+        patch.setattr(live, "BATCH_SECONDS", 0.05)
         yield patch
 
 
 @pytest.fixture
 def project(tmp_path, empty_store):
-    """A project with an empty store, in which models are registered without their files."""
+    """A project with an empty store; models are registered without their files."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     with working_in(tmp_path) as patch:
-        patch.setattr(tracking, "_register", register_quickly)
+        patch.setattr(registry, "register", register_quickly)
         yield tmp_path
+
+
+def made_from_language_model(data, folder):
+    """A copy of `data` whose classifier names the language model that it was made from."""
+    shutil.copytree(data, folder)
+    change_config(
+        folder,
+        made_from={"pretrained/model.safetensors": sha256(data / "pretrained/model.safetensors")},
+    )
+    return folder
+
+
+def change_config(folder, **values):
+    """Change values in the `config.json` of a classifier."""
+    path = folder / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.fixture(scope="module")
+def data(data, tmp_path_factory):
+    return made_from_language_model(data, tmp_path_factory.mktemp("linked") / "data")
 
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory, data, empty_store):
-    """A project in git whose store holds `data`, and was brought to its state twice."""
+    """A project in git in whose store `data` was logged twice."""
     folder = tmp_path_factory.mktemp("tracked")
     shutil.copy(empty_store, folder / "mlflow.db")
     git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
@@ -179,7 +202,7 @@ def store(tracked):
         yield Store.connect()
 
 
-def test_a_model_has_one_run_and_one_version_however_often_it_is_tracked(store, data):
+def test_tracking_a_model_twice_makes_one_run_and_one_version(store, data):
     assert only_run(store).info.status == "FINISHED"
     (version,) = store.client.search_model_versions(f"name = '{NAME}'")
     assert version.run_id == only_run(store).info.run_id
@@ -189,7 +212,7 @@ def test_a_model_has_one_run_and_one_version_however_often_it_is_tracked(store, 
     assert version.tags["validation"] == about["data"]["splits"]["validation"]["fingerprint"]
 
 
-def test_parameters_and_machine_are_those_of_the_config(store, data):
+def test_run_has_the_parameters_and_the_machine_of_the_config(store, data):
     about, params = config_of(data), only_run(store).data.params
     for section, keys in about["params"].items():
         for key, value in keys.items():
@@ -199,7 +222,7 @@ def test_parameters_and_machine_are_those_of_the_config(store, data):
     assert not params
 
 
-def test_curves_have_the_points_of_the_files_to_the_bit(store, data):
+def test_curves_have_exactly_the_points_of_the_files(store, data):
     for column in STEP_CURVES:
         expected = [(int(row["step"]), float(row[column])) for row in rows_of(data, "steps.csv")]
         assert curve(store, f"train/{column}") == expected
@@ -209,7 +232,7 @@ def test_curves_have_the_points_of_the_files_to_the_bit(store, data):
     assert only_run(store).data.metrics["best/epoch"] == config_of(data)["best"]["epoch"]
 
 
-def test_the_language_model_has_a_run_of_its_own_that_the_classifier_s_names(store, data):
+def test_language_model_has_its_own_run_and_the_classifier_s_run_names_it(store, data):
     run, best = only_run(store, "pretrain"), language_model_of(data)["best"]
     assert run.info.status == "FINISHED"
     losses = [point.value for point in metric_of(store, run, "pretrain/valid_loss")]
@@ -224,7 +247,7 @@ def test_the_language_model_has_a_run_of_its_own_that_the_classifier_s_names(sto
     assert files_under(folder / "pretrained") == files_under(data / "pretrained")
 
 
-def test_test_metrics_are_those_of_the_evaluation(store, data):
+def test_run_has_the_test_metrics_of_the_evaluation(store, data):
     metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
     found = only_run(store).data.metrics
     assert found["test/accuracy"] == metrics["accuracy"]
@@ -236,7 +259,7 @@ def test_test_metrics_are_those_of_the_evaluation(store, data):
     assert len(curve(store, "test/accuracy")) == 1
 
 
-def test_the_baselines_stand_beside_the_transformer(store, data):
+def test_run_has_the_metrics_of_the_baselines(store, data):
     found, tags = only_run(store).data.metrics, only_run(store).data.tags
     accuracies = [f"transformer {found['test/accuracy']:.2%}"]
     for path in sorted((data / "evaluation" / "baselines").iterdir()):
@@ -250,30 +273,29 @@ def test_the_baselines_stand_beside_the_transformer(store, data):
 LABELS = ["a/b", "a//c", "", ".", "..", "/", "C", "C#", "C+", "$5, <b>", "x" * 300, "体育", "v1.0"]
 
 
-def test_each_label_gets_a_name_of_its_own_that_mlflow_takes(project):
+def test_metric_names_are_distinct_and_accepted_by_mlflow(project):
     names = metric_names(LABELS)
     assert len(set(names)) == len(LABELS)
     assert [names[LABELS.index(label)] for label in ("C", "体育", "v1.0")] == ["C", "体育", "v1.0"]
     store = Store.connect()
     run_id = store.client.create_run(store.experiment_id).info.run_id
     points = {f"test/by_class/{name}/f1": number for number, name in enumerate(names)}
-    store.log([Metric(key, value, 0, 0) for key, value in points.items()], run_id)
+    store.log(run_id, [Metric(key, value, 0, 0) for key, value in points.items()])
     assert store.client.get_run(run_id).data.metrics == points
 
 
-def test_data_of_a_very_long_path_are_named_all_the_same(project, data):
+def test_very_long_names_of_data_sets_are_shortened(project, data):
     copy = shutil.copytree(data, project / "data")
-    path = copy / "model" / "config.json"
-    about = json.loads(path.read_text())
-    about["data"]["origin"]["name"] = "x" * 600
-    path.write_text(json.dumps(about))
+    facts = config_of(copy)["data"]
+    facts["origin"]["name"] = "x" * 600
+    change_config(copy, data=facts)
     assert sync(copy)
     names = {item.dataset.name for item in only_run(Store.connect()).inputs.dataset_inputs}
     assert {name.strip("x") for name in names} == {", train", ", validation", ", test"}
 
 
 @pytest.mark.parametrize("call", ["log_batch", "log_inputs"])
-def test_a_run_that_was_made_by_half_is_completed(project, data, store_of_files, call):
+def test_incomplete_run_is_completed(project, data, store_of_files, call):
     def fails(*_, **__):
         raise OSError("lost")
 
@@ -287,7 +309,7 @@ def test_a_run_that_was_made_by_half_is_completed(project, data, store_of_files,
 
 
 @pytest.mark.parametrize("lost", ["pretrained", "evaluation"])
-def test_files_of_which_some_were_logged_are_logged_again(project, data, lost):
+def test_incomplete_upload_is_repeated(project, data, lost):
     log_artifacts, logged = mlflow.MlflowClient.log_artifacts, []
 
     def fails_once(client, run_id, folder, name):
@@ -305,7 +327,7 @@ def test_files_of_which_some_were_logged_are_logged_again(project, data, lost):
     assert sorted(logged) == sorted(["pretrained", "report", "evaluation", *again])
 
 
-def test_labels_that_mlflow_would_refuse_stop_nothing(project, data, capfd):
+def test_labels_that_mlflow_rejects_do_not_fail_tracking(project, data, capfd):
     folder = shutil.copytree(data, project / "data")
     path = folder / "evaluation" / "by_class.csv"
     path.write_text(path.read_text().replace("positive", '"<b>, a//b"'))
@@ -314,7 +336,7 @@ def test_labels_that_mlflow_would_refuse_stop_nothing(project, data, capfd):
     assert "fails" not in capfd.readouterr().err
 
 
-def test_the_run_names_its_data_by_content(store, data):
+def test_data_sets_have_fingerprints_as_digests(store, data):
     splits = config_of(data)["data"]["splits"]
     given = {
         tag.value: item.dataset
@@ -348,7 +370,7 @@ def test_nothing_is_written_outside_the_project(tracked):
     assert {path.name for path in tracked.iterdir()} == known
 
 
-def test_the_logged_model_is_code_with_a_signature_and_pins_and_no_pickle(store, data):
+def test_logged_model_has_a_signature_and_pinned_packages_and_no_pickle(store, data):
     folder = model_folder(store)
     about = mlflow.models.Model.load(str(folder))
     assert about.flavors["python_function"]["model_code_path"].endswith("served_model.py")
@@ -364,7 +386,7 @@ def test_the_logged_model_is_code_with_a_signature_and_pins_and_no_pickle(store,
     assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 
-def test_the_champion_loads_from_the_registry_and_is_served(store, data):
+def test_champion_is_loaded_from_the_registry_and_served(store, data):
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@{CHAMPION}")
     texts = ["a great film", "dull"]
     expected = cli.load_predictor(str(data / "model"))(texts)
@@ -374,7 +396,7 @@ def test_the_champion_loads_from_the_registry_and_is_served(store, data):
     assert answer.json()["predictions"] == [prediction.model_dump() for prediction in expected]
 
 
-def test_the_command_line_predicts_with_a_model_of_the_registry(store, data, capsys):
+def test_command_line_predicts_with_a_model_of_the_registry(store, data, capsys):
     found = {}
     for model in (f"models:/{NAME}@{CHAMPION}", str(data / "model")):
         cli.main(["predict", "--json", "--model", model, "a great film"])
@@ -385,22 +407,23 @@ def test_the_command_line_predicts_with_a_model_of_the_registry(store, data, cap
 @pytest.mark.parametrize(
     "name", [f"models:/{NAME}@nobody", "models:/nothing/1", "runs:/nothing/model", "models:/"]
 )
-def test_a_model_that_the_registry_lacks_is_one_line(store, tmp_path, name):
-    with pytest.raises(UserError, match=f"--model {name} cannot be had from MLflow: .") as error:
-        tracking.download_model(name, tmp_path)
+def test_unknown_model_of_the_registry_is_one_line(store, tmp_path, name):
+    line = f"--model {name} cannot be loaded from MLflow at sqlite:.*: ."
+    with pytest.raises(UserError, match=line) as error:
+        download_model(name, tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_where_there_is_no_store_asking_for_a_model_makes_none(tmp_path, monkeypatch):
+def test_asking_for_a_model_creates_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match=r"mlflow\.db is missing; run from the project's root"):
-        tracking.download_model(f"models:/{NAME}@champion", tmp_path / "model")
+        download_model(f"models:/{NAME}@champion", tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_a_deleted_store_is_made_anew_from_the_files_by_another_process(store, data, tmp_path):
+def test_another_process_restores_a_deleted_store_from_the_files(store, data, tmp_path):
     root = Path.cwd()
     ignored = shutil.ignore_patterns("mlflow.db*")
     again = shutil.copytree(root, tmp_path / "again", ignore=ignored)
@@ -411,7 +434,7 @@ def test_a_deleted_store_is_made_anew_from_the_files_by_another_process(store, d
 
 
 def run_elsewhere(script, *folders):
-    """Run a script in each of the projects at the same time, in processes of their own."""
+    """Run a script in each of the projects at the same time, one process for each."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script],
@@ -428,17 +451,15 @@ def run_elsewhere(script, *folders):
 
 
 @pytest.mark.slow
-def test_processes_that_touch_a_fresh_store_together_share_it(tmp_path):
+def test_two_processes_create_one_store(tmp_path):
     with working_in(tmp_path):
-        code = "from sentiformer.tracking.sync import Store; Store.connect()"
+        code = "from sentiformer.tracking.store import Store; Store.connect()"
         run_elsewhere(code, *[tmp_path] * 2)
         found = Store.connect().client.search_experiments()
         assert sorted(experiment.name for experiment in found) == ["Default", NAME]
 
 
-def test_a_live_run_and_its_files_together_give_the_points_of_the_files_alone(
-    project, data, store_of_files
-):
+def test_live_run_has_all_points_before_sync_and_sync_repeats_none(project, data, store_of_files):
     with live_run(config_of(data)) as track:
         for event in events_of(data):
             track(event)
@@ -458,7 +479,7 @@ def store_of_files(tracked):
         return curves(Store.connect())
 
 
-def test_a_resumed_training_continues_its_run_and_repeats_no_point(project, data, store_of_files):
+def test_resumed_training_continues_its_run_and_repeats_no_point(project, data, store_of_files):
     events = events_of(data)
     with pytest.raises(KeyboardInterrupt):
         train_until(KeyboardInterrupt(), config_of(data), events[:3])
@@ -475,13 +496,13 @@ def test_a_resumed_training_continues_its_run_and_repeats_no_point(project, data
     assert curve(store, "valid/loss") == store_of_files["valid/loss"]
 
 
-def test_a_training_that_fails_ends_its_run_so_and_raises(project, data):
+def test_failed_training_has_a_failed_run_and_raises(project, data):
     with pytest.raises(UserError, match="diverged"):
         train_until(UserError("the loss diverged"), config_of(data), events_of(data)[:1])
     assert only_run(Store.connect()).info.status == "FAILED"
 
 
-def test_a_finished_run_is_not_logged_again(project, data):
+def test_finished_run_is_not_logged_again(project, data):
     assert sync(data)
     store = Store.connect()
     before, ended = curves(store), only_run(store).info.end_time
@@ -493,7 +514,7 @@ def test_a_finished_run_is_not_logged_again(project, data):
     assert only_run(store).info.end_time == ended
 
 
-def test_a_new_evaluation_replaces_the_test_metrics_that_changed(project, data):
+def test_new_evaluation_replaces_the_test_metrics_that_changed(project, data):
     copy = shutil.copytree(data, project / "data")
     assert sync(copy)
     metrics = read_json(copy / "evaluation" / "metrics.json", made_by="evaluate")
@@ -505,64 +526,52 @@ def test_a_new_evaluation_replaces_the_test_metrics_that_changed(project, data):
     assert len(curve(store, "test/accuracy")) == 1
 
 
-def test_training_times_are_logged_where_this_machine_knows_them(project, data):
-    assert sync(data)
-    store = Store.connect()
-    assert not [key for key in only_run(store).data.metrics if key.startswith("seconds/")]
-    keep_seconds("train", data / "model" / "model.safetensors", {"transformer": 12.5})
-    keep_seconds("baseline", data / "baseline" / "metrics.json", {"tfidf": 1.5, "nb_trigrams": 2.5})
-    vectors = data / "word_vectors" / FILE
-    keep_seconds("word_vectors", vectors, {"word_vectors": 3.5})
-    assert sync(data)
-    found = {k: v for k, v in only_run(store).data.metrics.items() if k.startswith("seconds/")}
-    assert found == {
-        "seconds/transformer": 12.5,
-        "seconds/word_vectors": 3.5,
-        "seconds/tfidf": 1.5,
-        "seconds/nb_trigrams": 2.5,
-    }
-
-
-def test_a_model_is_not_credited_with_what_was_made_since(project, data):
+@pytest.mark.parametrize("made_from", [None, {}, {"pretrained/model.safetensors": "0" * 64}])
+def test_classifier_is_not_linked_with_a_language_model_it_was_not_made_from(
+    project, data, made_from
+):
     copy = shutil.copytree(data, project / "data")
-    for name, stage in (("pretrained", "pretrain"), ("word_vectors", "word_vectors")):
-        about = read_json(copy / name / "config.json", made_by=stage)
-        key = next(iter(about["params"][stage]))
-        about["params"][stage][key] += 1
-        write_json(copy / name / "config.json", about)
-    keep_seconds("word_vectors", copy / "word_vectors" / FILE, {"word_vectors": 3.5})
+    about = config_of(copy)
+    del about["made_from"]
+    (copy / "model" / "config.json").write_text(json.dumps(about))
+    if made_from is not None:
+        change_config(copy, made_from=made_from)
     assert sync(copy)
     store = Store.connect()
-    assert "seconds/word_vectors" not in only_run(store).data.metrics
     assert "pretrain/perplexity" not in only_run(store).data.metrics
     assert "sentiformer.pretraining_key" not in only_run(store).data.tags
-    assert only_run(store, "pretrain").info.status == "FINISHED", "which has a run all the same"
+    assert only_run(store, "pretrain").info.status == "FINISHED", "it has its own run nevertheless"
 
 
 @pytest.mark.parametrize("name", ["evaluation/lineage.json", "report/report.html"])
-def test_an_evaluation_or_a_report_of_another_model_is_left_out(project, data, name):
+def test_evaluation_or_report_of_another_model_is_not_logged(project, data, name):
     copy = shutil.copytree(data, project / "data")
     made = json.loads((copy / "evaluation" / "lineage.json").read_text())["model_sha256"]
     (copy / name).write_text((copy / name).read_text().replace(made, "0" * 64))
     assert sync(copy)
     found = only_run(Store.connect()).data
     assert not [key for key in found.metrics if key.startswith(("test/", "baseline/"))]
-    assert tracking.ACCURACY_TAG not in found.tags
+    assert ACCURACY_TAG not in found.tags
 
 
-def test_the_same_weights_from_another_training_stay_one_run(project, data):
+def test_two_trainings_with_equal_weights_have_a_run_each(project, data):
     assert sync(data)
     copy = shutil.copytree(data, project / "data")
     about = config_of(copy)
-    about["training_key"] = "another"
-    (copy / "model" / "config.json").write_text(json.dumps(about))
-    with live_run(about) as track:
+    about["params"]["train"]["patience"] += 1
+    change_config(copy, training_key="another", params=about["params"])
+    with live_run(config_of(copy)) as track:
         track(events_of(copy)[0])
     assert sync(copy)
-    assert only_run(Store.connect()).data.tags[tracking.KEY_TAG] != "another"
+    store = Store.connect()
+    runs = runs_of(store)
+    assert {run.data.tags[KEY_TAG] for run in runs} == {about["training_key"], "another"}
+    assert len({run.data.params["train.patience"] for run in runs}) == len(runs) == 2
+    assert len({run.data.tags[MODEL_TAG] for run in runs}) == 1
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(
+def test_champion_changes_only_to_a_better_model_on_the_same_validation_texts(
     project, data, capsys
 ):
     about = config_of(data)
@@ -581,34 +590,84 @@ def test_the_champion_moves_only_to_a_better_model_on_the_same_validation_texts(
         assert sync(variant(data, project / name, accuracy=accuracy, validation=validation))
         found = store.client.get_registered_model(NAME).aliases[CHAMPION]
         assert str(found) == champion, name
-        said = f"{NAME}@{CHAMPION} stays version 1, judged on other validation texts"
-        assert (said in capsys.readouterr().out) is (name == "elsewhere")
+        line = f"{NAME}@{CHAMPION} is still version 1: it was evaluated on other validation texts"
+        assert (line in capsys.readouterr().out) is (name == "elsewhere")
     assert len(store.client.search_model_versions(f"name = '{NAME}'")) == 6
     assert sync(data)
     assert str(store.client.get_registered_model(NAME).aliases[CHAMPION]) == "5"
 
 
-def test_the_address_of_the_environment_is_used(project, data, empty_store, monkeypatch):
+def test_address_of_the_environment_is_used(project, data, empty_store, monkeypatch):
     (project / "elsewhere").mkdir()
     address = f"sqlite:///{shutil.copy(empty_store, project / 'elsewhere' / 'other.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     before = (project / "mlflow.db").read_bytes()
     assert sync(data)
-    assert only_run(Store.connect()).data.tags[tracking.KEY_TAG] == config_of(data)["training_key"]
+    assert only_run(Store.connect()).data.tags[KEY_TAG] == config_of(data)["training_key"]
     assert (project / "mlflow.db").read_bytes() == before
     assert not (project / "mlartifacts").exists()
 
 
-def test_the_address_that_mlflow_leaves_in_the_environment_is_still_the_projects_own(project):
+def test_address_that_mlflow_sets_in_the_environment_is_the_project_s_own(project):
     first = Store.connect()
-    assert os.environ["MLFLOW_TRACKING_URI"] == tracking.default_uri(project)
-    first.client.rename_experiment(first.experiment_id, "set aside")
+    assert os.environ["MLFLOW_TRACKING_URI"] == default_uri(project)
+    first.client.rename_experiment(first.experiment_id, "renamed")
     second = Store.connect()
     experiment = second.client.get_experiment(second.experiment_id)
     assert experiment.artifact_location == (project / "mlartifacts").as_uri()
 
 
-def tracks_in_vain(data, capfd):
+def runs_of(store):
+    return store.client.search_runs([store.experiment_id], "tags.`dvc.stage` = 'train'")
+
+
+def test_slow_store_makes_one_run_for_one_training(project, data, monkeypatch, capfd):
+    create_run, answers = mlflow.MlflowClient.create_run, threading.Event()
+
+    def create_slowly(client, *arguments, **values):
+        assert answers.wait(60)
+        return create_run(client, *arguments, **values)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_slowly)
+    monkeypatch.setattr(live, "WAIT_SECONDS", 0.1)
+    with live_run(config_of(data)) as track:
+        track(events_of(data)[0])
+    assert not sync(data)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(
+        " fails (it is still busy with the live run); the files in data/ are complete, "
+        "`make track` logs this run later"
+    )
+    answers.set()
+    track._thread.join()
+    assert sync(data)
+    (run,) = runs_of(Store.connect())
+    assert run.info.status == "FINISHED"
+
+
+def test_second_run_of_a_training_is_deleted(project, data):
+    store = Store.connect()
+    tags = {KEY_TAG: config_of(data)["training_key"], "dvc.stage": "train"}
+    first, _ = (
+        store.client.create_run(store.experiment_id, start_time=start, tags=tags)
+        for start in (1000, 2000)
+    )
+    assert sync(data)
+    assert only_run(store).info.run_id == first.info.run_id
+
+
+def test_end_of_a_training_waits_for_no_interval(project, data, monkeypatch):
+    monkeypatch.setattr(live, "BATCH_SECONDS", 60)
+    started = time.monotonic()
+    with live_run(config_of(data)) as track:
+        for event in events_of(data):
+            track(event)
+    assert not track._thread.is_alive()
+    assert time.monotonic() - started < 30
+    assert len(curve(Store.connect(), "train/loss")) == len(rows_of(data, "steps.csv"))
+
+
+def track_and_fail(data, capfd):
     """Train and track; returns the lines that are printed."""
     with live_run(config_of(data)) as track:
         for event in events_of(data):
@@ -617,19 +676,52 @@ def tracks_in_vain(data, capfd):
     return capfd.readouterr().err.splitlines()
 
 
-def test_a_dead_server_costs_two_lines_and_seconds(project, data, monkeypatch, capfd):
+def require_lines(lines, start):
+    """Require the two lines of a training whose store does not work."""
+    training, files = lines
+    assert training.startswith(start)
+    assert training.endswith("; training continues, `make track` logs this run later")
+    assert files.startswith(start)
+    assert files.endswith("; the files in data/ are complete, `make track` logs this run later")
+
+
+def test_server_that_is_down_costs_two_lines_and_no_time(project, data, monkeypatch, capfd):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     started = time.monotonic()
-    training, after = tracks_in_vain(data, capfd)
-    assert time.monotonic() - started < 15
-    assert training.startswith(f"MLflow at http://127.0.0.1:{port} fails (")
-    assert training.endswith("; training goes on, `make track` logs this run later")
-    assert after.endswith("; nothing is lost, `make track` logs this run later")
+    lines = track_and_fail(data, capfd)
+    assert time.monotonic() - started < 5
+    require_lines(lines, f"MLflow at http://127.0.0.1:{port} fails (")
 
 
-def test_a_damaged_file_of_a_later_stage_fails_no_training(project, data, tmp_path, capfd):
+def test_server_that_hangs_delays_the_end_of_a_training_once(project, data, monkeypatch, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it accepts, and never answers
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+        monkeypatch.setattr(live, "WAIT_SECONDS", 0.5)
+        started = time.monotonic()
+        with live_run(config_of(data)) as track:
+            for event in events_of(data):
+                track(event)
+        assert not sync(data)
+        assert time.monotonic() - started < 3, "0.5 s for the live run, nothing for `sync`"
+        track._thread.join()
+    busy, training = capfd.readouterr().err.splitlines()
+    assert busy.startswith(f"MLflow at {address} fails (it is still busy with the live run); ")
+    assert "timed out" in training
+
+
+def test_database_that_is_locked_costs_two_lines(project, data, monkeypatch, capfd):
+    monkeypatch.setattr(database, "WRITER_SECONDS", 0.1)
+    with closing(sqlite3.connect(project / "mlflow.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        lines = track_and_fail(data, capfd)
+    require_lines(lines, f"MLflow at sqlite:///{project}/mlflow.db fails (database is locked)")
+
+
+def test_damaged_file_of_a_later_stage_fails_no_training(project, data, tmp_path, capfd):
     copy = shutil.copytree(data, tmp_path / "copy")
     (copy / "evaluation" / "lineage.json").write_text("{")
     assert sync(copy) is False
@@ -646,9 +738,9 @@ def train_until(error, about, events):
 
 
 class DyingServer(BaseHTTPRequestHandler):
-    """Knows the experiment, and then answers nothing that makes sense."""
+    """A server that knows the experiment, and fails in one of three ways after that."""
 
-    way = "500"
+    failure = "500"
 
     def do_GET(self):
         if self.path.startswith("/api/2.0/mlflow/experiments/get-by-name"):
@@ -658,10 +750,10 @@ class DyingServer(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.way == "closes":
+        if self.failure == "closes":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
-        elif self.way == "garbage":
+        elif self.failure == "garbage":
             self.answer(200, b"<html>\xff\n\n{")
         else:
             self.answer(500, b"Traceback\nmany\nlines")
@@ -673,12 +765,12 @@ class DyingServer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture(params=["500", "garbage", "closes"])
 def dying_server(request):
-    handler = type("Handler", (DyingServer,), {"way": request.param})
+    handler = type("Handler", (DyingServer,), {"failure": request.param})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -687,11 +779,8 @@ def dying_server(request):
         thread.join()
 
 
-def test_a_server_that_dies_in_the_middle_stops_nothing(
+def test_server_that_fails_after_the_connection_fails_no_training(
     project, data, monkeypatch, capfd, dying_server
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", dying_server)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    lines = tracks_in_vain(data, capfd)
-    assert len(lines) == 2
-    assert all(line.startswith(f"MLflow at {dying_server} fails (") for line in lines)
+    require_lines(track_and_fail(data, capfd), f"MLflow at {dying_server} fails (")

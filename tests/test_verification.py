@@ -1,4 +1,4 @@
-"""Rebuilt metrics against the committed ones: far ones are named, and no number passes unseen."""
+"""Rebuilt metrics are compared with the committed ones, and every difference is named."""
 
 import json
 
@@ -10,7 +10,7 @@ from sentiformer.evaluation.verify import verify
 
 @pytest.fixture
 def verified(tmp_path):
-    """Writes rebuilt and expected metrics and compares them."""
+    """Writes rebuilt and expected metrics, and compares them."""
 
     def run(rebuilt, value=0.88, tolerance=0.01):
         stated = {"metrics": {"accuracy": value}, "tolerance": {"accuracy": tolerance}}
@@ -27,24 +27,24 @@ def test_metrics_inside_the_tolerance_are_verified(verified, rebuilt):
 
 
 @pytest.mark.parametrize("rebuilt", [0.8699, 0.8901, 0.0, float("nan")])
-def test_a_metric_outside_the_tolerance_is_named_with_both_values(verified, rebuilt):
+def test_metric_outside_the_tolerance_is_named_with_both_values(verified, rebuilt):
     with pytest.raises(UserError, match=rf"accuracy is {rebuilt}, expected 0\.88 ± 0\.01"):
         verified(rebuilt)
 
 
 @pytest.mark.parametrize("rebuilt", ["0.88", [0.88], None, {}])
-def test_a_metric_that_is_no_number_is_corrupt(verified, rebuilt):
+def test_metric_that_is_not_a_number_is_corrupt(verified, rebuilt):
     with pytest.raises(UserError, match=r"metrics\.json is corrupt \(its accuracy is .*no number"):
         verified(rebuilt)
 
 
-def test_no_tolerance_asks_for_equal_metrics(verified):
+def test_tolerance_of_zero_requires_equal_metrics(verified):
     assert verified(0.88, tolerance=0)
     with pytest.raises(UserError, match="expected"):
         verified(0.880001, tolerance=0)
 
 
-def test_a_metric_that_was_not_rebuilt_is_far_from_the_expected(tmp_path, verified):
+def test_missing_metric_differs_from_the_expected_one(tmp_path, verified):
     verified(0.88)
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match=r"metrics\.json: accuracy is nan"):
@@ -57,7 +57,7 @@ NONE_EXPECTED = '{"metrics": {}, "tolerance": {}}'
 @pytest.mark.parametrize(
     "content", [None, "", "{", "[]", '{"metrics": {"accuracy": 1}}', NONE_EXPECTED]
 )
-def test_expected_metrics_that_cannot_be_read_are_restored_from_git(tmp_path, verified, content):
+def test_unreadable_expected_metrics_are_one_line_with_the_fix(tmp_path, verified, content):
     verified(0.88)
     (tmp_path / "expected.json").unlink()
     if content is not None:

@@ -93,7 +93,7 @@ def load_predictor(model: str) -> "Predictor":
     from sentiformer.serving.predictor import Predictor
 
     if ":/" in model:
-        from sentiformer.tracking.sync import download_model
+        from sentiformer.tracking.registry import download_model
 
         with TemporaryDirectory() as folder:
             return Predictor.load(download_model(model, Path(folder)), load_runtime())

@@ -5,7 +5,6 @@ from pathlib import Path
 from sentiformer.baselines.params import TeachParams
 from sentiformer.core.params import Section, parse, read_yaml
 from sentiformer.data.params import DownloadParams
-from sentiformer.evaluation.params import EvaluateParams, ReportParams
 from sentiformer.features.params import WordVectorsParams
 from sentiformer.model.params import ModelParams
 from sentiformer.text.params import BuildVocabParams, TokenizeParams
@@ -23,8 +22,6 @@ class Params(Section):
     pretrain: PretrainParams
     teach: TeachParams
     train: TrainParams
-    evaluate: EvaluateParams
-    report: ReportParams
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

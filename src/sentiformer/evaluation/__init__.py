@@ -1,1 +1,1 @@
-"""Metrics, significance, figures and the report (stages evaluate, report)."""
+"""Metrics, statistical tests, figures and the report (stages evaluate and report)."""

@@ -1,63 +1,65 @@
-"""Two models on the same texts: whether one is better, and whether that could be chance."""
+"""Statistics of accuracy: intervals, and whether two models differ on the same texts."""
 
 from typing import Any
 
 import numpy as np
 
 Z = 1.959963984540054  # standard deviations that hold 95 % of a normal distribution
-CHANCE = 0.05  # the p-value below which a difference counts as more than chance
+SIGNIFICANT = 0.05  # a difference with a smaller p-value is statistically significant
 
 
-def accuracy_interval(right: np.ndarray) -> dict[str, float]:
+def accuracy_interval(is_right: np.ndarray) -> dict[str, float]:
     """The 95 % interval of an accuracy (Wilson 1927), from whether each text is right, (N,)."""
     from scipy.stats import binomtest
 
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    interval = binomtest(int(is_right.sum()), len(is_right)).proportion_ci(method="wilson")
     return {"accuracy_low": _rounded(interval.low), "accuracy_high": _rounded(interval.high)}
 
 
-def paired_difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
-    """How much more accurate we are, with a 95 % interval and McNemar's exact test.
+def paired_difference(transformer: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
+    """The difference of two accuracies, its 95 % interval, and McNemar's exact test.
 
-    Only the texts on which one model alone is right tell the two apart. The interval is that of
-    Agresti & Min (2005): Wald's, with a half added to each of the four counts. The p-value is the
-    chance of counts at least as uneven if either model were as likely to be the one that is right
+    Only texts on which one of the two models is right count. The interval is that of Agresti & Min
+    (2005): Wald's interval with 0.5 added to each of the four counts. The p-value is the
+    probability of counts that differ at least as much, if both models are equally good
     (McNemar 1947).
 
     Args:
-        ours: whether our model is right on each text, (N,).
-        theirs: the same of the other model.
+        transformer: whether the Transformer is right on each text, (N,).
+        baseline: whether the baseline is right on each text, (N,).
     """
     from scipy.stats import binomtest
 
-    texts = len(ours)
-    we_alone, they_alone = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    middle = (we_alone - they_alone) / (texts + 2)
-    spread = (we_alone + they_alone + 1) / (texts + 2) - middle**2
-    half = Z * float(np.sqrt(spread / (texts + 2)))
-    discordant = we_alone + they_alone
+    texts = len(transformer)
+    transformer_alone = int((transformer & ~baseline).sum())
+    baseline_alone = int((baseline & ~transformer).sum())
+    discordant = transformer_alone + baseline_alone
+    middle = (transformer_alone - baseline_alone) / (texts + 2)
+    variance = (discordant + 1) / (texts + 2) - middle**2
+    half = Z * float(np.sqrt(variance / (texts + 2)))
+    p_value = binomtest(transformer_alone, discordant).pvalue if discordant else 1
     return {
-        "difference": _rounded((we_alone - they_alone) / texts),
+        "difference": _rounded((transformer_alone - baseline_alone) / texts),
         "difference_low": _rounded(max(-1, middle - half)),
         "difference_high": _rounded(min(1, middle + half)),
-        "transformer_alone": we_alone,
-        "baseline_alone": they_alone,
-        "p_value": float(f"{binomtest(we_alone, discordant).pvalue if discordant else 1:.3g}"),
+        "transformer_alone": transformer_alone,
+        "baseline_alone": baseline_alone,
+        "p_value": float(f"{p_value:.3g}"),
     }
 
 
-def verdict(found: dict[str, Any], ours: str, theirs: str) -> str:
-    """What a `paired_difference` says, in a sentence."""
+def verdict(found: dict[str, Any], transformer: str, baseline: str) -> str:
+    """A `paired_difference` in a sentence, with these names of the two models."""
     difference, low, high = (
         found[name] for name in ("difference", "difference_low", "difference_high")
     )
-    better, worse = ours, theirs
+    better, worse = transformer, baseline
     if difference < 0:
-        better, worse, difference, low, high = theirs, ours, -difference, -high, -low
-    chance = "too much for chance" if found["p_value"] < CHANCE else "which could be chance"
+        better, worse, difference, low, high = baseline, transformer, -difference, -high, -low
+    significance = "significant" if found["p_value"] < SIGNIFICANT else "not significant"
     words = (
         f"{better} is better than {worse} by {100 * difference:.2f} points (95 % interval "
-        f"{points(low)} to {points(high)}), {chance}"
+        f"{points(low)} to {points(high)}), which is statistically {significance}"
         if difference
         else f"{better} and {worse} are equally accurate"
     )
@@ -66,7 +68,7 @@ def verdict(found: dict[str, Any], ours: str, theirs: str) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of accuracies in points, with its sign."""
+    """A difference of accuracies in percentage points, with its sign."""
     return f"{100 * difference:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 

@@ -1,4 +1,4 @@
-"""Pictures of tables, as SVG text whose bytes depend on the tables alone."""
+"""Figures of the tables, as SVG text; its bytes depend on the tables alone."""
 
 import io
 import re
@@ -15,12 +15,12 @@ Corner: TypeAlias = Literal["lower left", "lower right"]
 
 BLUE, ORANGE, GREY, INK = "#2f5fd0", "#d9730d", "#c3c8d0", "#2b2f36"
 COLORS = (BLUE, ORANGE, "#2a9d5c", "#c43d4b", "#7d56c2", "#8a6248", "#d667a8", "#1b8a9a")
-FEW_CLASSES, SHORT_LABEL = 4, 12  # what a figure of usual size has room for
-LABEL_CHARACTERS = 24  # drawn of a label
-USUAL_SIZE = (5, 3.4)  # inches
+SMALL_CLASSES, SMALL_LABEL = 4, 12  # the most classes and characters of a small figure
+LABEL_CHARACTERS = 24  # of a label that are drawn
+SMALL_SIZE = (5, 3.4)  # inches
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a label such as $5-$10 is no formula
+    "text.parse_math": False,  # a label such as $5-$10 is not a formula
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
     "font.size": 10,
@@ -45,7 +45,7 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -
         tables: steps, history, confusion, roc, precision_recall, calibration, by_length; of a
             language model also pretrain_steps and pretrain_history.
         labels: the classes in their order.
-        epoch: of which the model is.
+        epoch: the epoch whose weights are the model.
 
     Returns:
         SVG text by the figure's name.
@@ -53,7 +53,7 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -
     import matplotlib as mpl
 
     with mpl.rc_context():
-        mpl.rcdefaults()  # no matplotlibrc of the user's decides a byte
+        mpl.rcdefaults()  # the user's matplotlibrc must not change the figures
         mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
         figures = {
             "loss": loss(tables["steps"], tables["history"], "loss", "text"),
@@ -70,9 +70,9 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -
         return figures
 
 
-def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, of: str) -> str:
-    """Training loss by step, and validation loss by epoch, of what a loss is of."""
-    figure, axes = _axes("training step", f"loss, nats a {of}")
+def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, unit: str) -> str:
+    """Training loss by step and validation loss by epoch, in nats per unit."""
+    figure, axes = _axes("training step", f"loss, nats per {unit}")
     axes.plot(steps["step"], steps["loss"], color=BLUE, alpha=0.25, linewidth=1)
     smooth = steps["loss"].ewm(span=15).mean()
     axes.plot(steps["step"], smooth, color=BLUE, label="train, smoothed")
@@ -83,7 +83,7 @@ def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, of: str) -> 
 
 
 def accuracy(history: "pd.DataFrame", epoch: int) -> str:
-    """Validation accuracy by epoch, that of the model marked."""
+    """Validation accuracy by epoch; the epoch of the model is marked."""
     figure, axes = _axes("epoch", "validation accuracy")
     axes.plot(history["epoch"], history["valid_accuracy"], color=ORANGE, marker="o")
     reached = history.set_index("epoch")["valid_accuracy"][epoch]
@@ -99,38 +99,38 @@ def accuracy(history: "pd.DataFrame", epoch: int) -> str:
     return _svg(figure, "accuracy")
 
 
-def crowded(labels: list[str]) -> bool:
-    """Whether the classes are too many, or named too long, for a confusion of usual size."""
-    return len(labels) > FEW_CLASSES or max(map(len, labels)) > SHORT_LABEL
+def is_large(labels: list[str]) -> bool:
+    """Whether the confusion matrix of these classes needs a large figure."""
+    return len(labels) > SMALL_CLASSES or max(map(len, labels)) > SMALL_LABEL
 
 
 def confusion(table: "pd.DataFrame", labels: list[str]) -> str:
-    """Numbers of texts by actual and predicted class, and shares where there is room."""
-    crowd, count = crowded(labels), len(labels)
-    size = (4 + 0.33 * count, 3.6 + 0.26 * count) if crowd else USUAL_SIZE
+    """Texts by actual and predicted class; a small figure also has their shares of the class."""
+    large, count = is_large(labels), len(labels)
+    size = (4 + 0.33 * count, 3.6 + 0.26 * count) if large else SMALL_SIZE
     figure, axes = _axes("predicted", "actual", size)
     counts = table.value_counts(["actual", "predicted"]).unstack(fill_value=0)
     counts = counts.reindex(index=labels, columns=labels, fill_value=0)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    cells = [cell for cell in product(range(count), repeat=2) if counts.iloc[cell] or not crowd]
+    cells = [cell for cell in product(range(count), repeat=2) if counts.iloc[cell] or not large]
     for row, column in cells:
-        part = share.iloc[row, column]
-        text = f"{counts.iloc[row, column]:,}" + ("" if crowd else f"\n{part:.1%}")
-        color = "white" if part > 0.5 else INK
+        fraction = share.iloc[row, column]
+        text = f"{counts.iloc[row, column]:,}" + ("" if large else f"\n{fraction:.1%}")
+        color = "white" if fraction > 0.5 else INK
         axes.text(column, row, text, ha="center", va="center", color=color)
     names = [_shortened(label) for label in labels]
-    axes.set_xticks(range(count), names, rotation=90 if crowd else 0)
-    axes.set_yticks(range(count), names, rotation=0 if crowd else 90, va="center")
+    axes.set_xticks(range(count), names, rotation=90 if large else 0)
+    axes.set_yticks(range(count), names, rotation=0 if large else 90, va="center")
     axes.grid(visible=False)
     return _svg(figure, "confusion")
 
 
 def calibration(table: "pd.DataFrame") -> str:
-    """Accuracy against confidence; on the diagonal the model knows what it knows."""
+    """Accuracy by confidence; a perfectly calibrated model is on the diagonal."""
     figure, axes = _axes("confidence", "accuracy")
     low = min(table["confidence"].min(), table["accuracy"].min())
-    axes.plot([low, 1], [low, 1], color=GREY, linestyle="--", label="perfect")
+    axes.plot([low, 1], [low, 1], color=GREY, linestyle="--", label="perfect calibration")
     size = 15 + 250 * table["texts"] / table["texts"].sum()
     axes.plot(table["confidence"], table["accuracy"], color=BLUE, linewidth=1)
     axes.scatter(table["confidence"], table["accuracy"], s=size, color=BLUE, label="model")
@@ -139,21 +139,21 @@ def calibration(table: "pd.DataFrame") -> str:
 
 
 def roc(table: "pd.DataFrame") -> str:
-    """Recall against false alarms."""
+    """ROC curves."""
     figure, axes = _axes("false positive rate", "recall")
     _curves(axes, table, "fpr", "tpr", free_corner="lower right")
     return _svg(figure, "tpr")
 
 
 def precision_recall(table: "pd.DataFrame") -> str:
-    """Precision against recall."""
+    """Precision-recall curves."""
     figure, axes = _axes("recall", "precision")
     _curves(axes, table, "recall", "precision", free_corner="lower left")
     return _svg(figure, "precision")
 
 
 def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner: Corner) -> None:
-    """Draw a curve a class; more than there are colors for look alike."""
+    """Draw one curve per class; if there are more classes than colors, all have one color."""
     classes = list(table.groupby("class", sort=False))
     few = len(classes) <= len(COLORS)
     lines = []
@@ -164,14 +164,14 @@ def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner:
     axes.set_ylim(-0.02, 1.02)
     if few:
         names = [_shortened(str(label)) for label, _ in classes]
-        axes.legend(lines, names, loc=free_corner)  # which as labels may not begin with "_"
+        axes.legend(lines, names, loc=free_corner)  # a label of a line must not begin with "_"
     else:
-        axes.set_title(f"{len(classes)} classes, a curve each", fontsize="medium")
+        axes.set_title(f"{len(classes)} classes, one curve each", fontsize="medium")
 
 
 def by_length(table: "pd.DataFrame") -> str:
-    """Accuracy in bins of text length."""
-    figure, axes = _axes("accuracy", "tokens in the text")
+    """Accuracy in bins of the length of the texts."""
+    figure, axes = _axes("accuracy", "tokens per text")
     rows = range(len(table))
     axes.barh(rows, table["accuracy"], color=BLUE, height=0.6)
     axes.set_yticks(rows, table["tokens"])
@@ -186,14 +186,14 @@ def by_length(table: "pd.DataFrame") -> str:
 
 
 def _shortened(label: str) -> str:
-    """Without its middle, as long names often begin or end alike."""
+    """The label without its middle if it is long: long labels often differ in one end only."""
     if len(label) <= LABEL_CHARACTERS:
         return label
     half = LABEL_CHARACTERS // 2
     return f"{label[:half]}…{label[-half + 1 :]}"
 
 
-def _axes(x: str, y: str, size: tuple[float, float] = USUAL_SIZE) -> "tuple[Figure, Axes]":
+def _axes(x: str, y: str, size: tuple[float, float] = SMALL_SIZE) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -208,7 +208,7 @@ def _svg(figure: "Figure", name: str) -> str:
 
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a browser has its own fonts
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # browsers have more fonts
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    # Each figure numbers its parts from 1; the name in front keeps them apart in one page.
+    # All figures have the same ids; the name makes them unique in one page.
     return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text.getvalue())

@@ -1,4 +1,8 @@
-"""The report: one HTML page that needs no network, with its figures beside it as SVG."""
+"""Stage report: one HTML page that needs no network, and its figures as SVG files.
+
+The bytes of the page depend on the files of earlier stages alone: it has no date, no path and no
+commit. The MLflow run of the model names the commit.
+"""
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping
@@ -8,19 +12,16 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.baselines.linear import KINDS
 from sentiformer.core.errors import UserError, plain
 from sentiformer.core.files import read_json, reading, sha256
-from sentiformer.core.process import output_of
 from sentiformer.evaluation.comparison import p_value_text, points, verdict
-from sentiformer.evaluation.figures import crowded, draw_all
-from sentiformer.evaluation.params import ReportParams
+from sentiformer.evaluation.figures import draw_all, is_large
 
 if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
 
 TEMPLATE = "report.html.j2"
-CODE = ("src", "pipeline", "dvc.yaml", "params.yaml", "requirements.lock")
-STAGES = {"model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}
-TABLES = {  # folder, and the columns that are drawn
+STAGES = {"model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}  # by folder
+TABLES = {  # by name: the folder, and the columns that are drawn
     "steps": ("model", ["step", "loss"]),
     "history": ("model", ["epoch", "step", "valid_loss", "valid_accuracy"]),
     "confusion": ("evaluation", ["actual", "predicted"]),
@@ -32,15 +33,17 @@ TABLES = {  # folder, and the columns that are drawn
 }
 CURVES = ("steps", "history")  # the tables that a language model has, too
 NAMES = ("actual", "predicted", "class", "tokens")  # columns of text; a class may be named 1 or NA
-EXCERPT = 700  # characters shown of a text
-LONG_WORD = 50  # characters; Chinese and Japanese have no spaces at all
+MISTAKES = 10  # most confident mistakes that are shown
+EXCERPT = 700  # characters of a text that are shown
+LONG_WORD = 50  # characters; Chinese and Japanese texts have no spaces
 
 
-def write_report(report: ReportParams, params: dict[str, Any], *, data: Path, folder: Path) -> None:
+def write_report(data: Path, folder: Path) -> None:
     """Write `report.html` and `figures/*.svg` to `folder`.
 
-    `params` are all parameters, which the page shows; `data` is the folder with what earlier
-    stages wrote.
+    Args:
+        data: the folder with the outputs of the earlier stages.
+        folder: an empty folder.
 
     Raises:
         UserError: an input is missing or corrupt, or the evaluation is of another model.
@@ -49,50 +52,52 @@ def write_report(report: ReportParams, params: dict[str, Any], *, data: Path, fo
     about = read_json(model / "config.json", made_by="train")
     lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
     if lineage["model_sha256"] != sha256(model / "model.safetensors", made_by="train"):
-        raise UserError(f"{evaluation} judges another model than {model} holds; run `dvc repro`")
+        raise UserError(f"{evaluation} is not of the model in {model}; run `dvc repro`")
     language_model = None
     if about["params"]["pretrain"]["epochs"]:
         language_model = read_json(data / "pretrained" / "metrics.json", made_by="pretrain")
     tables = read_tables(data, with_language_model=language_model is not None)
+    figures = draw_all(tables, about["labels"], about["best"]["epoch"])
+    html = template().render(
+        about=about,
+        language_model=language_model,
+        **_results(evaluation, about["best"]),
+        is_large=is_large(about["labels"]),
+        classes=tables["by_class"].to_dict("records"),
+        figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
+        lineage=lineage,
+    )
+    (folder / "figures").mkdir()
+    for name, svg in figures.items():
+        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def _results(evaluation: Path, best: dict[str, Any]) -> dict[str, Any]:
+    """The values of the template that the evaluation decides."""
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
     baselines = {
         kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
         for name, kind in KINDS.items()
     }
-    mistakes = worst_mistakes(evaluation / "predictions.parquet", report.mistakes)
-    figures = draw_all(tables, about["labels"], about["best"]["epoch"])
-    (folder / "figures").mkdir()
-    for name, svg in figures.items():
-        (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
-    html = page().render(
-        about=about,
-        language_model=language_model,
-        metrics=metrics,
-        verdicts=[
-            verdict(of, "the Transformer", f"the {title}") for title, of in baselines.items()
+    return {
+        "metrics": metrics,
+        "verdicts": [
+            verdict(found, "the Transformer", f"the {title}") for title, found in baselines.items()
         ],
-        titles=list(baselines),
-        comparison=comparison_rows(metrics, about["best"], list(baselines.values())),
-        crowded=crowded(about["labels"]),
-        classes=tables["by_class"].to_dict("records"),
-        length_bins=len(tables["by_length"]),
-        figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
-        mistakes=mistakes,
-        params=params,
-        lineage=lineage,
-        code=code_version(),
-    )
-    (folder / "report.html").write_text(html, encoding="utf-8")
+        "titles": list(baselines),
+        "comparison": comparison_rows(metrics, best, list(baselines.values())),
+        "mistakes": confident_mistakes(evaluation / "predictions.parquet", MISTAKES),
+    }
 
 
-def page() -> "Template":
-    """The page's template; a name that it uses and is not given is an error."""
+def template() -> "Template":
+    """The template of the page; a name without a value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("sentiformer.evaluation", ".")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(
-        TEMPLATE
-    )
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    return environment.get_template(TEMPLATE)
 
 
 def read_tables(data: Path, *, with_language_model: bool) -> "dict[str, pd.DataFrame]":
@@ -110,51 +115,63 @@ def read_tables(data: Path, *, with_language_model: bool) -> "dict[str, pd.DataF
     }
 
 
+def read_table(path: Path, columns: list[str], *, made_by: str) -> "pd.DataFrame":
+    """Read columns of a CSV that an earlier stage wrote.
+
+    Raises:
+        UserError: the file is missing or corrupt.
+    """
+    import pandas as pd
+
+    types = {column: str if column in NAMES else float for column in columns}
+    with reading(path, made_by):
+        return pd.read_csv(path, usecols=columns, dtype=types, keep_default_na=False)
+
+
 def comparison_rows(
     metrics: dict[str, Any], best: dict[str, Any], baselines: list[dict[str, Any]]
 ) -> list[tuple[str, list[str]]]:
-    """The table of the models: the title of each row, a cell for the Transformer and each baseline.
+    """The table of all models: the title of each row, and its cell for each model.
 
     Args:
-        metrics: of the Transformer on test.
+        metrics: those of the Transformer on test.
         best: its best epoch.
-        baselines: what the evaluation says of each.
+        baselines: the metrics of each baseline.
     """
-    ours = ChainMap({"validation_accuracy": best["valid_accuracy"]}, metrics)
+    transformer = ChainMap({"validation_accuracy": best["valid_accuracy"]}, metrics)
 
-    def of_all(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
-        return [form(of) for of in (ours, *baselines)]
+    def every(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
+        return [form(transformer), *map(form, baselines)]
 
     def of_baselines(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
         return ["", *map(form, baselines)]
 
-    def interval(of: Mapping[str, Any]) -> str:
-        return f"{100 * of['accuracy_low']:.2f} to {100 * of['accuracy_high']:.2f}"
-
-    def paired_interval(of: Mapping[str, Any]) -> str:
-        return f"{points(of['difference_low'])} to {points(of['difference_high'])}"
-
     return [
-        ("accuracy, %", of_all(lambda of: f"{100 * of['accuracy']:.2f}")),
-        ("its 95 % interval", of_all(interval)),
-        ("Transformer better by, points", of_baselines(lambda of: points(of["difference"]))),
-        ("its 95 % interval", of_baselines(paired_interval)),
-        (
-            "texts right by the Transformer alone",
-            of_baselines(lambda of: f"{of['transformer_alone']:,}"),
-        ),
-        ("texts right by the baseline alone", of_baselines(lambda of: f"{of['baseline_alone']:,}")),
-        ("McNemar's exact test", of_baselines(lambda of: p_value_text(of["p_value"]))),
-        ("ROC AUC", of_all(lambda of: f"{of['roc_auc']:.4f}")),
-        ("log loss, nats", of_all(lambda of: f"{of['log_loss']:.4f}")),
-        ("accuracy on validation, %", of_all(lambda of: f"{100 * of['validation_accuracy']:.2f}")),
-        ("C, chosen there", of_baselines(lambda of: f"{of['c']:g}")),
-        ("n-grams", of_baselines(lambda of: f"{of['ngrams']:,}")),
+        ("accuracy, %", every(lambda m: f"{100 * m['accuracy']:.2f}")),
+        ("95 % interval", every(_interval)),
+        ("difference of the Transformer, points", of_baselines(lambda m: points(m["difference"]))),
+        ("95 % interval", of_baselines(_difference_interval)),
+        ("only the Transformer is right", of_baselines(lambda m: f"{m['transformer_alone']:,}")),
+        ("only the baseline is right", of_baselines(lambda m: f"{m['baseline_alone']:,}")),
+        ("McNemar's exact test", of_baselines(lambda m: p_value_text(m["p_value"]))),
+        ("ROC AUC", every(lambda m: f"{m['roc_auc']:.4f}")),
+        ("log loss, nats", every(lambda m: f"{m['log_loss']:.4f}")),
+        ("validation accuracy, %", every(lambda m: f"{100 * m['validation_accuracy']:.2f}")),
+        ("C of the logistic regression", of_baselines(lambda m: f"{m['c']:g}")),
+        ("n-grams", of_baselines(lambda m: f"{m['ngrams']:,}")),
     ]
 
 
-def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
-    """The mistakes of which the model was surest: text, actual, predicted, probability."""
+def _interval(metrics: Mapping[str, Any]) -> str:
+    return f"{100 * metrics['accuracy_low']:.2f} to {100 * metrics['accuracy_high']:.2f}"
+
+
+def _difference_interval(metrics: Mapping[str, Any]) -> str:
+    return f"{points(metrics['difference_low'])} to {points(metrics['difference_high'])}"
+
+
+def confident_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
+    """The mistakes with the highest confidence: text, actual, predicted, probability."""
     import pandas as pd
 
     with reading(path, "evaluate"):
@@ -167,30 +184,8 @@ def worst_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _excerpt(text: str) -> str:
-    """The beginning of a text, up to the end of a word where one ends near."""
+    """The beginning of a text; it ends with a whole word, unless the word is very long."""
     if len(text) <= EXCERPT:
         return text
     start = text[:EXCERPT].rpartition(" ")[0]
     return (start if len(start) > EXCERPT - LONG_WORD else text[:EXCERPT]) + " …"
-
-
-def code_version() -> str:
-    """The last commit that changed code or parameters, and whether they have changed since."""
-    commit = output_of("git", "log", "-1", "--format=%H", "--", *CODE)
-    if not commit:
-        return "not in git"
-    changed = output_of("git", "status", "--porcelain", "--", *CODE)
-    return f"{commit}, with uncommitted changes" if changed else commit
-
-
-def read_table(path: Path, columns: list[str], *, made_by: str) -> "pd.DataFrame":
-    """Read columns of a CSV that an earlier stage wrote.
-
-    Raises:
-        UserError: it is missing or corrupt.
-    """
-    import pandas as pd
-
-    types = {column: str if column in NAMES else float for column in columns}
-    with reading(path, made_by):
-        return pd.read_csv(path, usecols=columns, dtype=types, keep_default_na=False)

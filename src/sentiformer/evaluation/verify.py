@@ -1,4 +1,4 @@
-"""Rebuilt metrics held against the committed ones."""
+"""Comparison of the rebuilt metrics with the committed ones."""
 
 import json
 import math
@@ -10,10 +10,10 @@ from sentiformer.core.files import corrupt, read_json
 
 
 def verify(rebuilt: Path, expected: Path) -> str:
-    """Hold rebuilt metrics against committed ones; returns a line that says they agree.
+    """Compare rebuilt metrics with committed ones; returns a line that says that they agree.
 
     Raises:
-        UserError: a metric is further from the expected value than its tolerance.
+        UserError: a metric differs from the expected value by more than its tolerance.
     """
     metrics = read_json(rebuilt, made_by="evaluate")
     stated = _read_expected(expected)
@@ -21,15 +21,15 @@ def verify(rebuilt: Path, expected: Path) -> str:
     for name, value in found.items():
         if not isinstance(value, int | float):
             raise corrupt(rebuilt, "evaluate", f"its {name} is {value!r}, no number")
-    far = [
+    differences = [
         f"{name} is {found[name]}, expected {value} ± {tolerance}"
         for name, (value, tolerance) in stated.items()
-        if not round(abs(found[name] - value), 9) <= tolerance  # a NaN is far from everything
+        if not round(abs(found[name] - value), 9) <= tolerance  # this is true of NaN
     ]
-    if far:
-        raise UserError(f"{rebuilt}: {'; '.join(far)}")
-    near = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-    return f"verified: {near}, within the tolerance of {expected}"
+    if differences:
+        raise UserError(f"{rebuilt}: {'; '.join(differences)}")
+    values = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+    return f"verified: {values}, within the tolerance of {expected}"
 
 
 def _read_expected(path: Path) -> dict[str, tuple[float, float]]:
@@ -37,8 +37,11 @@ def _read_expected(path: Path) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         stated = json.loads(path.read_text(encoding="utf-8"))
-        metrics = stated["metrics"].items()
-        found = {name: (float(of), float(stated["tolerance"][name])) for name, of in metrics}
+        tolerance = stated["tolerance"]
+        found = {
+            name: (float(value), float(tolerance[name]))
+            for name, value in stated["metrics"].items()
+        }
     if not found:
         raise UserError(
             f"{path} holds no expected metrics; it is committed, so `git checkout -- {path}` "

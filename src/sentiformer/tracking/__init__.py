@@ -1,1 +1,1 @@
-"""MLflow's view of the files in `data/`."""
+"""Runs, models and reports in MLflow, from the files in `data/`."""

@@ -1,6 +1,7 @@
-"""Where MLflow keeps its data; the project's own database is made whole, and moves with its folder.
+"""The database in which MLflow keeps its data.
 
-What can be known of it is asked here first: MLflow tries for minutes to open what it cannot.
+The project's own database, `mlflow.db`, is created atomically, and follows its folder when that is
+moved. Problems are found here before MLflow opens it, because MLflow retries for minutes.
 """
 
 import os
@@ -14,13 +15,13 @@ from urllib.parse import unquote
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import project_root
 
-LOCK_SECONDS = 30.0  # to wait for another process, which may be making all tables
-WRITER_SECONDS = 5.0  # to wait for one that writes
+LOCK_SECONDS = 30.0  # to wait for another process that may create all tables
+WRITER_SECONDS = 2.0  # to wait for another process that writes
 ARTIFACTS = "mlartifacts"
 SQLITE = "sqlite:///"
-NO_ADDRESS = re.compile(r"""%[0-9A-Fa-f]{2}|[?"]""")  # in a path, what an address means otherwise
+SPECIAL = re.compile(r"""%[0-9A-Fa-f]{2}|[?"]""")  # characters of a path with a meaning in a URI
 EXPERIMENTS = "experiments"
-PLACES = {  # tables of MLflow's, and their column that says where artifacts lie
+ARTIFACT_COLUMNS = {  # by table of MLflow: the column with the address of the artifacts
     EXPERIMENTS: "artifact_location",
     "runs": "artifact_uri",
     "logged_models": "artifact_location",
@@ -29,7 +30,7 @@ PLACES = {  # tables of MLflow's, and their column that says where artifacts lie
 
 
 def tracking_uri() -> str:
-    """Where MLflow's data is: `MLFLOW_TRACKING_URI`, or else the project's database."""
+    """The address of the store: `MLFLOW_TRACKING_URI`, or else the project's database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
 
 
@@ -44,35 +45,35 @@ def database_of(root: Path) -> Path:
 
 
 def artifacts_of(root: Path) -> str:
-    """The address of the folder in which a project's artifacts lie."""
+    """The address of the folder with a project's artifacts."""
     return (root / ARTIFACTS).as_uri()
 
 
 @contextmanager
-def locked_database(root: Path, make: Callable[[str], object]) -> Iterator[None]:
-    """Lock the project's database, and let `make` create it, whole or not at all, by its address.
+def locked_database(root: Path, create: Callable[[str], object]) -> Iterator[None]:
+    """Lock the project's database; if there is none, `create` makes it at the address it is given.
 
-    Two processes that create it at once both fail, and one that is killed in the middle would
-    leave tables that MLflow refuses for ever.
+    The database is created atomically: two processes that create it at once would both fail, and
+    one that is killed meanwhile would leave a database that MLflow always refuses.
 
     Raises:
-        UserError: it is damaged, or its path is none for MLflow.
-        filelock.Timeout: another process holds it for too long.
-        sqlite3.Error: it cannot be opened and written.
+        UserError: the database is damaged, or MLflow cannot use its path.
+        filelock.Timeout: another process holds the lock for too long.
+        sqlite3.Error: the database cannot be opened or written.
     """
     from filelock import FileLock
 
     database, partial = database_of(root), root / "mlflow.db.partial"
-    if wrong := NO_ADDRESS.search(str(root)):
+    if found := SPECIAL.search(str(root)):
         raise UserError(
-            f"MLflow finds no database in {root}, for the {wrong[0]} in its name; rename the "
-            "folder, or set MLFLOW_TRACKING_URI"
+            f"MLflow cannot use a database in {root}, because of {found[0]} in its name; rename "
+            "the folder, or set MLFLOW_TRACKING_URI"
         )
     with FileLock(root / "mlflow.db.lock", timeout=LOCK_SECONDS):
         if not database.exists() or not database.stat().st_size:
             partial.unlink(missing_ok=True)
             try:
-                make(f"{SQLITE}{partial}")
+                create(f"{SQLITE}{partial}")
                 partial.replace(database)
             finally:
                 partial.unlink(missing_ok=True)  # the disk may be full
@@ -81,10 +82,10 @@ def locked_database(root: Path, make: Callable[[str], object]) -> Iterator[None]
 
 
 def check_address(uri: str) -> None:
-    """Open the database at an address of SQLite's once, before MLflow does; ask no server.
+    """Check that the SQLite database at an address can be opened; other addresses pass.
 
     Raises:
-        sqlite3.Error: it is no database, or may not be read.
+        sqlite3.Error: the file is not a database, or cannot be read.
     """
     if uri.startswith(SQLITE):
         path = unquote(uri.removeprefix(SQLITE).partition("?")[0])
@@ -93,35 +94,43 @@ def check_address(uri: str) -> None:
 
 
 def prepare_database(root: Path, *, write: bool = False) -> None:
-    """Open the project's database once, before MLflow does, so that it follows its folder.
+    """Check the project's database, and update its addresses if its folder was moved.
+
+    Args:
+        root: the project.
+        write: whether it must be possible to write to the database.
 
     Raises:
-        UserError: the file is no database, or a damaged one.
-        sqlite3.Error: it may not be read, or not be written.
+        UserError: the file is not a database, or is damaged.
+        sqlite3.Error: the database cannot be read, or cannot be written.
     """
     path = database_of(root)
     address = f"{path.as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, timeout=WRITER_SECONDS)) as database:
         try:
-            database.execute("PRAGMA schema_version")  # the first look at the file
+            database.execute("PRAGMA schema_version")  # this reads the file
             with nullcontext() if write else suppress(sqlite3.OperationalError):
-                _follow(database, root)
+                _update_addresses(database, root)
             database.commit()
             if write:
                 database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{path}: {error}; delete it, and it is made anew") from None
+            raise UserError(
+                f"{path}: {error}; delete it, and `make track` makes it again"
+            ) from None
 
 
-def _follow(database: sqlite3.Connection, root: Path) -> None:
-    """Where the project's folder was moved or copied, let artifacts be those of the folder here.
+def _update_addresses(database: sqlite3.Connection, root: Path) -> None:
+    """After the project was moved or copied, replace the artifacts' addresses by those of `root`.
 
-    MLflow keeps whole addresses, and would go on writing to the folder that was. If the database
-    alone was copied, only new artifacts lie here.
+    MLflow stores absolute addresses, and would still write to the old folder. If the database was
+    copied without its artifacts, only the addresses of new artifacts are replaced.
     """
-    followed = PLACES if (root / ARTIFACTS).is_dir() else {EXPERIMENTS: PLACES[EXPERIMENTS]}
+    columns = ARTIFACT_COLUMNS
+    if not (root / ARTIFACTS).is_dir():
+        columns = {EXPERIMENTS: ARTIFACT_COLUMNS[EXPERIMENTS]}
     new = artifacts_of(root)
     known = database.execute(
         "SELECT DISTINCT artifact_location FROM experiments "
@@ -129,7 +138,7 @@ def _follow(database: sqlite3.Connection, root: Path) -> None:
         (new,),
     ).fetchall()
     for (old,) in known:
-        for table, column in followed.items():
+        for table, column in columns.items():
             database.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                 f"WHERE substr({column} || '/', 1, ?) = ?",

@@ -1,79 +1,88 @@
-"""A training as MLflow sees it while it runs; `tracking.sync` completes the run afterwards."""
+"""The run of a training while it is trained; `sync` completes the run from the files afterwards.
+
+The store is used by a thread of ours. MLflow's asynchronous logging would not replace it: there
+only metrics are asynchronous, so the training itself would connect and make the run, and the
+process would wait without limit at its end for a server that does not answer.
+"""
 
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sentiformer.core.events import EpochEvent, StepEvent
-from sentiformer.tracking.sync import KEY_TAG, Store, event_metrics, never_fails, system_metrics
+from sentiformer.tracking.metrics import event_metrics
+from sentiformer.tracking.store import WAIT_SECONDS, Store, failures_reported, open_store
 
-FLUSH_SECONDS = 2.0
+BATCH_SECONDS = 2.0  # events of this time are logged together
 
 
 class LiveRun:
-    """Logs a training while it runs, in a thread of its own, beside the steps."""
+    """Logs the events of a training in a thread, so that the training never waits for the store."""
 
     def __init__(self, about: dict[str, Any]) -> None:
         self._about = about
-        self._events: queue.SimpleQueue[StepEvent | EpochEvent | str] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[StepEvent | EpochEvent] = queue.SimpleQueue()
+        self._status = "FINISHED"
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def __call__(self, event: StepEvent | EpochEvent) -> None:
-        """Take an event to log soon."""
+        """Log an event soon."""
         self._events.put(event)
 
     def end(self, status: str) -> None:
-        """Log what is left, and let the run end so."""
-        self._events.put(status)
-        self._thread.join(timeout=30)
+        """Log what is left, and give the run this status; waits for `WAIT_SECONDS` at most."""
+        self._status = status
+        self._ended.set()
+        self._thread.join(timeout=WAIT_SECONDS)
 
     def _work(self) -> None:
-        with never_fails("training goes on"):
-            store = Store.connect()
-            run = store.find(KEY_TAG, self._about["training_key"])
-            if run is not None and run.info.status == "FINISHED":
-                return  # the same parameters, data, code and machine: the same curves
-            run_id = store.complete(run, self._about)
+        with failures_reported("training continues"), open_store() as store:
+            run = store.run_of(self._about)
+            if run.info.status == "FINISHED":
+                return  # the same training was tracked before
+            run_id = run.info.run_id
             store.client.update_run(run_id, status="RUNNING")
-            with system_metrics(run_id, resume=run is not None):
-                losses = f"{self._about['stage']}/loss"
-                known = {p.step for p in store.client.get_metric_history(run_id, losses)}
-                status = self._log_until_end(store, run_id, known)
-            if status != "FINISHED":  # a finished run is closed by `sync`, complete
-                store.client.set_terminated(run_id, status)
+            with _system_metrics(run_id):
+                self._log_until_end(store, run_id)
+            if self._status != "FINISHED":  # `sync` closes a finished run when it is complete
+                store.client.set_terminated(run_id, self._status)
 
-    def _log_until_end(self, store: Store, run_id: str, known: set[int]) -> str:
-        """Log events in bundles until the training ends; returns how it ended."""
-        while True:
-            time.sleep(FLUSH_SECONDS if self._events.empty() else 0.1)
-            new: list[StepEvent | EpochEvent] = []
-            status = None
-            while not self._events.empty() and status is None:
-                event = self._events.get()
-                if isinstance(event, str):
-                    status = event
-                elif event.step not in known:
-                    new.append(event)
-            stage = self._about["stage"]
-            store.log([point for event in new for point in event_metrics(event, stage)], run_id)
-            if status is not None:
-                return status
+    def _log_until_end(self, store: Store, run_id: str) -> None:
+        """Log events in batches until the training ends; skip those logged before a stop."""
+        stage = self._about["stage"]
+        known = {point.step for point in store.client.get_metric_history(run_id, f"{stage}/loss")}
+        ended = False
+        while not ended:
+            ended = self._ended.wait(BATCH_SECONDS)
+            events = [self._events.get() for _ in range(self._events.qsize())]
+            new = [event for event in events if event.step not in known]
+            store.log(run_id, [metric for event in new for metric in event_metrics(event, stage)])
 
 
 @contextmanager
 def live_run(about: dict[str, Any]) -> Iterator[LiveRun]:
-    """Log a training while it runs: call the result with its events."""
+    """Show a training in MLflow while the block trains; call the result with its events."""
     live = LiveRun(about)
     try:
         yield live
-    except KeyboardInterrupt:
-        live.end("KILLED")
-        raise
-    except BaseException:
-        live.end("FAILED")
+    except BaseException as error:
+        live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     live.end("FINISHED")
+
+
+@contextmanager
+def _system_metrics(run_id: str) -> Iterator[None]:
+    """Log the load and the memory of the machine beside the curves."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()

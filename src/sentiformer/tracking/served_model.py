@@ -1,4 +1,4 @@
-"""The model as MLflow stores and serves it: this file is logged with it and run when it loads."""
+"""The model as MLflow serves it; this file is logged beside the model and executed on loading."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from sentiformer.serving.predictor import Prediction, Predictor
 
 
 class ServedClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """A list of texts to a list of predictions."""
+    """Classifies a list of texts."""
 
     def load_context(self, context: Any) -> None:
-        """Load the files of `data/model` that were logged beside this one."""
+        """Load the files of `data/model` that were logged with this one."""
         self.predictor = Predictor.load(Path(context.artifacts["model"]), load_runtime())
 
     def predict(self, context: Any, model_input: list[str], params: Any = None) -> list[Prediction]:

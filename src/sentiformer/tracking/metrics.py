@@ -1,0 +1,117 @@
+"""MLflow metrics from the events of a training, and from the files that the stages wrote."""
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiformer.core.events import EpochEvent, StepEvent
+from sentiformer.core.files import read_csv, read_json
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+CURVES = {  # by stage and kind of event: the fields that are logged, and their names in MLflow
+    "train": {
+        StepEvent: {
+            "loss": "train/loss",
+            "learning_rate": "train/learning_rate",
+            "gradient_norm": "train/gradient_norm",
+        },
+        EpochEvent: {
+            "epoch": "epoch",
+            "train_loss": "train/epoch_loss",
+            "valid_loss": "valid/loss",
+            "valid_accuracy": "valid/accuracy",
+        },
+    },
+    "pretrain": {
+        StepEvent: {
+            "loss": "pretrain/loss",
+            "learning_rate": "pretrain/learning_rate",
+            "gradient_norm": "pretrain/gradient_norm",
+        },
+        EpochEvent: {
+            "epoch": "epoch",
+            "train_loss": "pretrain/epoch_loss",
+            "valid_loss": "pretrain/valid_loss",
+            "valid_accuracy": "pretrain/valid_accuracy",
+            "perplexity": "pretrain/perplexity",
+        },
+    },
+}
+
+
+def event_metrics(event: StepEvent | EpochEvent, stage: str) -> "list[Metric]":
+    """The points that an event adds to the curves of its stage."""
+    curves = CURVES[stage][type(event)]
+    return to_metrics({name: getattr(event, field) for field, name in curves.items()}, event.step)
+
+
+def history_metrics(folder: Path, stage: str) -> "list[Metric]":
+    """All points of the curves of a training, from its files."""
+    metrics: list[Metric] = []
+    for name, kind in (("steps.csv", StepEvent), ("history.csv", EpochEvent)):
+        for row in read_csv(folder / name, made_by=stage):
+            values: dict[str, Any] = {column: float(value) for column, value in row.items()}
+            metrics += event_metrics(kind(**{**values, "step": int(row["step"])}), stage)
+    return metrics
+
+
+def best_metrics(about: dict[str, Any]) -> "list[Metric]":
+    """The best epoch of a classifier, from its `config.json`."""
+    best = about["best"]
+    names = ("epoch", "valid_accuracy", "valid_loss")
+    return to_metrics({f"best/{name}": best[name] for name in names}, best["step"])
+
+
+def perplexity_metrics(about: dict[str, Any]) -> "list[Metric]":
+    """The perplexity of a language model, from its `config.json`, for the run of a classifier."""
+    return to_metrics({"pretrain/perplexity": EpochEvent(**about["best"]).perplexity}, 0)
+
+
+def test_metrics(evaluation: Path) -> "list[Metric]":
+    """The metrics on test: of all texts, of each class, and of each range of lengths."""
+    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
+    values = {f"test/{name}": value for name, value in metrics.items()}
+    for table, column in (("by_class", "class"), ("by_length", "tokens")):
+        rows = read_csv(evaluation / f"{table}.csv", made_by="evaluate")
+        names = metric_names([row.pop(column) for row in rows])
+        for name, row in zip(names, rows, strict=True):
+            values |= {f"test/{table}/{name}/{key}": float(row[key]) for key in row}
+    return to_metrics(values, 0)
+
+
+def read_baselines(evaluation: Path) -> dict[str, dict[str, Any]]:
+    """The metrics of each baseline on test, by its name."""
+    paths = sorted(evaluation.glob("baselines/*.json"))
+    return {path.stem: read_json(path, made_by="evaluate") for path in paths}
+
+
+def metric_names(labels: list[str]) -> list[str]:
+    """Make a name from each label that MLflow accepts as part of a metric's; no two are equal.
+
+    MLflow rejects most characters, reads a name as a path, and limits its length.
+    """
+    names: list[str] = []
+    for number, label in enumerate(labels):
+        name = re.sub(r"[^\w.\- ]|^\.*$", "_", label)[:100]
+        names.append(f"{name}:{number}" if name in names else name)
+    return names
+
+
+def flatten(values: dict[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+    """Nested values by joined keys: `{"a": {"b": 1}}` becomes `{"a/b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{separator}{key}" if prefix else key
+        flat |= flatten(value, separator, name) if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def to_metrics(values: dict[str, float], step: int) -> "list[Metric]":
+    """Values by name as MLflow metrics of one step."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(key, float(value), now, step) for key, value in values.items()]
