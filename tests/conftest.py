@@ -13,7 +13,7 @@ import pytest
 
 from sentiformer.baselines.linear import fit_baselines
 from sentiformer.core.runtime import Runtime
-from sentiformer.data import sources
+from sentiformer.data.download import download
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.report import write_report
 from sentiformer.features.word_vectors import fit_word_vectors
@@ -115,7 +115,7 @@ def run_stages(params: Params, folder: Path) -> None:
     made = {name: folder / name for name in (*names, "model", "evaluation", "report")}
     for path in made.values():
         path.mkdir(parents=True)
-    sources.download(params.download, made["raw"])
+    download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
     fit_baselines(params.baseline, params.teach, made["tokens"], made["baseline"], workers=1)
     write_teacher(made["teacher"], {"by": "nobody"}, [])
