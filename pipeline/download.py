@@ -1,11 +1,11 @@
-"""Texts and labels from their source to data/raw."""
+"""Stage download: write the labelled texts of a source to data/raw."""
 
 from pathlib import Path
 
 from sentiformer.console import say
 from sentiformer.core.files import whole_folder
 from sentiformer.core.runtime import Runtime
-from sentiformer.data import sources
+from sentiformer.data.download import download
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
@@ -14,9 +14,9 @@ OUTPUT = Path("data/raw")
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write one Parquet file a split, the near-duplicates, and dataset.json."""
+    """Write a Parquet file for each split, near_duplicates.csv and dataset.json."""
     with whole_folder(OUTPUT) as folder:
-        dataset = sources.download(params.download, folder)
+        dataset = download(params.download, folder)
     rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())
     near = sum(n for others in dataset["near_duplicates"].values() for n in others.values())
     removed = ", ".join(f"{reason} {n:,}" for reason, n in dataset["removed"].items() if n)

@@ -15,7 +15,7 @@ import pytest
 
 from sentiformer.baselines.linear import fit_baselines
 from sentiformer.core.runtime import Runtime
-from sentiformer.data import sources
+from sentiformer.data.download import download
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.report import write_report
 from sentiformer.features.word_vectors import fit_word_vectors
@@ -133,7 +133,7 @@ def run_stages(params: Params, folder: Path) -> None:
     made = {name: folder / name for name in (*names, "model", "evaluation", "report")}
     for path in made.values():
         path.mkdir(parents=True)
-    sources.download(params.download, made["raw"])
+    download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
     fit_baselines(params.teach, made["tokens"], made["baseline"], made["teacher"], workers=1)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])

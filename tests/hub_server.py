@@ -1,4 +1,4 @@
-"""A Hub on loopback: the calls that `datasets.load_dataset` makes, for made-up Parquet files."""
+"""A server on loopback that answers the calls of `datasets.load_dataset` like the Hub."""
 
 import hashlib
 import json
@@ -10,21 +10,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 CUT = "cut"
-ELSEWHERE = "/elsewhere/"
+STORE_PATH = "/store/"
 
 
 class Hub(ThreadingHTTPServer):
     """Serves one data set at one commit.
 
-    As on the Hub, a Parquet file lies elsewhere, where the answer leads, which names its SHA-256;
-    another file is named by git's SHA-1.
+    As on the Hub, a request for a Parquet file is redirected to another host, with the file's
+    SHA-256 in a header. Other files are sent directly; their ETag is git's SHA-1.
 
     Attributes:
         files: the content of each path in the data set.
-        damage: by path, what is sent in place of the content, or `CUT` for half of it.
+        damage: by path, other bytes to send instead of the content, or `CUT` for only half of it.
         delay: seconds before each answer.
         calls: method and path of each call, in order.
-        store: the address, of another host, where the Parquet files lie.
+        store: the address of the host that sends the Parquet files.
     """
 
     daemon_threads = True
@@ -73,14 +73,14 @@ class _Handler(BaseHTTPRequestHandler):
         hub.calls.append(f"{self.command} {path}")
         time.sleep(hub.delay)
         api, files = f"/api/datasets/{hub.dataset}", f"/datasets/{hub.dataset}/resolve/"
-        if path.startswith(ELSEWHERE):
-            self._send_file(path.removeprefix(ELSEWHERE))
+        if path.startswith(STORE_PATH):
+            self._send_file(path.removeprefix(STORE_PATH))
         elif path.startswith(files):
             revision, _, name = path.removeprefix(files).partition("/")
             if revision != hub.revision:
                 self._refuse("RevisionNotFound")
             elif name.endswith(".parquet") and name in hub.files:
-                self._lead_elsewhere(name)
+                self._redirect(name)
             elif name in hub.files:
                 self._send_file(name)
             else:
@@ -110,10 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
                 entries.append({"type": "file", "path": name, "size": size, "oid": oid})
         self._send_json(entries)
 
-    def _lead_elsewhere(self, name: str) -> None:
+    def _redirect(self, name: str) -> None:
         content = self.server.files[name]
         headers = {
-            "Location": f"{self.server.store}{ELSEWHERE}{name}",
+            "Location": f"{self.server.store}{STORE_PATH}{name}",
             "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Linked-Size": str(len(content)),
             "X-Repo-Commit": self.server.revision,

@@ -1,4 +1,4 @@
-"""The Hub's real loading code against a Hub on loopback: what it gives, and each failure."""
+"""The library `datasets` against a Hub on loopback: the splits that it loads, and each error."""
 
 import io
 import json
@@ -13,6 +13,8 @@ import pytest
 import yaml
 from conftest import ROOT, made_up_reviews, tiny_params, write_package
 from hub_server import CUT, Hub, serve
+
+from sentiformer.data.tables import text_hash
 
 NAME = "stanfordnlp/imdb"
 REVISION = tiny_params().download.hub_revision
@@ -38,8 +40,8 @@ dataset_info:
 """
 
 
-def dataset_of(**splits: pd.DataFrame) -> dict[str, bytes]:
-    """The files of a data set of the Hub that has these splits."""
+def dataset_files(**splits: pd.DataFrame) -> dict[str, bytes]:
+    """The files of a data set of the Hub with these splits."""
     lines = [f"  - split: {split}\n    path: plain_text/{split}-*" for split in splits]
     files = {"README.md": README.format(files="\n".join(lines)).encode()}
     for split, table in splits.items():
@@ -50,7 +52,7 @@ def dataset_of(**splits: pd.DataFrame) -> dict[str, bytes]:
 
 
 class Project:
-    """A folder where the stage download runs, in a process of its own, with a cache of its own."""
+    """A folder where the stage download runs in another process and with its own cache."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,7 +66,7 @@ class Project:
         }
 
     def download(self, hub: Hub | str, fails: bool = False, **changes: object) -> str:
-        """Run the stage; returns what it printed, or the one line of its error."""
+        """Run the stage; return its output, or the error message, which is one line."""
         params = tiny_params(download={"source": "hub", **changes}).model_dump()
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
         done = subprocess.run(
@@ -91,7 +93,7 @@ class Project:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        return {split: of["fingerprint"] for split, of in self.about["splits"].items()}
+        return {split: facts["fingerprint"] for split, facts in self.about["splits"].items()}
 
 
 @pytest.fixture
@@ -107,17 +109,20 @@ def hub():
         "test": rows[300:400],
         "unsupervised": rows[390:].assign(label=-1),
     }
-    with serve(NAME, REVISION, dataset_of(**splits)) as hub:
+    with serve(NAME, REVISION, dataset_files(**splits)) as hub:
         yield hub
 
 
-def test_the_hub_gives_its_splits_and_its_cache_needs_no_network(project, hub):
+def test_the_splits_are_loaded_and_the_cache_needs_no_network(project, hub):
     project.download(hub)
     about = project.about
     assert about["labels"] == ["neg", "pos"]
     assert (about["origin"]["name"], about["origin"]["revision"]) == (NAME, REVISION)
-    rows = {split: of["rows"] for split, of in about["splits"].items()}
-    assert rows == {"train": 270, "validation": 30, "test": 100, "unlabeled": 20}
+    left = made_up_reviews(420)["text"][:300]  # of train, without the texts of test
+    held_out = sum(text_hash(text) < 0.1 * 2**64 for text in left)
+    rows = {split: facts["rows"] for split, facts in about["splits"].items()}
+    held = {"train": 300 - held_out, "validation": held_out}
+    assert rows == held | {"test": 100, "unlabeled": 20}
     assert about["removed"] == {
         "duplicates": 0,
         "contradictions": 0,
@@ -134,24 +139,24 @@ def test_the_hub_gives_its_splits_and_its_cache_needs_no_network(project, hub):
     assert project.about["splits"]["test"]["fingerprint"] == about["splits"]["test"]["fingerprint"]
     (project.folder / "data/raw").rename(project.folder / "kept")
     line = project.download(hub, fails=True, hub_revision="a" * 40)
-    assert f"hub_revision is {'a' * 40}, the cache holds {REVISION}, and the Hub is out" in line
+    assert f"hub_revision is {'a' * 40}, but the cache holds {REVISION} and the Hub cannot" in line
 
 
 @pytest.mark.slow
-def test_of_a_split_s_names_the_usual_one_wins(project):
+def test_the_first_of_several_names_of_a_split_wins(project):
     rows = made_up_reviews(400)
     places = {"train": (0, 300), "dev": (300, 310), "validation": (310, 330)}
     places |= {"eval": (330, 340), "test": (340, 370)}
     splits = {split: rows[start:end] for split, (start, end) in places.items()}
-    with serve(NAME, REVISION, dataset_of(**splits)) as hub:
+    with serve(NAME, REVISION, dataset_files(**splits)) as hub:
         project.download(hub)
-    found = {split: of["rows"] for split, of in project.about["splits"].items()}
+    found = {split: facts["rows"] for split, facts in project.about["splits"].items()}
     assert found == {"train": 300, "validation": 20, "test": 30}
 
 
 @pytest.mark.slow
 def test_a_proxy_is_used_for_every_call(project, hub):
-    """The Hub on loopback is its own proxy: it answers for a host that does not exist."""
+    """The Hub on loopback is also the proxy: it answers for a host that does not exist."""
     project.env |= {"HTTP_PROXY": hub.address, "NO_PROXY": ""}
     hub.store = "http://store.invalid"
     project.download("http://hub.invalid")
@@ -159,11 +164,11 @@ def test_a_proxy_is_used_for_every_call(project, hub):
     assert len(hub.calls) > 5
 
 
-def test_the_same_rows_have_the_same_fingerprints_from_every_source(project):
+def test_the_fingerprints_do_not_depend_on_the_source(project):
     rows = made_up_reviews(100)
     write_package(project.folder, rows)
     rows[["label", "text"]].sample(frac=1, random_state=1).to_csv(project.folder / "a.csv")
-    with serve(NAME, REVISION, dataset_of(train=rows.sort_values("label"))) as hub:
+    with serve(NAME, REVISION, dataset_files(train=rows.sort_values("label"))) as hub:
         project.download(hub)
     found = [project.fingerprints]
     for source in ("bundled", "files"):
@@ -173,7 +178,7 @@ def test_the_same_rows_have_the_same_fingerprints_from_every_source(project):
     assert found[0] == found[1] == found[2]
 
 
-DAMAGED = "arrived damaged (its SHA-256 is another than the Hub states); it was removed"
+DAMAGED = "is damaged (its SHA-256 differs from the one that the Hub states); it was removed"
 
 
 def flipped(content: bytes) -> bytes:
@@ -196,7 +201,7 @@ def unreadable(content: bytes) -> bytes:
         (lambda content: CUT, "cannot be loaded (peer closed connection without sending complete"),
     ],
 )
-def test_a_broken_download_is_one_line_and_the_next_one_mends_it(project, hub, damage, reason):
+def test_a_broken_download_is_one_line_and_the_next_download_works(project, hub, damage, reason):
     hub.damage = {TRAIN: damage(hub.files[TRAIN])}
     assert reason in project.download(hub, fails=True)
     hub.damage = {}
@@ -205,7 +210,7 @@ def test_a_broken_download_is_one_line_and_the_next_one_mends_it(project, hub, d
 
 
 @pytest.mark.slow
-def test_a_file_that_was_removed_for_its_damage_is_missed_in_one_line(project, hub):
+def test_offline_a_removed_damaged_file_is_one_line(project, hub):
     hub.damage = {TRAIN: flipped(hub.files[TRAIN])}
     project.download(hub, fails=True)
     project.env["HF_HUB_OFFLINE"] = "1"
@@ -213,42 +218,44 @@ def test_a_file_that_was_removed_for_its_damage_is_missed_in_one_line(project, h
 
 
 @pytest.mark.slow
-def test_a_number_that_is_none_of_the_classes_is_one_line(project):
+def test_a_label_that_is_not_the_number_of_a_class_is_one_line(project):
     rows = made_up_reviews(60)
-    with serve(NAME, REVISION, dataset_of(train=rows, test=rows[:9].assign(label=-1))) as hub:
+    with serve(NAME, REVISION, dataset_files(train=rows, test=rows[:9].assign(label=-1))) as hub:
         line = project.download(hub, fails=True)
-    assert f"{NAME}, split test, row 1: the label is -1, none of its classes neg, pos" in line
+    assert (
+        f"{NAME}, split test, row 1: the label -1 is not the number of a class (neg, pos)" in line
+    )
 
 
-def test_bytes_that_are_no_text_are_one_line(project):
+def test_bytes_that_are_not_utf_8_are_one_line(project):
     rows = made_up_reviews(60)
     texts = pa.array([*(text.encode() for text in rows["text"][1:]), b"\xe9"], pa.binary())
     rows["text"] = pd.array(texts.view(pa.string()), dtype=pd.ArrowDtype(pa.string()))
-    with serve(NAME, REVISION, dataset_of(train=rows)) as hub:
+    with serve(NAME, REVISION, dataset_files(train=rows)) as hub:
         line = project.download(hub, fails=True)
-    assert f"{NAME}, split train holds bytes that are no UTF-8; use other data" in line
+    assert f"{NAME}, split train holds bytes that are not UTF-8; use other data" in line
 
 
-def test_another_revision_and_another_name_are_one_line(project, hub):
+def test_an_unknown_revision_or_name_is_one_line(project, hub):
     line = project.download(hub, fails=True, hub_revision="b" * 40)
     assert f"(Revision '{'b' * 40}' doesn't exist for dataset '{NAME}' on the Hub.)" in line
     line = project.download(hub, fails=True, hub_dataset="nobody/nothing")
     assert "download.hub_dataset nobody/nothing at e6281661ce1c cannot be loaded (" in line
 
 
-def test_a_missing_column_lists_the_columns(project, hub):
+def test_the_error_for_a_missing_column_lists_the_columns(project, hub):
     line = project.download(hub, fails=True, text_column="review")
     assert f"{NAME}, split train has no column 'review'; download.text_column takes one of" in line
 
 
-def test_a_folder_of_the_same_name_does_not_stand_in_for_the_hub(project):
+def test_a_folder_of_the_same_name_is_not_read_instead_of_the_hub(project):
     (project.folder / NAME).mkdir(parents=True)
     line = project.download("http://127.0.0.1:9", fails=True)
     assert f"the folder {NAME} hides the Hub's data set of that name; move it away" in line
 
 
 @pytest.mark.slow
-def test_a_slow_hub_is_waited_for(project, hub):
+def test_a_slow_hub_works(project, hub):
     hub.delay = 0.3
     project.download(hub)
 

@@ -1,4 +1,4 @@
-"""Labels, names or numbers where they are found, get the numbers of the list of names."""
+"""Labels, which are texts or whole numbers, get numbers in the list of label names."""
 
 import pytest
 
@@ -29,13 +29,13 @@ def test_labels_are_names_or_numbers(found, given, names, numbers):
     [
         (
             ["Good", "bad", "good "],
-            "the labels 'Good', 'good ' differ in case or white space alone",
+            "the labels 'Good', 'good ' differ only in case or white space",
         ),
-        (["é", "e\u0301"], "the labels 'e\u0301', 'é' differ in case or white space al"),
+        (["é", "e\u0301"], "the labels 'e\u0301', 'é' differ only in case or white sp"),
         (["good", "goods", "1", "01"], ""),
     ],
 )
-def test_labels_that_a_slip_may_have_parted_are_said(capsys, names, said):
+def test_labels_that_differ_only_in_case_or_white_space_are_reported(capsys, names, said):
     assert number_labels(names, None)[1] == sorted(names)
     line = capsys.readouterr().out
     assert line.startswith(said)

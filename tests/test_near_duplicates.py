@@ -1,4 +1,4 @@
-"""Near-duplicates: which are found, that nothing but the texts decides it, and what is shown."""
+"""Near-duplicates: which are found, on what the result depends, and the list of them."""
 
 import csv
 import random
@@ -12,14 +12,14 @@ from sentiformer.data.near_duplicates import (
     BANDS,
     MARGIN,
     THRESHOLD,
-    Nearest,
-    Pair,
-    count_pairs,
+    CandidateSearch,
+    Match,
+    count_matches,
     find_near_duplicates,
     jaccard,
     shingles,
     signatures,
-    write_pairs,
+    write_matches,
 )
 
 WORDS = [f"w{number}" for number in range(5000)]
@@ -30,7 +30,7 @@ def text(seed: int, length: int = 100) -> str:
 
 
 def changed(words: str, share: float) -> str:
-    """The text with a word replaced at every so many places."""
+    """The text with this share of its words replaced."""
     every = round(1 / share)
     return " ".join("new" + w if i % every == 0 else w for i, w in enumerate(words.split()))
 
@@ -40,20 +40,27 @@ def splits(**texts: list[str]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("words", "runs"),
+    ("words", "expected"),
     [
         ("One, two; THREE four!", ["one two three", "two three four"]),
         ("one<br />two three", ["one two three"]),
         ("Too short.", ["too short"]),
         (":-)", [":-)"]),
         ("", [""]),
+        ("这部电影。", ["这 部 电", "部 电 影"]),
+        ("映画、見たよ", ["映 画 見", "画 見 た", "見 た よ"]),
+        ("スター!", ["ス タ ー"]),
+        ("好 movie 100", ["好 movie 100"]),
+        ("看DVD了", ["看 dvd 了"]),
+        ("ที่ดี", ["ท ี ่", "ี ่ ด", "่ ด ี"]),
+        ("영화 정말 좋다", ["영화 정말 좋다"]),
     ],
 )
-def test_shingles_are_runs_of_three_words_without_case_and_punctuation(words, runs):
-    assert shingles(words) == runs
+def test_shingles_are_three_words_without_case_and_punctuation(words, expected):
+    assert shingles(words) == expected
 
 
-def test_similarity_is_the_share_of_common_shingles():
+def test_similarity_is_the_jaccard_index_of_the_shingles():
     assert jaccard("a b c d e", "A, b, c, d, e!") == 1
     assert jaccard("a b c d e", "a b c d x") == 2 / 4
     assert jaccard("a b c a b c", "a b c a") == 2 / 3
@@ -81,43 +88,61 @@ def test_near_duplicates_are_found_and_others_are_not():
     tests = [text(seed) for seed in range(200)]
     near = [changed(words, 1 / 20) for words in tests[:100]]
     far = [changed(words, 1 / 7) for words in tests[100:]]
-    pairs = find_near_duplicates(splits(test=tests, train=[text(9999), *near, *far]))
-    assert [(pair.split, pair.other_split) for pair in pairs] == [("test", "train")] * 100
-    assert {(pair.row, pair.other_row) for pair in pairs} == {(i, i + 1) for i in range(100)}
-    for pair in pairs:
-        exact = jaccard(tests[pair.row], near[pair.row])
-        assert pair.similarity == pytest.approx(exact, abs=1e-4)
+    matches = find_near_duplicates(splits(test=tests, train=[text(9999), *near, *far]))
+    assert [(match.split, match.other_split) for match in matches] == [("test", "train")] * 100
+    assert {(match.row, match.other_row) for match in matches} == {(i, i + 1) for i in range(100)}
+    for match in matches:
+        exact = jaccard(tests[match.row], near[match.row])
+        assert match.similarity == pytest.approx(exact, abs=1e-4)
         assert exact >= THRESHOLD
 
 
-def test_nearly_all_pairs_just_above_the_threshold_are_found():
+@pytest.mark.parametrize("alphabet", [(0x4E00, 0x9FA5), (0x3042, 0x3093)])
+def test_near_duplicates_are_found_in_scripts_without_spaces(alphabet):
+    """Chinese characters, or Japanese Hiragana; one sentence in ten is replaced."""
+    rng = random.Random(1)
+
+    def sentences(count: int) -> list[str]:
+        return [
+            "".join(chr(rng.randint(*alphabet)) for _ in range(20)) + "。" for _ in range(count)
+        ]
+
+    tests = [sentences(10) for _ in range(40)]
+    near = ["".join([*sentences(1), *words[1:]]) for words in tests[:20]]
+    far = ["".join(sentences(10)) for _ in range(20)]
+    texts = splits(test=["".join(words) for words in tests], train=near + far)
+    found = {(match.row, match.other_row) for match in find_near_duplicates(texts)}
+    assert found == {(row, row) for row in range(20)}
+
+
+def test_nearly_all_matches_just_above_the_threshold_are_found():
     tests = [text(seed) for seed in range(300)]
     near = [changed(words, 1 / 11) for words in tests]
     above = sum(jaccard(*pair) >= THRESHOLD for pair in zip(tests, near, strict=True))
-    pairs = find_near_duplicates(splits(test=tests, train=near))
+    matches = find_near_duplicates(splits(test=tests, train=near))
     assert above == 300
-    assert len(pairs) >= 0.97 * above
+    assert len(matches) >= 0.97 * above
 
 
 @pytest.mark.parametrize("chunk", [1, 10])
-def test_the_nearest_of_several_is_named(monkeypatch, chunk):
+def test_the_most_similar_of_several_texts_is_the_match(monkeypatch, chunk):
     monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", 1)
     monkeypatch.setattr(near_duplicates, "CHUNK_TEXTS", chunk)
     original = text(1)
     others = [changed(original, share) for share in (1 / 15, 1 / 50, 1 / 20)]
-    (pair,) = find_near_duplicates(splits(validation=[original], train=[text(2), *others]))
-    assert (pair.split, pair.other_row) == ("validation", 2)
+    (match,) = find_near_duplicates(splits(validation=[original], train=[text(2), *others]))
+    assert (match.split, match.other_row) == ("validation", 2)
 
 
-def test_each_split_that_judges_is_held_against_the_others():
+def test_test_and_validation_are_compared_with_all_other_splits():
     words = text(1)
     each = {name: [f"{name} {words}"] for name in ("train", "validation", "test", "unlabeled")}
-    counts = count_pairs(find_near_duplicates(each), each)
+    counts = count_matches(find_near_duplicates(each), each)
     assert counts == {
         "test": {"train": 1, "validation": 1, "unlabeled": 1},
         "validation": {"train": 1, "unlabeled": 1},
     }
-    assert count_pairs([], splits())["test"] == {"train": 0, "validation": 0}
+    assert count_matches([], splits())["test"] == {"train": 0, "validation": 0}
 
 
 def test_rows_in_another_order_have_the_same_near_duplicates():
@@ -128,15 +153,15 @@ def test_rows_in_another_order_have_the_same_near_duplicates():
         mine, theirs = tests.copy(), train.copy()
         random.Random(order).shuffle(mine)
         random.Random(order + 1).shuffle(theirs)
-        pairs = find_near_duplicates(splits(test=mine, train=theirs))
-        return {(mine[pair.row], theirs[pair.other_row], pair.similarity) for pair in pairs}
+        matches = find_near_duplicates(splits(test=mine, train=theirs))
+        return {(mine[m.row], theirs[m.other_row], m.similarity) for m in matches}
 
     assert len(found(1)) == 50
     assert found(1) == found(2)
 
 
 @pytest.mark.parametrize(("characters", "chunk"), [(1, 1), (5000, 7), (2**20, 2**15)])
-def test_the_sizes_of_blocks_and_chunks_do_not_matter(monkeypatch, characters, chunk):
+def test_the_sizes_of_blocks_and_chunks_do_not_change_the_result(monkeypatch, characters, chunk):
     tests = [text(seed) for seed in range(30)]
     train = [changed(words, 1 / 20) for words in tests]
     expected = find_near_duplicates(splits(test=tests, train=train))
@@ -146,23 +171,23 @@ def test_the_sizes_of_blocks_and_chunks_do_not_matter(monkeypatch, characters, c
     assert len(expected) == 30
 
 
-def test_signatures_that_agree_in_one_band_alone_are_candidates_by_their_estimate():
+def test_a_candidate_agrees_in_a_band_and_has_a_high_estimate():
     rng = np.random.default_rng(1)
     width = BANDS * BAND_VALUES
     mine = rng.integers(0, 2**16, (3, width), dtype=np.uint16)
     others = rng.integers(0, 2**16, (5, width), dtype=np.uint16)
     others[4, : width // 2] = mine[1, : width // 2]
     others[2, :BAND_VALUES] = mine[0, :BAND_VALUES]
-    nearest = Nearest(mine)
-    nearest.see(others[:3])
-    nearest.see(others[3:])
-    assert list(nearest.candidates()) == [(1, 4)]
+    search = CandidateSearch(mine)
+    search.update(others[:3])
+    search.update(others[3:])
+    assert list(search.candidates()) == [(1, 4)]
 
 
-def test_the_list_shows_how_both_texts_begin(tmp_path):
+def test_the_list_shows_the_beginning_of_both_texts(tmp_path):
     path = tmp_path / "near_duplicates.csv"
     texts = splits(test=['a, "quoted"\nline ' + "x" * 900], train=["b", "c" * 900])
-    write_pairs(path, [Pair("test", 0, "train", 1, 0.75)], texts)
+    write_matches(path, [Match("test", 0, "train", 1, 0.75)], texts)
     with path.open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["text"] == texts["test"][0][:200]

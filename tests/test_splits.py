@@ -1,23 +1,21 @@
-"""Splits by content alone: no duplicates, and nothing that judges is seen in training."""
+"""Splits depend on the texts alone, without duplicates and without leaks."""
 
 import hashlib
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 
 import pandas as pd
 import pytest
-from conftest import made_up_reviews, tiny_params
+from conftest import made_up_reviews
 
 from sentiformer.core.names import SPLITS
-from sentiformer.data import sources
-from sentiformer.data import splits as rules
-from sentiformer.data.params import DownloadParams
-from sentiformer.data.sources import LABELS, digest, write_split
-from sentiformer.data.splits import content_hash, spool_source, text_hash
-from sentiformer.data.streams import Source, Stream
-from sentiformer.data.text_store import Spool
+from sentiformer.data import download, splits, tables
+from sentiformer.data.bundled import LABELS
+from sentiformer.data.download import digest, write_split
+from sentiformer.data.source import Source, Stream
+from sentiformer.data.tables import content_hash, store_source, text_hash
+from sentiformer.data.text_store import TextStore
 
-PARAMS = tiny_params().download
+SHARE = 0.1
 EQUAL = ["A great<br />film.", "a  GREAT film.", " A great\n\tfilm. ", "A Great <br /><br />Film."]
 
 SAME = ["A great<br>film.", "<p>A <I>great</I> film.</p>", "A&nbsp;great<!-- -->film&#46;"]
@@ -36,47 +34,48 @@ def reviews(count: int = 400) -> pd.DataFrame:
     return made_up_reviews(count)[["text", "label"]]
 
 
-def spooled(tables: dict[str, pd.DataFrame], spool: Spool) -> dict[str, pd.DataFrame]:
-    """Put tables with a text and a label into the spool, as a source's streams come there."""
+def stored(given: dict[str, pd.DataFrame], store: TextStore) -> dict[str, pd.DataFrame]:
+    """Store the texts of tables with the columns text and label; return the tables of the store."""
     streams = {
         split: Stream(zip(rows["text"].tolist(), rows["label"].tolist(), strict=True), split)
-        for split, rows in tables.items()
+        for split, rows in given.items()
     }
-    return spool_source(Source(streams, LABELS, {}), spool)[0]
+    return store_source(Source(streams, LABELS, {}), store)[0]
 
 
-def unspooled(rows: pd.DataFrame, spool: Spool) -> pd.DataFrame:
-    return rows.assign(text=[spool[place] for place in rows["place"]]).drop(columns="place")
+def with_texts(rows: pd.DataFrame, store: TextStore) -> pd.DataFrame:
+    texts = [store[position] for position in rows["position"]]
+    return rows.assign(text=texts).drop(columns="position")
 
 
-def split_up(
-    tables: dict[str, pd.DataFrame], params: DownloadParams
+def make_splits(
+    given: dict[str, pd.DataFrame], share: float = SHARE
 ) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
-    """The splits with their texts in memory."""
-    with TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
-        splits, removed = rules.split_up(spooled(tables, spool), spool, params)
-        return {split: unspooled(rows, spool) for split, rows in splits.items()}, removed
+    """The splits with their texts; and how many rows were removed."""
+    with TemporaryFile() as file:
+        store = TextStore(file)
+        made, removed = splits.make_splits(stored(given, store), store, share)
+        return {split: with_texts(rows, store) for split, rows in made.items()}, removed
 
 
-def without_duplicates(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    with TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
-        tables = spooled({"train": rows}, spool)
-        kept, removed = rules.without_duplicates(rules.by_hash(tables["train"], spool))
-        return unspooled(kept, spool), removed
+def remove_duplicates(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    with TemporaryFile() as file:
+        store = TextStore(file)
+        sorted_rows = tables.sort_by_hash(stored({"train": rows}, store)["train"], store)
+        kept, removed = splits.remove_duplicates(sorted_rows)
+        return with_texts(kept, store), removed
 
 
-def held_out(rows: pd.DataFrame, **fractions: float) -> dict[str, pd.DataFrame]:
-    splits, _ = split_up({"train": rows}, PARAMS.model_copy(update=fractions))
-    return splits
+def held_out(rows: pd.DataFrame, share: float = SHARE) -> dict[str, pd.DataFrame]:
+    return make_splits({"train": rows}, share)[0]
 
 
 def fingerprint(rows: pd.DataFrame) -> str:
-    pairs = zip(rows["text"], rows["label"], strict=True)
-    return sources.fingerprint(bytearray().join(digest(*pair) for pair in pairs))
+    return download.fingerprint(map(digest, rows["text"], rows["label"]))
 
 
 @pytest.mark.parametrize("text", EQUAL)
-def test_case_white_space_and_line_breaks_do_not_change_the_place_of_a_text(text):
+def test_case_white_space_and_line_breaks_do_not_change_the_hash_of_a_text(text):
     assert text_hash(text) == text_hash(EQUAL[0])
 
 
@@ -98,34 +97,34 @@ def test_other_texts_are_not_equal(text):
 
 
 @pytest.mark.parametrize("text", EQUAL + SAME)
-def test_a_text_that_differs_in_markup_alone_leaks(text):
-    judged = table((EQUAL[0], 1), ("Dull.", 0))
+def test_a_text_that_differs_only_in_markup_is_a_leak(text):
+    test = table((EQUAL[0], 1), ("Dull.", 0))
     train = pd.concat([table((text, 1)), reviews(40)])
-    splits, removed = split_up({"train": train, "test": judged}, PARAMS)
+    made, removed = make_splits({"train": train, "test": test})
     assert removed["leaked"] == 1
-    assert text not in set(splits["train"]["text"]) | set(splits["validation"]["text"])
+    assert text not in set(made["train"]["text"]) | set(made["validation"]["text"])
 
 
 def test_one_of_equal_texts_is_kept():
     rows = table(*[(text, 1) for text in EQUAL], ("Dull.", 0), ("Dull.", 0), ("Other.", 1))
-    kept, removed = without_duplicates(rows)
+    kept, removed = remove_duplicates(rows)
     assert sorted(kept["label"]) == [0, 1, 1]
     assert kept["hash"].is_unique
     assert removed == {"duplicates": 4, "contradictions": 0}
 
 
-def test_equal_texts_of_different_labels_all_go():
+def test_equal_texts_with_different_labels_are_all_removed():
     rows = table((EQUAL[0], 1), (EQUAL[1], 0), (EQUAL[2], 1), ("Dull.", 0))
-    kept, removed = without_duplicates(rows)
+    kept, removed = remove_duplicates(rows)
     assert kept["text"].tolist() == ["Dull."]
     assert removed == {"duplicates": 1, "contradictions": 2}
 
 
-def test_what_is_kept_and_in_what_order_does_not_depend_on_the_rows():
+def test_the_kept_rows_and_their_order_do_not_depend_on_the_order_of_the_rows():
     rows = pd.concat([reviews(60), table(*[(text, 1) for text in EQUAL])])
-    first, _ = without_duplicates(rows)
+    first, _ = remove_duplicates(rows)
     for seed in range(5):
-        again, _ = without_duplicates(shuffled(rows, seed))
+        again, _ = remove_duplicates(shuffled(rows, seed))
         pd.testing.assert_frame_equal(again, first)
     assert first["hash"].is_monotonic_increasing
 
@@ -138,58 +137,83 @@ def test_the_split_does_not_depend_on_the_order_of_the_rows():
             pd.testing.assert_frame_equal(again[split], first[split])
 
 
-def test_every_text_stands_on_exactly_one_side():
+def test_every_text_is_in_exactly_one_split():
     rows = pd.concat([reviews(), reviews().assign(text=lambda t: t["text"].str.upper())])
-    splits = held_out(rows)
-    hashes = [text_hash(text) for split in splits.values() for text in split["text"]]
+    hashes = [text_hash(text) for split in held_out(rows).values() for text in split["text"]]
     assert len(hashes) == len(set(hashes)) == 400
     assert set(hashes) == set(rows["text"].map(text_hash))
 
 
-@pytest.mark.parametrize("fractions", [(0.1, 0.1), (0.25, 0.05), (0.301, 0.499)])
-def test_every_label_gives_its_exact_share(fractions):
-    rows = reviews(1000).iloc[:900]
-    rows = rows[(rows["label"] == 1) | (rows.index < 400)]  # 200 negative, 450 positive
-    validation, test = fractions
-    splits = held_out(rows, validation_fraction=validation, test_fraction=test)
-    for label, count in ((0, 200), (1, 450)):
-        shares = {split: int((rows["label"] == label).sum()) for split, rows in splits.items()}
-        held = {"validation": round(count * validation), "test": round(count * test)}
-        assert shares == {"train": count - sum(held.values()), **held}
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.499])
+@pytest.mark.parametrize("given", [(), ("test",), ("validation",)])
+def test_a_threshold_on_the_hash_decides_the_split(share, given):
+    other = table(("Another text.", 0), ("One more.", 1))
+    made, _ = make_splits({"train": reviews(), **dict.fromkeys(given, other)}, share)
+    missing = [split for split in ("test", "validation") if split not in given]
+    for split in ("train", *missing):
+        for text in made[split]["text"]:
+            interval = int(text_hash(text) / 2**64 / share)
+            assert split == (missing[interval] if interval < len(missing) else "train")
+    assert sum(len(made[split]) for split in ("train", *missing)) == 400
 
 
-def test_held_out_texts_are_no_sample_by_length_or_place():
-    splits = held_out(made_up_reviews(2000, seed=1)[["text", "label"]])
-    numbers = splits["test"]["text"].str.extract(r"No\. (\d+)\.")[0].astype(int)
+def test_the_held_out_share_is_about_the_parameter():
+    made = held_out(reviews(4000), 0.2)
+    for split in ("validation", "test"):
+        assert len(made[split]) == pytest.approx(800, rel=0.1)
+
+
+def test_adding_and_removing_rows_moves_no_other_text():
+    rows = reviews(1000)
+    all_rows = held_out(rows)
+    for seed in range(5):
+        some = rows.sample(500, random_state=seed)
+        for split, made in held_out(some).items():
+            assert set(made["text"]) == set(all_rows[split]["text"]) & set(some["text"])
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.499])
+@pytest.mark.parametrize("count", [3, 4, 10])
+def test_a_label_with_three_texts_is_in_every_split(share, count):
+    for seed in range(20):
+        rows = made_up_reviews(2 * count, seed)[["text", "label"]]
+        for made in held_out(rows, share).values():
+            assert set(made["label"]) == {0, 1}
+
+
+def test_a_split_without_a_label_takes_the_text_with_the_lowest_hash_of_the_largest_split():
+    rare = pd.DataFrame({"text": [f"rare {n}" for n in range(6)], "label": 1})
+    hashes = sorted(map(text_hash, rare["text"]))
+    made = held_out(pd.concat([reviews().query("label == 0"), rare]), hashes[0] / 2**66)
+    found = {split: list(rows[rows["label"] == 1]["hash"]) for split, rows in made.items()}
+    assert found == {"test": hashes[:1], "validation": hashes[1:2], "train": hashes[2:]}
+
+
+def test_held_out_texts_do_not_differ_in_length_or_row_number():
+    made = held_out(made_up_reviews(2000, seed=1)[["text", "label"]])
+    numbers = made["test"]["text"].str.extract(r"No\. (\d+)\.")[0].astype(int)
     assert abs(numbers.mean() - 1000) < 150
-    assert splits["test"]["text"].str.len().mean() == pytest.approx(
-        splits["train"]["text"].str.len().mean(), rel=0.1
+    assert made["test"]["text"].str.len().mean() == pytest.approx(
+        made["train"]["text"].str.len().mean(), rel=0.1
     )
 
 
-def test_a_new_row_moves_few_texts_to_another_side():
-    before = held_out(reviews())
-    after = held_out(pd.concat([reviews(), table(("A new text.", 1))]))
-    for split in SPLITS:
-        assert len(set(before[split]["text"]) - set(after[split]["text"])) <= 1
-
-
 def official(**texts: str) -> dict[str, pd.DataFrame]:
-    """Splits of one-letter texts; those in capitals are labelled 1, and equal to small ones."""
+    """Splits of texts of one letter; capital letters have the label 1, small letters 0."""
     return {
         split: table(*[(text, -1 if split == "unlabeled" else int(text > "Z")) for text in letters])
         for split, letters in texts.items()
     }
 
 
-def texts_of(splits: dict[str, pd.DataFrame]) -> dict[str, str]:
-    return {split: "".join(sorted(rows["text"])) for split, rows in splits.items()}
+def texts_of(made: dict[str, pd.DataFrame]) -> dict[str, str]:
+    return {split: "".join(sorted(rows["text"])) for split, rows in made.items()}
 
 
-def test_official_splits_stay_and_nothing_that_judges_is_seen_in_training():
-    tables = official(train="abcdeffgxyXY", validation="bbghA", test="aadiB", unlabeled="acfghzzZ")
-    splits, removed = split_up(tables, PARAMS)
-    assert texts_of(splits) == {
+def test_given_splits_are_kept_and_leaks_are_removed():
+    given = official(train="abcdeffgxyXY", validation="bbghA", test="aadiB", unlabeled="acfghzzZ")
+    made, removed = make_splits(given)
+    assert texts_of(made) == {
         "train": "cef",
         "validation": "gh",
         "test": "Baadi",
@@ -205,26 +229,22 @@ def test_official_splits_stay_and_nothing_that_judges_is_seen_in_training():
 
 
 @pytest.mark.parametrize("missing", ["validation", "test"])
-def test_a_split_that_is_missing_is_held_out_of_what_is_left_of_train(missing):
+def test_a_missing_split_is_held_out_of_train_without_the_leaks(missing):
     given = ({"validation", "test"} - {missing}).pop()
-    tables = {"train": reviews(420), given: reviews(20), "unlabeled": reviews(420).assign(label=-1)}
-    splits, removed = split_up(tables, PARAMS)
-    assert {split: len(rows) for split, rows in splits.items()} == {
-        "train": 360,
-        given: 20,
-        missing: 40,
-        "unlabeled": 360,
-    }
-    assert removed["leaked"] == 20
-    assert removed["unlabeled_leaked"] == 60
-    hashes = [set(splits[split]["hash"]) for split in SPLITS]
-    assert len(set.union(*hashes)) == sum(map(len, hashes))
+    rows = reviews(420)
+    each = {"train": rows, given: reviews(20), "unlabeled": rows.assign(label=-1)}
+    made, removed = make_splits(each)
+    assert removed["leaked"] == len(made[given]) == 20
+    assert removed["unlabeled_leaked"] == 20 + len(made[missing])
+    assert set(made["unlabeled"]["hash"]) == set(made["train"]["hash"])
+    hashes = [set(made[split]["hash"]) for split in SPLITS]
+    assert len(set.union(*hashes)) == sum(map(len, hashes)) == 420
 
 
 def test_splits_do_not_depend_on_the_order_of_the_rows():
-    tables = {"train": reviews(), "test": reviews(440).iloc[390:]}
-    first, _ = split_up(tables, PARAMS)
-    again, _ = split_up({split: shuffled(rows, 1) for split, rows in tables.items()}, PARAMS)
+    given = {"train": reviews(), "test": reviews(440).iloc[390:]}
+    first, _ = make_splits(given)
+    again, _ = make_splits({split: shuffled(rows, 1) for split, rows in given.items()})
     for split in SPLITS:
         pd.testing.assert_frame_equal(again[split], first[split])
 
@@ -248,7 +268,7 @@ def test_the_fingerprint_changes_with_one_label_one_character_or_one_row():
     assert len(prints) == 6
 
 
-def test_a_description_counts_rows_bytes_and_labels(tmp_path):
+def test_the_description_of_a_split_counts_rows_bytes_and_labels(tmp_path):
     path = tmp_path / "a.parquet"
 
     def about(rows: pd.DataFrame) -> dict[str, object]:
@@ -272,18 +292,23 @@ def test_the_fingerprint_is_the_hash_of_the_sorted_hashes_of_label_and_text():
 
 
 @pytest.mark.parametrize("characters", [1, 1000, 2**24])
-def test_a_split_is_the_same_whatever_is_read_and_written_at_a_time(monkeypatch, characters):
+def test_the_size_of_blocks_does_not_change_a_split(monkeypatch, characters):
     rows = pd.concat([reviews(60), table(*[(text, 1) for text in EQUAL])])
-    first, _ = split_up({"train": rows, "test": rows}, PARAMS)
-    for module in (sources, rules):
+    first, _ = make_splits({"train": rows, "test": rows})
+    for module in (download, tables):
         monkeypatch.setattr(module, "BLOCK_CHARACTERS", characters)
-    again, _ = split_up({"train": rows, "test": rows}, PARAMS)
+    again, _ = make_splits({"train": rows, "test": rows})
     for split in SPLITS:
         pd.testing.assert_frame_equal(again[split], first[split])
 
 
-def test_equal_hashes_are_in_the_order_of_text_and_label():
+def test_rows_with_equal_hashes_are_sorted_by_text_and_label():
     rows = table(("B", 0), ("b", 1), ("b", 0), ("B  ", 1), ("a", 1))
-    splits, _ = split_up({"train": reviews(20), "test": rows}, PARAMS)
-    of_b = splits["test"][splits["test"]["text"] != "a"]
-    assert of_b[["text", "label"]].to_numpy().tolist() == [["B", 0], ["B  ", 1], ["b", 0], ["b", 1]]
+    test = make_splits({"train": reviews(20), "test": rows})[0]["test"]
+    equal = test[test["text"] != "a"]
+    assert equal[["text", "label"]].to_numpy().tolist() == [
+        ["B", 0],
+        ["B  ", 1],
+        ["b", 0],
+        ["b", 1],
+    ]

@@ -1,50 +1,53 @@
-"""Texts from CSV, JSONL, Parquet and plain files, a few at a time."""
+"""Read texts from CSV, JSONL, Parquet and plain text files of any size, row by row."""
 
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sentiformer.core.errors import ICONV, UserError, first_line, listed
 
-FIELD_CHARACTERS = 2**31 - 1  # csv refuses a long field otherwise
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_FIELD_CHARACTERS = 2**31 - 1  # the default of the module csv is 131,072
 BUFFER_BYTES = 2**20
 UTF_16 = "it is UTF-16; convert it, for instance with `iconv -f utf-16 -t utf-8`"
-NO_TEXT = {  # how files begin that are no UTF-8, and what they are
-    b"\x1f\x8b": "it is packed by gzip; unpack it",
-    b"PK\x03\x04": "it is a zip archive, as of Excel; unpack it, or export it as CSV",
+OTHER_FORMATS = {  # first bytes of files that are not UTF-8
+    b"\x1f\x8b": "it is compressed by gzip; decompress it",
+    b"PK\x03\x04": "it is a zip archive, for example of Excel; unpack it, or export it as CSV",
     b"\xff\xfe": UTF_16,
     b"\xfe\xff": UTF_16,
 }
 Columns: TypeAlias = Mapping[str, str]
-Row: TypeAlias = tuple[int, tuple[object, ...]]
+Row: TypeAlias = tuple[str, tuple[object, ...]]
 
 
 def read_texts(path: Path, column: str) -> Iterator[str]:
-    """Yield the texts of a file, whatever its size.
+    """Yield the texts of a file.
 
     Args:
-        path: its ending says what it is: `.csv`, `.jsonl`, `.parquet`, or `.txt` (a text a line).
-        column: the column or key that holds the text; a `.txt` has none.
+        path: the suffix is the format: `.csv`, `.jsonl`, `.parquet`, or `.txt` (one text a line).
+        column: the column or key that holds the text; ignored for `.txt`.
 
     Raises:
-        UserError: the file cannot be read as what its ending says, or has no such column.
+        UserError: the file does not have this format, or does not have the column.
     """
-    for number, (value,) in read_rows(path, {column: "--column"}):
-        yield as_text(value, path, number)
+    for place, (value,) in read_rows(path, {column: "--column"}):
+        yield as_text(value, place)
 
 
 def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
-    """Yield the number of each row of a file and its values in some columns.
+    """Yield each row of a file: its place, for error messages, and its values in some columns.
 
     Args:
-        path: as in `read_texts`; a `.txt` has one column, whatever its name.
-        columns: the name of each column, and the option that chose it, for the error text.
+        path: as in `read_texts`; `.txt` has a single column, whose name does not matter.
+        columns: the option that names each column, for error messages, by the column's name.
 
     Raises:
-        UserError: the file cannot be read as what its ending says, or lacks a column.
+        UserError: the file does not have the format of its suffix, or does not have a column.
     """
     readers: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
         ".csv": _read_csv,
@@ -55,54 +58,83 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
         readers[".txt"] = _read_lines
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UserError(f"{path}: its ending must be one of {', '.join(readers)}")
+        raise UserError(f"{path}: its suffix must be one of {', '.join(readers)}")
     if not path.is_file():
-        raise UserError(f"{path} is no file; check the path")
+        raise UserError(f"{path} is not a file; check the path")
     try:
         yield from reader(path, columns)
     except UnicodeDecodeError as error:
         with path.open("rb") as file:
             start = file.read(4)
-        reason = f"byte {error.object[error.start]:#04x} is no UTF-8; convert it, for instance "
-        reason += f"with `{ICONV}`"
-        known = (what for magic, what in NO_TEXT.items() if start.startswith(magic))
+        reason = f"byte {error.object[error.start]:#04x} is not UTF-8; convert the file, for "
+        reason += f"instance with `{ICONV}`"
+        known = (text for magic, text in OTHER_FORMATS.items() if start.startswith(magic))
         raise UserError(f"{path}: {next(known, reason)}") from None
     except PermissionError:
-        raise UserError(f"{path} may not be read; check its permissions") from None
+        raise UserError(f"{path} cannot be read; check its permissions") from None
 
 
-def as_text(value: object, place: object, number: int) -> str:
-    """The value of a row, which must be a text.
+def batch_rows(
+    batches: "Iterable[pa.RecordBatch]", columns: Columns
+) -> Iterator[tuple[object, ...]]:
+    """Yield the values of each row of Arrow batches in some columns."""
+    for batch in batches:
+        yield from zip(*(batch[column].to_pylist() for column in columns), strict=True)
+
+
+def as_text(value: object, place: str) -> str:
+    """Return a value, which must be a text.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a text.
     """
     if not isinstance(value, str):
-        raise UserError(f"{place}, row {number}: the text is {value!r}, not a text; mend the row")
+        raise UserError(f"{place}: the text is {value!r}, which is not a text; correct the row")
     return value
 
 
-def require_whole_characters(text: str, what: str) -> None:
-    """Check that a text can be written as UTF-8.
+def require_whole_characters(text: str, name: str) -> None:
+    """Check that a text can be encoded as UTF-8.
 
-    An escape in JSON, or bytes on a command line, can give half of a surrogate pair.
+    An escape in JSON, or bytes on a command line, can give one half of a surrogate pair.
 
     Args:
-        what: what holds the characters, for the error text.
+        name: what the text is called in the error message.
 
     Raises:
-        UserError: a character of it cannot.
+        UserError: it contains half of a surrogate pair.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{what} holds {text[error.start]!a}, which is no whole character; write it in UTF-8"
+            f"{name} holds {text[error.start]!a}, which is no whole character; write it in UTF-8"
         ) from None
 
 
+def require_columns(columns: Columns, present: list[str], place: str) -> None:
+    """Check that each column occurs exactly once.
+
+    Args:
+        columns: as in `read_rows`.
+        present: the names of all columns.
+        place: the file or line, for the error message.
+
+    Raises:
+        UserError: a column is missing or occurs several times.
+    """
+    for column, option in columns.items():
+        if column not in present:
+            known = listed(present) or "none"
+            if len(present) == 1 and re.search(r"[;\t|]", known):
+                known += " (the columns of a CSV must be separated by commas)"
+            raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")
+        if present.count(column) > 1:
+            raise UserError(f"{place} has several columns {column!r}; rename all but one")
+
+
 def _read_csv(path: Path, columns: Columns) -> Iterator[Row]:
-    csv.field_size_limit(FIELD_CHARACTERS)
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, strict=True)
         try:
@@ -110,25 +142,26 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Row]:
             for row in rows:
                 if None in row:
                     raise csv.Error("more cells than the header; a text with a comma needs quotes")
-                yield rows.line_num, tuple(row[column] for column in columns)
+                yield f"{path}, line {rows.line_num}", tuple(row[column] for column in columns)
         except csv.Error as error:
-            raise UserError(f"{path}, line {rows.line_num}: {error}; mend the line") from None
+            raise UserError(f"{path}, line {rows.line_num}: {error}; correct the line") from None
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
+            place = f"{path}, line {number}"
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}, line {number} is no JSON ({error}); mend it") from None
+                raise UserError(f"{place} is not JSON ({error}); correct the line") from None
             if not isinstance(row, dict):
                 keys = ", ".join(f'"{column}": …' for column in columns)
-                raise UserError(f"{path}, line {number} is no JSON object; write {{{keys}}}")
-            require_columns(columns, list(row), f"{path}, line {number}")
-            yield number, tuple(row[column] for column in columns)
+                raise UserError(f"{place} is not a JSON object; write {{{keys}}}")
+            require_columns(columns, list(row), place)
+            yield place, tuple(row[column] for column in columns)
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
@@ -136,36 +169,18 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        # otherwise a row group is read whole, and some writers make one of all rows
+        # without these options a whole row group is in memory, and some files have only one
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
         require_columns(columns, file.schema_arrow.names, str(path))
-        number = 0
-        for batch in file.iter_batches(1000, columns=list(columns)):
-            for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
-                number += 1
-                yield number, values
-    # bytes that are no UTF-8, a date of the year 30,000
+        batches = file.iter_batches(1000, columns=list(columns))
+        for number, values in enumerate(batch_rows(batches, columns), start=1):
+            yield f"{path}, row {number}", values
+    # the last two: bytes that are not UTF-8, and dates that Python cannot represent
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
-        raise UserError(f"{path} is no readable Parquet file: {first_line(error)}") from None
+        raise UserError(f"{path} is not a readable Parquet file: {first_line(error)}") from None
 
 
 def _read_lines(path: Path, columns: Columns) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
-            yield number, (line.rstrip("\n"),)
-
-
-def require_columns(columns: Columns, present: list[str], place: str) -> None:
-    """Check that each column that an option names is there, once.
-
-    Raises:
-        UserError: one is missing, or stands there several times.
-    """
-    for column, option in columns.items():
-        if column not in present:
-            known = listed(present) or "none"
-            if len(present) == 1 and re.search(r"[;\t|]", known):
-                known += " (commas part the columns of a CSV)"
-            raise UserError(f"{place} has no column {column!r}; {option} takes one of: {known}")
-        if present.count(column) > 1:
-            raise UserError(f"{place} has several columns {column!r}; name them differently")
+            yield f"{path}, line {number}", (line.rstrip("\n"),)

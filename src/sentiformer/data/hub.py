@@ -1,8 +1,8 @@
-"""A data set of the Hugging Face Hub at a pinned commit, through `datasets.load_dataset`.
+"""A data set of the Hugging Face Hub at a fixed commit, loaded with `datasets.load_dataset`.
 
-Mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network (`HF_HUB_OFFLINE=1`) and
-proxies are those of that library. It trusts what it has received; here each file that the Hub
-names by its SHA-256, as it does Parquet, is held against that, so that no damaged one goes further.
+That library handles mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network
+(`HF_HUB_OFFLINE=1`) and proxies. It does not check the content of the files that it receives.
+This module compares each file that the Hub names by its SHA-256, such as Parquet, with that hash.
 """
 
 import os
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from sentiformer.core.errors import UserError, first_line, is_disk_full, is_out_of_memory, listed
 from sentiformer.core.files import sha256
-from sentiformer.core.names import UNLABELED
-from sentiformer.core.text_files import require_columns
+from sentiformer.core.text_files import batch_rows, require_columns
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.streams import NAMES, Source, Stream, row_of
+from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,19 +26,22 @@ SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def read_hub(params: DownloadParams) -> Source:
-    """Download the data set, or find it in the cache, and open its splits.
+    """Load the data set from the Hub or the cache, and open its splits.
 
     Raises:
-        UserError: it cannot be had, is damaged, or lacks a split, or later a column.
+        UserError: it cannot be loaded, is damaged, or has no split train; or, when the rows are
+            read, a column is missing.
     """
     name, revision = params.hub_dataset, params.hub_revision
     loaded = load(name, revision)
-    _verify(loaded, name, revision)
-    theirs = {split: [of for of in names if of in loaded] for split, names in NAMES.items()}
-    present = {split: loaded[names[0]] for split, names in theirs.items() if names}
+    _check_loaded(loaded, name, revision)
+    present = {}
+    for split, names in SPLIT_NAMES.items():
+        if found := [known for known in names if known in loaded]:
+            present[split] = loaded[found[0]]
     if "train" not in present:
         raise UserError(
-            f"download.hub_dataset is {name!r}: it has no split train but {listed(list(loaded))}; "
+            f"download.hub_dataset {name} has no split train, but {listed(list(loaded))}; "
             "download its files and set download.source to files"
         )
     streams = {
@@ -54,10 +56,10 @@ def read_hub(params: DownloadParams) -> Source:
 
 
 def load(name: str, revision: str) -> "DatasetDict":
-    """All splits of a data set at a commit, from the Hub or the cache.
+    """Load all splits of a data set at a commit, from the Hub or the cache.
 
     Raises:
-        UserError: they cannot be had, or what came cannot be read, for a file is damaged.
+        UserError: the data set cannot be loaded, or a file is damaged.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if Path(name).exists():
@@ -66,12 +68,12 @@ def load(name: str, revision: str) -> "DatasetDict":
 
     try:
         return load_dataset(name, revision=revision)
-    except Exception as error:  # the client's errors have no class in common
+    except Exception as error:  # the errors of the client have no common class
         cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
         cause = cause or error
         if is_disk_full(cause) or is_out_of_memory(cause):
             raise cause from None
-        _refuse_damaged(name, revision)
+        _check_files(name, revision)
         raise UserError(
             f"download.hub_dataset {name} at {revision[:12]} cannot be loaded "
             f"({first_line(cause)}); check name, revision and network (HF_ENDPOINT, "
@@ -79,21 +81,22 @@ def load(name: str, revision: str) -> "DatasetDict":
         ) from None
 
 
-def _verify(loaded: "DatasetDict", name: str, revision: str) -> None:
-    """Raise where the data are of another commit or damaged."""
+def _check_loaded(loaded: "DatasetDict", name: str, revision: str) -> None:
+    """Raise an error if the data belong to another commit or are damaged."""
     prepared = Path(next(iter(loaded.values())).cache_files[0]["filename"]).parent
     if prepared.name != revision:
         raise UserError(
-            f"download.hub_revision is {revision}, the cache holds {prepared.name}, and the Hub is "
-            "out of reach; go on when it is back, or set download.hub_revision to the latter"
+            f"download.hub_revision is {revision}, but the cache holds {prepared.name} and the Hub "
+            "cannot be reached; try again later, or set download.hub_revision to the cached one"
         )
-    _refuse_damaged(name, revision, prepared)
+    _check_files(name, revision, prepared)
 
 
-def _refuse_damaged(name: str, revision: str, prepared: Path | None = None) -> None:
-    """Raise where a file is not what the Hub names it by; it leaves the cache.
+def _check_files(name: str, revision: str, prepared: Path | None = None) -> None:
+    """Raise an error if a file differs from the SHA-256 that the Hub states; remove that file.
 
-    So does what was `prepared` from it, if it could be read.
+    Args:
+        prepared: the folder of Arrow files made from the downloaded ones, which is removed as well.
     """
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -106,39 +109,33 @@ def _refuse_damaged(name: str, revision: str, prepared: Path | None = None) -> N
             if prepared:
                 shutil.rmtree(prepared, ignore_errors=True)
             raise UserError(
-                f"{path.name} of {name} arrived damaged (its SHA-256 is another than the Hub "
-                "states); it was removed from the cache, run it again"
+                f"{path.name} of {name} is damaged (its SHA-256 differs from the one that the Hub "
+                "states); it was removed from the cache, run the stage again"
             )
 
 
 def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tuple[str, object]]:
     place = f"{params.hub_dataset}, split {split}"
-    columns = {params.text_column: "download.text_column"}
-    if split != UNLABELED:
-        columns[params.label_column] = "download.label_column"
+    columns = columns_of(split, params)
     require_columns(columns, dataset.column_names, place)
     classes = None if params.labels else _classes(dataset, params)
-    number = 0
-    for batch in _batches(dataset):
-        try:
-            rows = [batch[column].to_pylist() for column in columns]
-        except UnicodeDecodeError:
-            raise UserError(f"{place} holds bytes that are no UTF-8; use other data") from None
-        for values in zip(*rows, strict=True):
-            number += 1
-            text, label = row_of(values, place, number)
+    try:
+        for number, values in enumerate(batch_rows(_batches(dataset), columns), start=1):
+            text, label = checked_row(values, f"{place}, row {number}")
             if classes and isinstance(label, int):
                 if not 0 <= label < len(classes):
                     raise UserError(
-                        f"{place}, row {number}: the label is {label}, none of its classes "
-                        f"{listed(classes)}; use another split, or files"
+                        f"{place}, row {number}: the label {label} is not the number of a class "
+                        f"({listed(classes)}); use another split, or files"
                     )
                 label = classes[label]
             yield text, label
+    except UnicodeDecodeError:
+        raise UserError(f"{place} holds bytes that are not UTF-8; use other data") from None
 
 
 def _batches(dataset: "Dataset") -> "Iterator[pa.RecordBatch]":
-    """The rows as they lie on disk; `datasets` maps them into memory, where they would stay."""
+    """Read the Arrow files of a split; `datasets` would keep them mapped into memory."""
     import pyarrow as pa
 
     for file in dataset.cache_files:
@@ -147,6 +144,6 @@ def _batches(dataset: "Dataset") -> "Iterator[pa.RecordBatch]":
 
 
 def _classes(dataset: "Dataset", params: DownloadParams) -> list[str] | None:
-    """The class names that the data set declares, if it does."""
+    """The class names that the data set declares, or None."""
     feature: Any = dataset.features.get(params.label_column)
     return getattr(feature, "names", None)

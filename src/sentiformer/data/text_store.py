@@ -1,76 +1,64 @@
-"""Texts on disk while their splits are made, so that memory holds no more of each than a number."""
+"""Texts in a temporary file, so that the stage download needs little memory."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 BLOCK_CHARACTERS = 2**24  # in memory at a time
-ROW_WEIGHT = 100  # characters that the objects of a row weigh beside its text, about
+ROW_CHARACTERS = 100  # memory of a row's Python objects beside the text, in characters
 
 
-class Spool:
-    """Texts in a file without a name; `spool[number]` reads one back.
+class TextStore:
+    """Texts in an empty file that is open for reading and writing; `store[position]` reads one."""
 
-    Args:
-        folder: on its disk the file lies, until it is closed or the process ends.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115, closed in __exit__
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._ends = array("q", [0])
 
     def append(self, text: str) -> None:
-        """Write a text, which gets the next number; all are written before one is read."""
+        """Write a text at the next position. Append no text after one was read."""
         self._ends.append(self._ends[-1] + self._file.write(text.encode()))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, number: int) -> str:
-        start, end = self._ends[number : number + 2]
+    def __getitem__(self, position: int) -> str:
+        start, end = self._ends[position : position + 2]
         self._file.seek(start)
         return self._file.read(end - start).decode()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-class SpooledTexts(Sequence[str]):
-    """Some texts of a spool in an order of their own, each read when it is asked for.
+class StoredTexts(Sequence[str]):
+    """A sequence of texts in a store; each is read when it is accessed.
 
     Args:
-        spool: where the texts are.
-        numbers: the number there of each text, (N,).
+        store: the store.
+        positions: (N,) the position of each text in the store.
     """
 
-    def __init__(self, spool: Spool, numbers: "np.ndarray") -> None:
-        self._spool, self._numbers = spool, numbers
+    def __init__(self, store: TextStore, positions: "np.ndarray") -> None:
+        self._store, self._positions = store, positions
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._positions)
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]  # no slices
-        return self._spool[self._numbers[index]]
+        return self._store[self._positions[index]]
 
 
 def blocks(rows: Iterable[Row], *, characters: int) -> Iterator[list[Row]]:
-    """Cut rows, each of which begins with its text, into lists of about as many characters."""
+    """Cut rows into lists of about `characters` characters; a row begins with its text."""
     block: list[Row] = []
-    weight = 0
+    size = 0
     for row in rows:
         block.append(row)
-        weight += len(row[0]) + ROW_WEIGHT
-        if weight >= characters:
+        size += len(row[0]) + ROW_CHARACTERS
+        if size >= characters:
             yield block
-            block, weight = [], 0
+            block, size = [], 0
     if block:
         yield block

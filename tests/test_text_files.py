@@ -1,4 +1,4 @@
-"""Texts from the user's own files, a few at a time, each mistake one line."""
+"""Texts from files of the user: all formats, little memory, and one line for each error."""
 
 import csv
 import gzip
@@ -69,12 +69,12 @@ def message(write):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_texts_come_back_from_each_format(write, ending):
+def test_every_format_gives_the_same_texts(write, ending):
     assert list(read_texts(write(f"a{ending}", FORMATS[ending](TEXTS)), "text")) == TEXTS
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_an_ending_in_capitals_says_the_same(write, ending):
+def test_a_suffix_in_capital_letters_has_the_same_meaning(write, ending):
     assert list(read_texts(write(f"A{ending.upper()}", FORMATS[ending](TEXTS)), "text")) == TEXTS
 
 
@@ -88,18 +88,18 @@ def test_another_column_can_hold_the_text(write, ending):
     ("name", "content"),
     [("a.csv", b"text\na\n"), ("a.jsonl", b'{"text": "a"}\n'), ("a.txt", b"a\n")],
 )
-def test_a_byte_order_mark_is_no_part_of_the_text(write, name, content):
+def test_a_byte_order_mark_is_not_part_of_the_text(write, name, content):
     assert list(read_texts(write(name, b"\xef\xbb\xbf" + content), "text")) == ["a"]
 
 
 @pytest.mark.parametrize(
     ("name", "content"), [("a.csv", b"text\r\na\r\nb\r\n"), ("a.txt", b"a\r\nb\r\n")]
 )
-def test_line_breaks_of_windows_are_no_part_of_the_text(write, name, content):
+def test_windows_line_breaks_are_not_part_of_the_text(write, name, content):
     assert list(read_texts(write(name, content), "text")) == ["a", "b"]
 
 
-def test_a_csv_text_may_hold_line_breaks_and_quotes(write):
+def test_a_csv_text_can_contain_line_breaks_and_quotes(write):
     content = b'text,label\n"one\ntwo ""quoted"", three",1\nplain,0\n'
     texts = list(read_texts(write("a.csv", content), "text"))
     assert texts == ['one\ntwo "quoted", three', "plain"]
@@ -110,7 +110,7 @@ def test_blank_lines_of_jsonl_are_skipped_and_those_of_txt_are_texts(write):
     assert list(read_texts(write("a.txt", b"\na\n\n"), "text")) == ["", "a", ""]
 
 
-def test_a_last_line_without_a_break_counts(write):
+def test_a_last_line_without_a_line_break_is_read(write):
     assert list(read_texts(write("a.txt", b"a\nb"), "text")) == ["a", "b"]
     assert list(read_texts(write("a.csv", b"text\na"), "text")) == ["a"]
     assert list(read_texts(write("a.jsonl", b'{"text": "a"}'), "text")) == ["a"]
@@ -125,23 +125,23 @@ def test_a_file_without_texts_gives_none(write, ending, content):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_text_of_a_megabyte_comes_whole(write, ending):
+def test_a_text_of_one_megabyte_is_read_completely(write, ending):
     texts = ["x" * 2**20, "é" * 2**19]
     assert list(read_texts(write(f"a{ending}", FORMATS[ending](texts)), "text")) == texts
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-def test_a_missing_column_lists_the_columns(message, ending):
+def test_the_error_for_a_missing_column_lists_the_columns(message, ending):
     text = message(f"a{ending}", FORMATS[ending](TEXTS, "review"))
     line = ", line 1" if ending == ".jsonl" else ""
     assert text == f"{line} has no column 'text'; --column takes one of: id, review"
 
 
-def test_a_column_that_stands_twice_is_not_chosen_from(message):
+def test_a_column_name_that_occurs_twice_is_an_error(message):
     table = pa.table([["a"], ["b"]], names=["text", "text"])
     pq.write_table(table, buffer := io.BytesIO())
     for name, content in (("a.csv", b"text,text\na,b\n"), ("a.parquet", buffer.getvalue())):
-        assert message(name, content) == " has several columns 'text'; name them differently"
+        assert message(name, content) == " has several columns 'text'; rename all but one"
 
 
 def test_an_empty_csv_has_no_column(message):
@@ -156,65 +156,72 @@ def test_an_empty_csv_has_no_column(message):
         ("a.txt", b"\xe9\n", "0xe9"),
     ],
 )
-def test_what_is_no_utf_8_names_the_byte_and_the_fix(message, name, content, byte):
-    fix = f": byte {byte} is no UTF-8; convert it, for instance with `iconv -f ENCODING -t utf-8`"
-    assert message(name, content) == fix
+def test_the_error_for_bytes_that_are_not_utf_8_names_the_byte_and_the_fix(
+    message, name, content, byte
+):
+    text = message(name, content)
+    assert text.startswith(f": byte {byte} is not UTF-8; convert the file, for instance")
+    assert text.endswith("with `iconv -f ENCODING -t utf-8`")
 
 
 @pytest.mark.parametrize(
     "line", [b'{"text": ', b"text", b"[" * 100_000, b'{"text": %s}' % (b"1" * 5000)]
 )
-def test_bad_json_names_its_line(message, line):
+def test_the_error_for_invalid_json_names_the_line(message, line):
     text = message("a.jsonl", b'{"text": "a"}\n\n' + line + b'\n{"text": "b"}\n')
-    assert text.startswith(", line 3 is no JSON (")
-    assert text.endswith("); mend it")
+    assert text.startswith(", line 3 is not JSON (")
+    assert text.endswith("); correct the line")
 
 
 @pytest.mark.parametrize("line", [b"[1]", b"null", b'"a"', b"1"])
-def test_json_that_is_no_object_names_its_line(message, line):
+def test_the_error_for_json_that_is_not_an_object_names_the_line(message, line):
     text = message("a.jsonl", b'{"text": "a"}\n' + line)
-    assert text == ', line 2 is no JSON object; write {"text": …}'
+    assert text == ', line 2 is not a JSON object; write {"text": …}'
 
 
 @pytest.mark.parametrize(
     ("name", "content", "place", "value"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{"text": 1}\n', "row 2", "1"),
-        ("a.jsonl", b'{"text": null}\n', "row 1", "None"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": 1}\n', "line 2", "1"),
+        ("a.jsonl", b'{"text": null}\n', "line 1", "None"),
         ("a.parquet", as_parquet(["a", None, "b"]), "row 2", "None"),
         ("a.parquet", as_parquet([b"a"]), "row 1", "b'a'"),
         ("a.parquet", as_parquet([1, 2]), "row 1", "1"),
-        ("a.csv", b"id,text\n1,a\n2\n", "row 3", "None"),
+        ("a.csv", b"id,text\n1,a\n2\n", "line 3", "None"),
     ],
 )
-def test_a_value_that_is_no_text_names_its_row(message, name, content, place, value):
-    assert message(name, content) == f", {place}: the text is {value}, not a text; mend the row"
+def test_the_error_for_a_value_that_is_not_a_text_names_its_place(
+    message, name, content, place, value
+):
+    text = f", {place}: the text is {value}, which is not a text; correct the row"
+    assert message(name, content) == text
 
 
-def test_columns_come_together_with_the_number_of_their_row(write):
-    rows = [(2, ("a", "1")), (3, ("b", "0"))]
+def test_rows_have_the_values_of_the_columns_and_their_place(write):
     columns = {"text": "--text", "label": "--label"}
-    assert list(read_rows(write("a.csv", b"label,x,text\n1,9,a\n0,9,b\n"), columns)) == rows
+    path = write("a.csv", b"label,x,text\n1,9,a\n0,9,b\n")
+    rows = [(f"{path}, line 2", ("a", "1")), (f"{path}, line 3", ("b", "0"))]
+    assert list(read_rows(path, columns)) == rows
     with pytest.raises(UserError, match=r"has no column 'label'; --label takes one of: text$"):
         list(read_rows(write("b.csv", b"text\na\n"), columns))
-    with pytest.raises(UserError, match=r"its ending must be one of .csv, .jsonl, .parquet$"):
+    with pytest.raises(UserError, match=r"its suffix must be one of .csv, .jsonl, .parquet$"):
         list(read_rows(write("a.txt", b"a\n"), columns))
 
 
-def test_a_csv_text_whose_comma_lacks_quotes_is_not_cut_silently(message):
+def test_a_csv_text_with_a_comma_and_no_quotes_is_an_error(message):
     text = message("a.csv", b"text\nfine\nGreat film, loved it\n")
     assert text.startswith(", line 3: more cells than the header; a text with a comma needs quotes")
 
 
 @pytest.mark.parametrize("content", [b'text\n"a\nb\nc\n', b'"text\na\n', b'text\n"a"b\n'])
-def test_a_csv_quote_left_open_does_not_swallow_the_rest(message, content):
-    assert message("a.csv", content).endswith("; mend the line")
+def test_a_csv_quote_that_is_not_closed_is_an_error(message, content):
+    assert message("a.csv", content).endswith("; correct the line")
 
 
 DATES = pd.array(pa.array([10**15], pa.timestamp("s")), dtype=pd.ArrowDtype(pa.timestamp("s")))
 
 
-NO_UTF_8 = pd.array(
+NOT_UTF_8 = pd.array(
     pa.array([b"\xe9"], pa.binary()).view(pa.string()), dtype=pd.ArrowDtype(pa.string())
 )
 
@@ -223,41 +230,41 @@ NO_UTF_8 = pd.array(
     "content",
     [
         *(b"", b"PAR1", b"x" * 1000),
-        *(as_parquet(TEXTS)[:-20], as_parquet(DATES), as_parquet(NO_UTF_8)),
+        *(as_parquet(TEXTS)[:-20], as_parquet(DATES), as_parquet(NOT_UTF_8)),
     ],
 )
-def test_what_is_no_parquet_is_refused(message, content):
-    assert message("a.parquet", content).startswith(" is no readable Parquet file: ")
+def test_a_file_that_is_not_parquet_is_an_error(message, content):
+    assert message("a.parquet", content).startswith(" is not a readable Parquet file: ")
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.csv.gz"])
-def test_an_unknown_ending_lists_the_known_ones(message, name):
-    assert message(name, b"") == ": its ending must be one of .csv, .jsonl, .parquet, .txt"
+def test_the_error_for_an_unknown_suffix_lists_the_known_ones(message, name):
+    assert message(name, b"") == ": its suffix must be one of .csv, .jsonl, .parquet, .txt"
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+def test_a_missing_file_and_a_folder_are_errors(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for name in ("nothing.csv", "folder.csv"):
-        with pytest.raises(UserError, match=rf"{name} is no file; check the path"):
+        with pytest.raises(UserError, match=rf"{name} is not a file; check the path"):
             list(read_texts(tmp_path / name, "text"))
 
 
-def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
+def test_a_file_without_read_permission_is_an_error(write, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     path = write("a.txt", b"a\n")
     monkeypatch.setattr(type(path), "open", refuse)
-    with pytest.raises(UserError, match=r"a\.txt may not be read; check its permissions"):
+    with pytest.raises(UserError, match=r"a\.txt cannot be read; check its permissions"):
         list(read_texts(path, "text"))
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".txt"])
-def test_the_first_texts_come_before_the_rest_is_read(write, ending):
+def test_the_first_texts_are_available_before_the_rest_is_read(write, ending):
     content = FORMATS[ending](["good"] * 20_000)
     texts = read_texts(write(f"a{ending}", content + b"\xff\n"), "text")
     assert list(islice(texts, 10_000)) == ["good"] * 10_000
-    with pytest.raises(UserError, match="no UTF-8"):
+    with pytest.raises(UserError, match="is not UTF-8"):
         list(texts)
 
 
@@ -266,7 +273,7 @@ def test_a_large_file_needs_little_memory(write, ending):
     texts = [f"{i} " + "x" * 2000 for i in range(5000)]
     path = write(f"a{ending}", FORMATS[ending](texts))
     for _ in islice(read_texts(path, "text"), 1):
-        pass  # what is imported for it is no part of the measure
+        pass  # imports are not part of the measurement
     tracemalloc.start()
     count = sum(1 for _ in read_texts(path, "text"))
     _, peak = tracemalloc.get_traced_memory()
@@ -291,18 +298,18 @@ UTF_16 = "it is UTF-16; convert it, for instance with `iconv -f utf-16 -t utf-8`
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("a.csv", gzip.compress(b"text\na\n", mtime=0), "it is packed by gzip; unpack it"),
+        ("a.csv", gzip.compress(b"text\na\n", mtime=0), "it is compressed by gzip; decompress it"),
         (
             "a.csv",
             b"PK\x03\x04" + b"\xff" * 9,
-            "it is a zip archive, as of Excel; unpack it, or export",
+            "it is a zip archive, for example of Excel; unpack it",
         ),
         ("a.csv", "text\na\n".encode("utf-16"), UTF_16),
         ("a.txt", "é\n".encode("utf-16"), UTF_16),
         ("a.jsonl", "{}".encode("utf-16-be").join([b"\xfe\xff", b"\xe9"]), UTF_16),
     ],
 )
-def test_a_file_that_is_none_of_text_says_what_it_is(tmp_path, name, content, line):
+def test_the_error_for_a_file_in_another_format_names_the_format(tmp_path, name, content, line):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
@@ -311,8 +318,10 @@ def test_a_file_that_is_none_of_text_says_what_it_is(tmp_path, name, content, li
 
 
 @pytest.mark.parametrize("sign", [";", "\t"])
-def test_a_table_without_commas_says_what_parts_its_columns(tmp_path, sign):
+def test_a_table_with_other_separators_gets_a_hint(tmp_path, sign):
     path = tmp_path / "a.csv"
     path.write_text(f"text{sign}label\na{sign}b\n")
-    with pytest.raises(UserError, match=r"takes one of: text.label \(commas part the columns of"):
+    with pytest.raises(
+        UserError, match=r"takes one of: text.label \(the columns of a CSV must be separated by"
+    ):
         list(read_texts(path, "text"))

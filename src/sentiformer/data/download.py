@@ -1,0 +1,138 @@
+"""Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from sentiformer.console import say
+from sentiformer.core.files import write_json
+from sentiformer.data.bundled import read_bundled
+from sentiformer.data.hub import read_hub
+from sentiformer.data.labels import NO_LABEL
+from sentiformer.data.near_duplicates import count_matches, find_near_duplicates, write_matches
+from sentiformer.data.params import DownloadParams
+from sentiformer.data.source import Source
+from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates, require_labels
+from sentiformer.data.tables import store_source
+from sentiformer.data.text_store import BLOCK_CHARACTERS, StoredTexts, TextStore, blocks
+from sentiformer.data.user_files import read_files
+
+if TYPE_CHECKING:
+    import numpy as np
+
+UNBALANCED = 4  # report a class with more than this many times the texts of another
+
+
+def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
+    """Write the splits of a source to a folder; return the content of `dataset.json`.
+
+    Near-duplicates in different splits are listed in `near_duplicates.csv`.
+
+    Raises:
+        UserError: the source cannot be read, or a split would have no text of a label.
+    """
+    source = read_source(params)
+    with TemporaryFile(dir=folder) as file:
+        store = TextStore(file)
+        tables, labels = store_source(source, store)
+        splits, removed = make_splits(tables, store, params.held_out)
+        del tables
+        require_labels(labels, splits, removed)
+        for split in HELD_OUT:
+            _report_duplicates(split, remove_duplicates(splits[split])[1])
+        texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
+        facts = {
+            split: write_split(
+                folder / f"{split}.parquet", texts[split], table["label"].to_numpy(), labels
+            )
+            for split, table in splits.items()
+        }
+        _report_imbalance(facts["train"]["label_counts"])
+        matches = find_near_duplicates(texts)
+        write_matches(folder / "near_duplicates.csv", matches, texts)
+    dataset = {
+        "origin": source.origin,
+        "labels": labels,
+        "splits": facts,
+        "removed": removed,
+        "near_duplicates": count_matches(matches, splits),
+        "params": {"download": params.model_dump()},
+    }
+    write_json(folder / "dataset.json", dataset)
+    return dataset
+
+
+def read_source(params: DownloadParams) -> Source:
+    """Open the splits of the source that `params` names.
+
+    Raises:
+        UserError: it cannot be opened; or, when the rows are read, it lacks texts or labels.
+    """
+    if params.source == "files":
+        return read_files(params)
+    if params.source == "hub":
+        return read_hub(params)
+    return read_bundled()
+
+
+def write_split(
+    path: Path, texts: Iterable[str], numbers: "np.ndarray", labels: Sequence[str]
+) -> dict[str, Any]:
+    """Write a split as Parquet; return its entry in `dataset.json`.
+
+    Args:
+        texts: N texts.
+        numbers: (N,) the label of each as a number in `labels`, or -1.
+        labels: the label names.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
+    digests, size = [], 0
+    with pq.ParquetWriter(path, schema) as writer:
+        rows = zip(texts, map(int, numbers), strict=True)
+        for block in blocks(rows, characters=BLOCK_CHARACTERS):
+            for text, label in block:
+                digests.append(digest(text, label))
+                size += len(text.encode())
+            columns = [pa.array(column) for column in zip(*block, strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
+    return {
+        "rows": len(numbers),
+        "bytes": size,
+        "label_counts": dict(zip(labels, counts, strict=True)),
+        "fingerprint": fingerprint(digests),
+    }
+
+
+def digest(text: str, label: int) -> bytes:
+    """The hash of a labelled text, from which `fingerprint` is computed."""
+    return hashlib.sha256(f"{label}\0{text}".encode()).digest()
+
+
+def fingerprint(digests: Iterable[bytes]) -> str:
+    """A hash of labelled texts, from the `digest` of each; their order does not change it."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def _report_duplicates(split: str, found: dict[str, int]) -> None:
+    """Report the duplicates of a split that the source gives; one held out of train has none."""
+    if any(found.values()):
+        say(
+            f"{split} is left unchanged: {found['duplicates']:,} of its texts are duplicates, "
+            f"{found['contradictions']:,} also occur with another label"
+        )
+
+
+def _report_imbalance(counts: dict[str, int]) -> None:
+    rare, common = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if counts[common] > UNBALANCED * counts[rare]:
+        say(
+            f"train is unbalanced: {counts[common]:,} texts have the label {common}, "
+            f"{counts[rare]:,} {rare}; train.class_weights: balanced weights all classes equally"
+        )

@@ -1,0 +1,73 @@
+"""A source of labelled texts: one stream of rows for each split that it has."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sentiformer.core.errors import UserError
+from sentiformer.core.names import UNLABELED
+from sentiformer.core.text_files import as_text, require_whole_characters
+from sentiformer.data.params import DownloadParams
+
+SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; the first one wins
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+    UNLABELED: ("unsupervised", UNLABELED),
+}
+
+
+class Stream(NamedTuple):
+    """The rows of a split, which can be read once.
+
+    Attributes:
+        rows: text and label of each row; the label is a text, an integer, or None without labels.
+        name: what error messages call the split.
+    """
+
+    rows: Iterator[tuple[str, object]]
+    name: str
+
+
+class Source(NamedTuple):
+    """The splits of a source and where they come from.
+
+    Attributes:
+        streams: a stream for each split; train is always present.
+        labels: the label names in the order of their numbers, or None if they are not known.
+        origin: name, licence and citation, and what else identifies the data.
+    """
+
+    streams: dict[str, Stream]
+    labels: list[str] | None
+    origin: dict[str, Any]
+
+
+def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
+    """The columns to read of a split, each with the parameter that names it."""
+    columns = {params.text_column: "download.text_column"}
+    if split != UNLABELED:
+        columns[params.label_column] = "download.label_column"
+    return columns
+
+
+def checked_row(values: Sequence[object], place: str) -> tuple[str, object]:
+    """Check a row's text and, if there is one, its label; return both.
+
+    Args:
+        values: text and label, or the text alone; then the label is None.
+        place: file and line or row, for error messages.
+
+    Raises:
+        UserError: the text is not a text, or the label is neither a text nor a whole number.
+    """
+    text = as_text(values[0], place)
+    require_whole_characters(text, f"{place}: the text")
+    if len(values) == 1:
+        return text, None
+    label = values[1]
+    if isinstance(label, bool) or not isinstance(label, str | int) or not str(label).strip():
+        raise UserError(
+            f"{place}: the label is {label!r}, neither a text nor a whole number; correct the "
+            "label, or put texts without labels in files of their own (download.unlabeled)"
+        )
+    return text, label

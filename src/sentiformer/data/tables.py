@@ -1,0 +1,116 @@
+"""The texts of a source on disk, and tables in memory that describe them.
+
+A table has a row for each text and the columns hash (`text_hash`), content (`content_hash`), label
+(a number in the list of label names) and position (in the store of texts).
+"""
+
+import hashlib
+import re
+from array import array
+from html import unescape
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from sentiformer.core.names import UNLABELED
+from sentiformer.data.labels import NO_LABEL, number_labels, require_classes, require_one_type
+from sentiformer.data.source import Source, Stream
+from sentiformer.data.text_store import BLOCK_CHARACTERS, TextStore, blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TAGS = "a|b|big|blockquote|br|center|code|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|q|s|small|span"
+TAGS += "|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul"
+MARKUP = re.compile(  # a tag with its attributes, a comment, or a number too long for an entity
+    rf"</?(?:{TAGS})(?:[\s/][^<>]*)?>|<!--[^<>]*-->|&#\w{{10,}};?", re.IGNORECASE
+)
+
+
+def text_hash(text: str) -> int:
+    """The hash that decides order and split; it ignores case, white space and `<br />`."""
+    return _hash(text.lower().replace("<br />", " "))
+
+
+def content_hash(text: str) -> int:
+    """The hash that decides which texts are equal; it also ignores common tags and entities."""
+    return _hash(unescape(MARKUP.sub(" ", text)).lower())
+
+
+def _hash(text: str) -> int:
+    """A hash of 64 bits that ignores white space."""
+    plain = " ".join(text.split())
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
+
+
+def store_source(source: Source, store: TextStore) -> tuple["dict[str, pd.DataFrame]", list[str]]:
+    """Write the texts of all splits to a store.
+
+    Returns:
+        the table of each split, with the label -1 in `unlabeled`; and the label names.
+
+    Raises:
+        UserError: a split has no texts or labels of two types, or the labels are not at least two
+            classes.
+    """
+    import numpy as np
+
+    tables, found = {}, {}
+    for split, stream in source.streams.items():
+        tables[split], found[split] = _store_split(stream, store)
+        if split == "train" and not source.labels:
+            require_classes(stream.name, texts=len(tables[split]), labels=len(found[split]))
+    labelled = [label for split, labels in found.items() if split != UNLABELED for label in labels]
+    numbers, names = number_labels(labelled, source.labels)
+    for split, table in tables.items():
+        unlabeled = split == UNLABELED
+        number_of = [NO_LABEL if unlabeled else numbers[str(label)] for label in found[split]]
+        table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
+    return tables, names
+
+
+def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list[object]]:
+    """Write the texts of a split to a store.
+
+    Returns:
+        the table, whose labels are numbers in a list of the split's own labels; and this list.
+    """
+    import numpy as np
+    import pandas as pd
+
+    hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(store)
+    numbers: dict[object, int] = {}
+    for block in blocks(stream.rows, characters=BLOCK_CHARACTERS):
+        hashed = [(text_hash(text), text, label) for text, label in block]
+        # texts are later read in the order of their hashes: sorted blocks need few disk seeks
+        for hash_, text, label in sorted(hashed, key=itemgetter(0)):
+            store.append(text)
+            hashes.append(hash_)
+            contents.append(content_hash(text))
+            codes.append(numbers.setdefault(label, len(numbers)))
+    counts = np.bincount(np.array(codes), minlength=len(numbers)).tolist()
+    require_one_type(stream.name, dict(zip(numbers, counts, strict=True)))
+    columns = {
+        "hash": np.array(hashes),
+        "content": np.array(contents),
+        "label": np.array(codes),
+        "position": np.arange(first, len(store)),
+    }
+    return pd.DataFrame(columns), list(numbers)
+
+
+def sort_by_hash(table: "pd.DataFrame", store: TextStore) -> "pd.DataFrame":
+    """Sort by hash, text and label: a random order that does not depend on the order before."""
+    import numpy as np
+
+    table = table.sort_values("hash", kind="stable", ignore_index=True)
+    order = table.index.to_numpy().copy()
+    _, starts, counts = np.unique(table["hash"], return_index=True, return_counts=True)
+    positions, labels = table["position"].to_numpy(), table["label"].to_numpy()
+    for start, count in zip(starts[counts > 1], counts[counts > 1], strict=True):
+        unique: dict[str, str] = {}  # equal texts share memory
+        keys = {}
+        for row in range(start, start + count):
+            text = store[positions[row]]
+            keys[row] = (unique.setdefault(text, text), labels[row])
+        order[start : start + count] = sorted(keys, key=keys.__getitem__)
+    return table.take(order).reset_index(drop=True)

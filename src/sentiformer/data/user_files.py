@@ -1,0 +1,105 @@
+"""Labelled texts in CSV, JSONL or Parquet files of the user."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sentiformer.core.errors import UserError
+from sentiformer.core.runtime import project_root
+from sentiformer.core.text_files import Columns, read_rows
+from sentiformer.data.params import DownloadParams
+from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def read_files(params: DownloadParams) -> Source:
+    """Open the files that `params` names.
+
+    DVC does not track these files. When the content of a file has changed,
+    `dvc repro --force download` reads it again; the fingerprints in `dataset.json` show whether a
+    text or label differs.
+
+    Raises:
+        UserError: a path does not exist; or, when the rows are read, a file lacks texts or labels.
+    """
+    streams = {}
+    for split, paths in find_files(params).items():
+        name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
+        streams[split] = Stream(_rows(paths, columns_of(split, params)), name)
+    return Source(
+        streams,
+        params.labels,
+        {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"},
+    )
+
+
+def _rows(paths: list[Path], columns: Columns) -> Iterator[tuple[str, object]]:
+    for path in paths:
+        for place, values in read_rows(path, columns):
+            yield checked_row(values, place)
+
+
+def find_files(params: DownloadParams) -> dict[str, list[Path]]:
+    """Find the files of each split, sorted by path.
+
+    If `params.train` is a folder, it also gives the splits that have no path of their own.
+
+    Raises:
+        UserError: a path does not exist, or a folder has no file of the split.
+    """
+    found: dict[str, list[Path]] = {}
+    for split, (name, *_) in SPLIT_NAMES.items():  # train is the first
+        if not (pattern := getattr(params, split)):
+            continue
+        paths = _search(pattern)
+        missing = "there is no such file; paths are relative to the project's root"
+        if len(paths) == 1 and paths[0].is_dir():
+            inside = splits_in(paths[0])
+            found |= inside if split == "train" else {}
+            paths = inside.get(split, [])
+            missing = f"no file of that folder is named {name}*{{{','.join(SUFFIXES)}}}"
+        if not paths:
+            raise UserError(f"download.{split} is {pattern!r}: {missing}")
+        found[split] = paths
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def _search(pattern: str) -> list[Path]:
+    """Find the files of a path or glob in the working directory, or else in the project's root.
+
+    The two differ in the copy that DVC makes for an experiment, which has only tracked files.
+    """
+    path = Path(os.path.expanduser(pattern))  # noqa: PTH111, which keeps an unknown user
+    return _glob(path) or _glob(Path(os.path.relpath(project_root())) / path)
+
+
+def _glob(path: Path) -> list[Path]:
+    """The path itself if it exists, otherwise the paths that match it as a glob."""
+    names = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path.glob takes no absolute path
+    return [path] if path.exists() else sorted(map(Path, names))
+
+
+def splits_in(folder: Path) -> dict[str, list[Path]]:
+    """Find the files of each split in a folder, at any depth, by the names in `SPLIT_NAMES`.
+
+    A file belongs to the split that its name begins with, as in `train-00000-of-00001.parquet`. If
+    that is true of no file, the innermost folder that is named after a split decides, as in
+    `train/0000.parquet`. Hidden files are skipped.
+    """
+    found = glob.glob("**/*.*", root_dir=folder, recursive=True)  # noqa: PTH207, skips hidden ones
+    files = sorted(folder / name for name in found if name.lower().endswith(SUFFIXES))
+    by_name: dict[str, list[Path]] = {}
+    by_folder: dict[str, list[Path]] = {}
+    for path in files:
+        start = re.split("[^a-z]", path.stem.lower())[0]
+        parents = reversed(path.relative_to(folder).parent.parts)
+        for paths, names in ((by_name, (start,)), (by_folder, map(str.lower, parents))):
+            splits = [
+                split for name in names for split in SPLIT_NAMES if name in SPLIT_NAMES[split]
+            ]
+            if splits:
+                paths.setdefault(splits[0], []).append(path)
+    return by_name or by_folder
