@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.baselines.linear import fit_baselines
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.files import whole_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.params import Params

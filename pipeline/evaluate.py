@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.files import whole_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.evaluate import evaluate

@@ -230,7 +230,6 @@ def test_contradictions_in_the_source_are_refused(message, changes, problem):
         ("model", "dropout"),
         ("model", "token_dropout"),
         ("train", "word_dropout"),
-        ("train", "warmup_fraction"),
     ],
 )
 def test_a_probability_may_be_zero_but_not_one(message, section, key):
@@ -240,9 +239,10 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
     )
 
 
-@pytest.mark.parametrize("key", ["learning_rate", "clip_norm"])
-def test_a_learning_rate_and_a_gradient_norm_are_above_zero(message, key):
-    assert f"train.{key} is 0.0: input should be greater" in message(changed("train", key, 0.0))
+@pytest.mark.parametrize("section", ["train", "pretrain"])
+def test_a_learning_rate_is_above_zero(message, section):
+    text = message(changed(section, "learning_rate", 0.0))
+    assert f"{section}.learning_rate is 0.0: input should be greater" in text
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
@@ -256,7 +256,6 @@ def test_a_vocabulary_is_larger_than_its_special_tokens(message, size):
     [
         ("download", "source", "bundled"),
         ("train", "optimizer", "adam"),
-        ("train", "schedule", "constant"),
         ("train", "precision", "auto"),
     ],
 )

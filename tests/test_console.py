@@ -17,7 +17,9 @@ import torch
 from conftest import ROOT
 
 from sentiformer import console
-from sentiformer.console import Bar, one_line_errors, progress, say
+from sentiformer.console.errors import one_line_errors
+from sentiformer.console.output import say
+from sentiformer.console.progress import Bar, progress
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory
 from sentiformer.core.files import write_json
 from sentiformer.stage import stage
@@ -53,7 +55,7 @@ def run(code: str, **options) -> subprocess.CompletedProcess[str]:
 def test_a_user_error_is_one_line_on_standard_error_and_exit_code_1():
     done = run(
         """
-        from sentiformer.console import one_line_errors
+        from sentiformer.console.errors import one_line_errors
         from sentiformer.core.errors import UserError
         with one_line_errors():
             raise UserError("epochs is 0; raise it")
@@ -109,7 +111,8 @@ def without_reader():
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_results_end_silently_when_the_reader_of_standard_output_has_gone(without_reader, count):
     code = f"""
-        from sentiformer.console import one_line_errors, print_results
+        from sentiformer.console.errors import one_line_errors
+        from sentiformer.console.output import print_results
         with one_line_errors():
             print_results(str(number) for number in range({count}))
             raise AssertionError("the program has ended")
@@ -123,7 +126,8 @@ def test_a_broken_pipe_elsewhere_fails_even_if_the_reader_of_standard_output_has
 ):
     code = """
         import os
-        from sentiformer.console import one_line_errors, print_results
+        from sentiformer.console.errors import one_line_errors
+        from sentiformer.console.output import print_results
         read, write = os.pipe()
         os.close(read)
         with one_line_errors():
@@ -137,7 +141,7 @@ def test_a_broken_pipe_elsewhere_fails_even_if_the_reader_of_standard_output_has
 def test_a_stage_goes_on_when_the_reader_of_standard_output_has_gone(tmp_path, without_reader):
     code = f"""
         from pathlib import Path
-        from sentiformer.console import say
+        from sentiformer.console.output import say
         from sentiformer.stage import stage
         @stage
         def main(params, runtime):
@@ -214,7 +218,8 @@ def test_each_writer_of_files_reports_a_full_disk(tmp_path, writer):
 @needs_dev_full
 def test_a_full_disk_under_standard_output_is_one_line():
     code = """
-        from sentiformer.console import one_line_errors, say
+        from sentiformer.console.errors import one_line_errors
+        from sentiformer.console.output import say
         with one_line_errors():
             say("result")
     """
@@ -348,7 +353,8 @@ def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = run(
         """
-        from sentiformer.console import one_line_errors, say
+        from sentiformer.console.errors import one_line_errors
+        from sentiformer.console.output import say
         from sentiformer.core.errors import UserError
         with one_line_errors():
             say("model \u2192 data")
@@ -363,7 +369,7 @@ def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
 INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
-from sentiformer.console import answer_interrupts, one_line_errors
+from sentiformer.console.errors import answer_interrupts, one_line_errors
 sys.argv[0] = "-m"
 answer_interrupts()
 with one_line_errors():

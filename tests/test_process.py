@@ -123,7 +123,7 @@ def test_an_error_of_the_iterator_is_raised(workers):
 def test_only_the_parent_answers_ctrl_c():
     process = python("""
         import signal, time
-        from sentiformer.console import one_line_errors
+        from sentiformer.console.errors import one_line_errors
         from sentiformer.core.process import ordered_map
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
@@ -184,7 +184,7 @@ def test_a_worker_that_ends_abruptly_is_one_line_with_its_signal_or_exit_code(de
     process = python(
         f"""
         import os, signal, time
-        from sentiformer.console import one_line_errors
+        from sentiformer.console.errors import one_line_errors
         from sentiformer.core.process import ordered_map
 
         def die(item):

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import RUNTIME, tiny_params, training_job
-from sentiformer.training.objectives import Classification
+from conftest import classifier, tiny_params
 from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
@@ -19,9 +18,10 @@ from sentiformer.core.pseudo_labels import (
     read_teacher,
     write_pseudo_labels,
 )
-from sentiformer.model.dropout import Share
 from sentiformer.text.corpus import Corpus
-from sentiformer.training.batching import Batcher
+from sentiformer.training.batching import TextBatches
+from sentiformer.training.inputs import training_key
+from sentiformer.training.losses import ClassificationLoss
 from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
@@ -41,9 +41,8 @@ def fit_teacher(folder):
     fit_baselines(params, folder / "tokens", folder / "baseline", folder / "teacher", workers=1)
 
 
-def make_job(folder):
-    params = tiny_params(train={"epochs": 8})
-    return training_job(params, RUNTIME, data=folder, checkpoints=folder / "checkpoints")
+def make_setup(folder):
+    return classifier(tiny_params(train={"epochs": 8, "patience": 8}), folder)
 
 
 def pseudo_labels_of(folder):
@@ -60,7 +59,7 @@ def test_labelled_texts_come_first_with_one_hot_labels(texts):
 
 def test_a_batch_has_their_probabilities(texts):
     ids = np.arange(2, 12, dtype=np.int32)
-    batcher = Batcher(texts, ids, batch_size=3, max_len=8, truncation="head")
+    batcher = TextBatches(texts, ids, batch_size=3, max_len=8)
     batches = list(batcher.epoch(1))
     assert sum(len(batch.rows) for batch in batches) == 4
     for batch in batches:
@@ -72,16 +71,16 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(texts):
     class Constant(torch.nn.Module):
         classifier = torch.nn.Linear(1, 2)
 
-        def forward(self, token_ids, padding_mask, share):
+        def forward(self, token_ids, padding_mask):
             return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
 
     ids = np.arange(2, 12, dtype=np.int32)
-    (batch,) = Batcher(texts, ids, batch_size=4, max_len=8, truncation="head").epoch(1)
+    (batch,) = TextBatches(texts, ids, batch_size=4, max_len=8).epoch(1)
     each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
-    loss = Classification(Constant()).loss(batch, Share(slice(None), 4), batch)
+    loss = ClassificationLoss(Constant()).loss(batch, batch)
     assert loss.item() == pytest.approx(each.sum().item() / 4)
     weights = torch.tensor([0.5, 4.0])
-    loss = Classification(Constant(), weights).loss(batch, Share(slice(None), 4), batch)
+    loss = ClassificationLoss(Constant(), weights).loss(batch, batch)
     expected = (weights * each).sum() / (weights * batch.labels).sum()
     assert loss.item() == pytest.approx(expected.item())
 
@@ -102,24 +101,23 @@ def test_without_a_teacher_nothing_depends_on_the_baselines(data):
 
 
 def test_the_classifier_learns_from_the_teacher(unlabeled_data):
-    without = make_job(unlabeled_data)
+    without = make_setup(unlabeled_data)
     fit_teacher(unlabeled_data)
-    job = make_job(unlabeled_data)
+    setup = make_setup(unlabeled_data)
     rows = {
         split: len(Corpus(unlabeled_data / "tokens" / f"{split}.arrow"))
         for split in ("train", "test")
     }
-    assert len(job.training.train.corpus) == rows["train"] + rows["test"]
-    assert [one.about["params"]["teach"]["by"] for one in (without, job)] == [None, "nb_trigrams"]
-    list(job.run())
-    assert job.training.best().valid_accuracy > 0.7
+    assert len(setup.training.train.texts) == rows["train"] + rows["test"]
+    names = [one.about["params"]["teach"]["by"] for one in (without, setup)]
+    assert names == [None, "nb_trigrams"]
+    list(setup.training.run())
+    assert setup.training.best().valid_accuracy > 0.7
     inverted = pseudo_labels_of(unlabeled_data)[:, ::-1]
     write_pseudo_labels(unlabeled_data / "teacher", "nb_trigrams", inverted)
-    other = make_job(unlabeled_data)
-    keys = {one.about["training_key"] for one in (without, job, other)}
+    other = make_setup(unlabeled_data)
+    keys = {training_key(one.about) for one in (without, setup, other)}
     assert len(keys) == 3
-    list(other.run())
-    assert other.training.epochs[-1].train_loss > job.training.epochs[-1].train_loss
 
 
 def test_a_teacher_without_unlabelled_texts_is_refused(data, tmp_path):
@@ -135,7 +133,7 @@ def test_a_missing_or_corrupt_file_is_named_in_one_line(unlabeled_data, name, da
     DAMAGES[damage](unlabeled_data / "teacher" / name)
     word = "missing" if damage == "missing" else "corrupt"
     with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* baseline") as error:
-        make_job(unlabeled_data)
+        make_setup(unlabeled_data)
     assert "\n" not in str(error.value)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sentiformer.console import answer_interrupts, one_line_errors, print_results, say
+from sentiformer.console.errors import answer_interrupts, one_line_errors
+from sentiformer.console.output import print_results, say
 from sentiformer.core.errors import ICONV, UserError, plain
 from sentiformer.core.runtime import load_runtime
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 
-from sentiformer.console import one_line_errors
+from sentiformer.console.errors import one_line_errors
 from sentiformer.core.process import exit_with_parent
 from sentiformer.core.runtime import Runtime, load_runtime
 from sentiformer.params import Params, load_params

@@ -16,7 +16,7 @@ import numpy as np
 
 from sentiformer.baselines.ngrams import MIN_COUNT, count_ngrams, learn_ngrams
 from sentiformer.baselines.params import TeachParams
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import corrupt, read_json, reading, write_csv, write_json
 from sentiformer.core.names import SPLITS, UNLABELED

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.files import write_json
 from sentiformer.data.bundled import read_bundled
 from sentiformer.data.hub import read_hub

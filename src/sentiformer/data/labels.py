@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from unicodedata import normalize
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.text_files import require_whole_characters
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, write_json
 from sentiformer.core.names import PRETRAINING_SPLITS, SPECIAL_TOKENS

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sentiformer.console import progress
+from sentiformer.console.progress import progress
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, reading, write_json
 from sentiformer.core.names import PRETRAINING_SPLITS

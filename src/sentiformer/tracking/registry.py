@@ -4,7 +4,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import project_root
 from sentiformer.tracking.database import (

@@ -7,7 +7,7 @@ any machine, and may be called again at any time. A failure of MLflow never fail
 from pathlib import Path
 from typing import Any
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.files import read_json, sha256
 from sentiformer.tracking import metrics
 from sentiformer.tracking.registry import log_model

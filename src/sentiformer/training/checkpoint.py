@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 
 OTHERS_KEPT = 2  # checkpoints of other trainings of the same stage, the newest
 Saved: TypeAlias = tuple[dict[str, Tensor], dict[str, Any]]  # a state: tensors by name, and JSON

@@ -1,5 +1,6 @@
 """The training of the classifier (stage train)."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ from sentiformer.training.params import TrainParams
 from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 from sentiformer.training.run import Setup
 
+SETTINGS = {field.name for field in fields(Settings)} - {"name"}  # the parameters of the loop
+
 
 def set_up_classifier(
     model: ModelParams, params: TrainParams, runtime: Runtime, *, data: Path
@@ -37,48 +40,42 @@ def set_up_classifier(
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
     """
     device = prepare_device(runtime, params.precision)
-    group = Group.join(device.device)
     inputs = Inputs(data)
     sections = {"model": model.model_dump(), "train": params.model_dump()}
     about = inputs.describe(device, sections)
     torch.manual_seed(params.seed)
-    sizes = InputSizes.model_validate(about)
-    classifier = TransformerClassifier(model, sizes, num_classes=len(about["labels"]))
+    classes = len(about["labels"])
+    classifier = TransformerClassifier(model, InputSizes.model_validate(about), num_classes=classes)
     about["params"] |= load_initial_weights(classifier.encoder, inputs)
     labeled = inputs.corpus("train")
-    texts, teacher = with_pseudo_labels(labeled, inputs, len(about["labels"]))
+    texts, teacher = with_pseudo_labels(labeled, inputs, classes)
     about["params"]["teach"] = {"by": teacher}
     weights = None
     if params.class_weights == "balanced":
         weights = balanced_weights(labeled.labels).to(device.device)
-
-    def batches(texts: Texts) -> TextBatches:
-        return TextBatches(
-            texts,
-            inputs.ids_of_types,
-            batch_size=params.batch_size,
-            max_len=model.max_len,
-            seed=params.seed,
-            word_dropout=params.word_dropout,
-        )
-
     training = Training(
         ClassificationLoss(classifier, weights),
-        Settings(
-            name="train",
-            seed=params.seed,
-            epochs=params.epochs,
-            patience=params.patience,
-            batch_size=params.batch_size,
-            optimizer=params.optimizer,
-            learning_rate=params.learning_rate,
-        ),
-        train=batches(texts),
-        validation=batches(inputs.corpus("validation")),
+        Settings("train", **params.model_dump(include=SETTINGS)),
+        train=text_batches(texts, inputs, model, params),
+        validation=text_batches(inputs.corpus("validation"), inputs, model, params),
         device=device,
-        group=group,
+        group=Group.join(device.device),
     )
     return Setup({**about, "made_from": inputs.hashes()}, training, inputs.vocab)
+
+
+def text_batches(
+    texts: Texts, inputs: Inputs, model: ModelParams, params: TrainParams
+) -> TextBatches:
+    """The batches of some texts."""
+    return TextBatches(
+        texts,
+        inputs.ids_of_types,
+        batch_size=params.batch_size,
+        max_len=model.max_len,
+        seed=params.seed,
+        word_dropout=params.word_dropout,
+    )
 
 
 def with_pseudo_labels(labeled: Corpus, inputs: Inputs, classes: int) -> tuple[Texts, str | None]:

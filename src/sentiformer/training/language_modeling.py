@@ -1,6 +1,7 @@
 """The training of a masked language model (stage pretrain)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,36 +40,44 @@ def set_up_language_model(
         UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
     """
     device = prepare_device(runtime, params.precision)
-    group = Group.join(device.device)
     inputs = Inputs(data)
-    # What this stage does not use must not change its result.
-    size = model.model_copy(update={"max_len": params.window, "dropout": 0.0, "token_dropout": 0.0})
+    unused = {"dropout": 0.0, "token_dropout": 0.0}  # their values must not change the result
+    size = model.model_copy(update={"max_len": params.window, **unused})
     about = inputs.describe(device, {"model": size.model_dump(), "pretrain": params.model_dump()})
     torch.manual_seed(SEED)
     language_model = MaskedLanguageModel(size, InputSizes.model_validate(about))
     load_word_vectors(language_model.encoder, inputs)
-    splits = [split for split in PRETRAINING_SPLITS if about["data"]["splits"].get(split)]
-    corpora = [inputs.corpus(split) for split in splits]
+    corpora = training_corpora(inputs, about["data"]["splits"])
     counts = np.sum([count_known(corpus, inputs) for corpus in corpora], axis=0)
     training = Training(
         MaskedWordLoss(language_model.to(device.device), counts),
-        Settings(
-            name="pretrain",
-            seed=SEED,
-            epochs=params.epochs,
-            patience=params.epochs,
-            batch_size=params.batch_size,
-            optimizer="muon",
-            learning_rate=params.learning_rate,
-        ),
+        pretrain_settings(params),
         train=Windows(corpora, inputs.ids_of_types, params, SEED),
         validation=Windows([validation_corpus(inputs)], inputs.ids_of_types, params, SEED),
         device=device,
-        group=group,
+        group=Group.join(device.device),
     )
-    return Setup(
-        {**about, "made_from": inputs.hashes()}, training, inputs.vocab, is_language_model=True
+    about["made_from"] = inputs.hashes()
+    return Setup(about, training, inputs.vocab, is_language_model=True)
+
+
+def pretrain_settings(params: PretrainParams) -> Settings:
+    """The settings of the training loop: all epochs, by Muon."""
+    return Settings(
+        name="pretrain",
+        seed=SEED,
+        epochs=params.epochs,
+        patience=params.epochs,
+        batch_size=params.batch_size,
+        optimizer="muon",
+        learning_rate=params.learning_rate,
     )
+
+
+def training_corpora(inputs: Inputs, splits: dict[str, Any]) -> list[Corpus]:
+    """The texts of train, and the unlabelled ones if there are any."""
+    rows = {split: facts["rows"] for split, facts in splits.items()}
+    return [inputs.corpus(split) for split in PRETRAINING_SPLITS if rows.get(split)]
 
 
 def count_known(corpus: Corpus, inputs: Inputs) -> np.ndarray:

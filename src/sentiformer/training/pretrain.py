@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiformer.console import say
-from sentiformer.core.events import STEP_COLUMNS, EpochEvent
-from sentiformer.core.files import whole_folder, write_csv, write_json
+from sentiformer.console.output import say
+from sentiformer.core.files import whole_folder
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.params import ModelParams
 from sentiformer.training.params import PretrainParams
+from sentiformer.training.perplexity import write_no_language_model
 
 if TYPE_CHECKING:
     from sentiformer.training.run import Tracker
@@ -43,20 +43,3 @@ def pretrain(
 
     setup = set_up_language_model(model, params, runtime, data=output.parent)
     run_training(setup, output, runtime, tracker=tracker)
-
-
-def write_perplexity(folder: Path, best: EpochEvent, epochs: list[EpochEvent]) -> None:
-    """Write `metrics.json`, and `perplexity.csv` with a row for each epoch, which DVC shows."""
-    metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
-    write_json(folder / "metrics.json", {name: round(x, 6) for name, x in metrics.items()})
-    rows = ({"epoch": e.epoch, "perplexity": e.perplexity} for e in epochs)
-    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
-
-
-def write_no_language_model(folder: Path) -> None:
-    """Write the files of a language model, without a model and with empty tables."""
-    about = {"stage": "pretrain", "params": {"pretrain": {"epochs": 0}}}
-    write_json(folder / "config.json", about)
-    write_csv(folder / "steps.csv", STEP_COLUMNS, [])
-    write_json(folder / "metrics.json", {})
-    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], [])

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from sentiformer.console import say
+from sentiformer.console.output import say
+from sentiformer.console.training import TrainingDisplay
 from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, Event
 from sentiformer.core.files import whole_folder, write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
@@ -16,8 +17,7 @@ from sentiformer.text.vocab import Vocab
 from sentiformer.training.checkpoint import Checkpoint
 from sentiformer.training.inputs import training_key
 from sentiformer.training.loop import Training
-from sentiformer.training.pretrain import write_perplexity
-from sentiformer.training_display import TrainingDisplay
+from sentiformer.training.perplexity import write_perplexity
 
 Listener: TypeAlias = Callable[[Event], None]
 CHECKPOINTS = ".checkpoints"  # the folder in the project

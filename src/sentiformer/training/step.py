@@ -7,7 +7,7 @@ of a group, and in each process into parts whose gradients add up, if memory is 
 import torch
 from torch import Tensor
 
-from sentiformer.console import say
+from sentiformer.console.output import say
 from sentiformer.core.device import Device
 from sentiformer.core.errors import is_out_of_memory
 from sentiformer.model.dropout import part_of_batch

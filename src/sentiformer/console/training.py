@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sentiformer.console import Bar, say
+from sentiformer.console.output import say
+from sentiformer.console.progress import Bar
 from sentiformer.core.events import EpochEvent, Event, StepEvent
 
 
