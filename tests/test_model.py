@@ -82,6 +82,14 @@ def test_before_any_vectors_are_loaded_no_ngram_is_known():
     assert not layer.numbers(token_ids, token_ids).any()
 
 
+def test_initial_vectors_have_deviation_1_after_scaling_and_padding_and_unknown_have_zeros():
+    embedding = make_classifier(pairs=900, triples=900).encoder.embedding
+    for table in (embedding.words, embedding.bigrams, embedding.trigrams):
+        assert not table.weight[0].any()
+        deviation = (table.weight[1:] * embedding.scale).std().item()
+        assert deviation == pytest.approx(1, abs=0.2)
+
+
 def test_the_embedding_adds_the_vectors_of_ngrams_to_those_of_words():
     embedding = InputEmbedding(PARAMS, InputSizes(vocab_size=WORDS, pairs=2, triples=1))
     words, pairs, triples = (torch.randn(n, PARAMS.d_model).numpy() for n in (WORDS, 2, 1))
