@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from sentiformer import console
+from sentiformer.console import progress as progress_module
 from sentiformer.console.errors import one_line_errors
 from sentiformer.console.output import say
 from sentiformer.console.progress import Bar, progress
@@ -287,7 +287,7 @@ def test_say_prints_a_line(capsys):
 
 
 def test_progress_is_plain_lines_without_a_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(console, "LOG_SECONDS", -1)
+    monkeypatch.setattr(progress_module, "LOG_SECONDS", -1)
     with Bar("train", total=2000, done=500) as bar:
         bar.advance(500)
         bar.advance(1000, "loss 0.5")
@@ -296,7 +296,7 @@ def test_progress_is_plain_lines_without_a_terminal(capsys, monkeypatch):
 
 def test_progress_prints_at_most_one_line_in_ten_seconds(capsys, monkeypatch):
     now = 100.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
     with Bar("train", total=100) as bar:
         for _ in range(100):
             now += 1
@@ -312,7 +312,7 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(console, "LOG_SECONDS", -1)
+    monkeypatch.setattr(progress_module, "LOG_SECONDS", -1)
     with Bar("train", total=2000, done=500) as bar:
         assert "train:  25%" in terminal.getvalue()
         bar.advance(1500, "loss 0.5")
@@ -320,7 +320,7 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
 
 
 def test_progress_yields_each_item_before_it_reads_the_next(capsys, monkeypatch):
-    monkeypatch.setattr(console, "LOG_SECONDS", -1)
+    monkeypatch.setattr(progress_module, "LOG_SECONDS", -1)
     items = iter("abc")
     shown = progress(items, total=3, what="read")
     assert next(shown) == "a"
@@ -333,7 +333,9 @@ def test_progress_yields_each_item_before_it_reads_the_next(capsys, monkeypatch)
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_replaced(closed):
     code = (
-        "import sys; from sentiformer.console import Bar, one_line_errors, say\n"
+        "import sys; from sentiformer.console.errors import one_line_errors\n"
+        "from sentiformer.console.output import say\n"
+        "from sentiformer.console.progress import Bar\n"
         "with one_line_errors():\n"
         "    say('é'); print(sys.stdin.read()); print('x', file=sys.stderr)\n"
         "    with Bar('work', total=1) as bar: bar.advance(1)\n"

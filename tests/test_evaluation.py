@@ -318,7 +318,7 @@ def test_interval_contains_the_accuracy(data):
 def test_baselines_of_other_texts_are_refused(copy, tmp_path):
     path = copy / "baseline" / "lineage.json"
     change_json(path, lambda lineage: lineage.update(validation="another"))
-    with pytest.raises(UserError, match="baseline was made from other texts than .*; run `dvc"):
+    with pytest.raises(UserError, match=r"baseline was made from other texts than .*; run `dvc"):
         evaluate_folder(copy, tmp_path / "evaluation")
 
 
