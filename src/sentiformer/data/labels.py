@@ -78,12 +78,7 @@ def number_labels(
         raise UserError(
             f"download.label_column has only the label {names[0]!r}; a classifier needs two"
         )
-    for name in names:
-        require_whole_characters(name, "a label")
-        if CONTROL.search(name):
-            raise UserError(
-                f"the label {name!r} has a line break or a control character; remove it"
-            )
+    _check_names(names)
     numbers = {name: number for number, name in enumerate(names)}
     if not known <= numbers.keys() and whole:
         numbers = {str(number): number for number in range(len(names))}
@@ -94,14 +89,18 @@ def number_labels(
             f"download.labels are {listed(names)}{counted}; the data also have {listed(unknown)}; "
             "name all labels, or set it to null"
         )
-    _report_similar(names)
     return numbers, names
 
 
-def _report_similar(names: list[str]) -> None:
-    """Report labels that differ only in case or white space, for example by a typing error."""
+def _check_names(names: list[str]) -> None:
+    """Check the characters of label names; report names that differ only by a likely mistake."""
     similar = defaultdict(list)
     for name in names:
+        require_whole_characters(name, "a label")
+        if CONTROL.search(name):
+            raise UserError(
+                f"the label {name!r} has a line break or a control character; remove it"
+            )
         similar[" ".join(normalize("NFKC", name).casefold().split())].append(name)
     for group in similar.values():
         if len(group) > 1:

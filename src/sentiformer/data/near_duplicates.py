@@ -56,11 +56,11 @@ def find_near_duplicates(texts: Mapping[str, Sequence[str]]) -> list[Match]:
     Returns:
         a match for each such text and other split, by splits and falling similarity.
     """
-    held_out = {split: _all_signatures(texts[split]) for split in HELD_OUT}
+    known = {split: _all_signatures(texts[split]) for split in HELD_OUT}
     others = _other_splits(texts)
     matches = []
     for other in texts:
-        searches = {s: CandidateSearch(held_out[s]) for s in HELD_OUT if other in others[s]}
+        searches = {s: CandidateSearch(known[s]) for s in HELD_OUT if other in others[s]}
         for chunk in _signature_chunks(texts[other]) if searches else ():
             for search in searches.values():
                 search.update(chunk)

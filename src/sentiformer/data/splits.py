@@ -16,11 +16,11 @@ from sentiformer.data.text_store import TextStore
 if TYPE_CHECKING:
     import pandas as pd
 
-HELD_OUT = ("test", "validation")
+HELD_OUT = ("test", "validation")  # the splits that no model is trained on
 
 
 def make_splits(
-    tables: "dict[str, pd.DataFrame]", store: TextStore, held_out: float
+    tables: "dict[str, pd.DataFrame]", store: TextStore, share: float
 ) -> tuple["dict[str, pd.DataFrame]", dict[str, int]]:
     """Make the splits of a source, with no text in two of them.
 
@@ -30,7 +30,7 @@ def make_splits(
     Args:
         tables: the table of each split of the source.
         store: the texts.
-        held_out: share of train for each of validation and test that the source does not have.
+        share: of train, for each of validation and test that the source does not have.
 
     Returns:
         the table of each split; and how many rows were removed for which reason.
@@ -42,7 +42,7 @@ def make_splits(
         given["validation"], leaked_validation = remove_leaks(given["validation"], given["test"])
         leaked += leaked_validation
     missing = [split for split in HELD_OUT if split not in given]
-    made = hold_out(train, missing, held_out) | given
+    made = hold_out(train, missing, share) | given
     splits = {split: made[split] for split in SPLITS}
     removed |= {"leaked": leaked, "unlabeled_duplicates": 0, "unlabeled_leaked": 0}
     if UNLABELED in tables:
@@ -93,7 +93,7 @@ def hold_out(
     Args:
         table: sorted by hash.
         missing: the splits to hold out.
-        share: of the texts, for each missing split.
+        share: of the texts, for each of these splits.
     """
     import numpy as np
 
