@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONPATH PYTHONHOME
 
-# The stamp names its folder: an environment that was moved, or lost its Python, is made anew.
+# The stamp has the path of its folder: a moved or broken environment is made again.
 ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1 || true),$(CURDIR))
 .PHONY: $(STAMP)
 endif
@@ -22,11 +22,11 @@ endif
 .DEFAULT_GOAL := all
 .PHONY: all install test lint ui track verify lock help $(SETUPS)
 
-all: install ## set up, then rebuild whatever is out of date (the default)
+all: install ## install, then rebuild what is out of date (the default)
 	$(BIN)/dvc repro $(REPRO)
 	@echo "report: data/report/report.html; runs: make ui"
 
-install: $(STAMP) ## make .venv with every package at its pinned version
+install: $(STAMP) ## make .venv with all packages in their pinned versions
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(NEED)'
@@ -53,7 +53,7 @@ ui: install ## browse the runs on http://127.0.0.1:5000
 	*) $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
 
-track: install ## bring MLflow to the state of the files in data/
+track: install ## log the files of data/ to MLflow
 	$(BIN)/sentiformer track
 
 verify: install ## compare the rebuilt metrics with the committed ones
@@ -70,11 +70,11 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
 		| sed 's/+.*//' | grep -vxFf requirements.lock >> requirements-test.lock
 
-# A set-up is a file of lines section.key=value; SET="..." adds to them or overrides them. It begins
-# at the last commit: an experiment leaves its parameters, which are none of the next one's.
+# A set-up is a file of lines section.key=value; SET="..." adds lines or overrides them. It starts from
+# the parameters of the last commit, since an earlier experiment has changed params.yaml.
 $(SETUPS): install
 	@git diff --quiet HEAD -- params.yaml || { git stash push --quiet -- params.yaml \
-		&& echo "params.yaml: that of the last commit again; git stash pop brings back what it was"; }
+		&& echo "params.yaml is that of the last commit; git stash pop restores your changes"; }
 	$(BIN)/dvc exp run --force --name $@ $(patsubst %,-S %,$(shell cat setups/$@) $(SET))
 
 help: ## this list

@@ -352,6 +352,19 @@ def test_other_baselines_that_do_not_teach_do_not_rerun_the_training(project):
 
 
 @pytest.mark.slow
+def test_a_changed_message_reruns_nothing_and_a_changed_report_no_training(project):
+    def change(*names):
+        for name in names:
+            with (project.folder / "src/sentiformer" / name).open("a") as file:
+                file.write("# changed\n")
+        return set(json.loads(project.run("dvc", "status", "--json")))
+
+    assert change("console/training.py", "console/output.py", "tracking/store.py") == set()
+    assert change("evaluation/report.py") == {"evaluate", "report"}
+    assert change("training/loop.py") == {"evaluate", "report", "pretrain", "train"}
+
+
+@pytest.mark.slow
 def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
     lock = project.lock
     project.run("dvc", "repro", "--force")

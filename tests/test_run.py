@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from conftest import RUNTIME, classifier, tiny_params, train
 
 from sentiformer.core.files import sha256
 from sentiformer.core.runtime import Runtime
-from sentiformer.training import classification
+from sentiformer.training import classification, run
 from sentiformer.training.checkpoint import OTHERS_KEPT, Checkpoint
 from sentiformer.training.params import TrainParams
 from sentiformer.training.run import run_with_checkpoints
@@ -37,6 +38,24 @@ def test_a_stopped_training_resumes_to_the_same_weights(data, setup, tmp_path):
     )
     weights = [training.best_weights() for training in (again.training, expected.training)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_what_a_person_sees_decides_no_byte(data, setup, tmp_path, monkeypatch):
+    class Silent:
+        def __init__(self, *_):
+            pass
+
+        def __call__(self, *_):
+            pass
+
+        resumed = ended = __call__
+        shown = staticmethod(lambda *_: nullcontext())
+
+    monkeypatch.setattr(run, "TrainingDisplay", Silent)
+    monkeypatch.setattr(run, "say", lambda line: None)
+    train(setup, tmp_path / "data" / "model")
+    for path in (data / "model").iterdir():
+        assert (tmp_path / "data" / "model" / path.name).read_bytes() == path.read_bytes(), path
 
 
 def test_a_finished_training_leaves_no_checkpoint(setup, tmp_path):
