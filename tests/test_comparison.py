@@ -96,7 +96,7 @@ def test_verdict_names_the_better_model_and_the_significance():
     assert better.endswith(end)
     worse = verdict(paired_difference(*pairs(900, 20, 24, 20)), "the Transformer", "the other")
     assert worse.startswith("The other is better than the Transformer by 0.41 points (95 % ")
-    assert "interval −0.95 to +1.77), which is statistically not significant (McNemar" in worse
+    assert "interval −0.95 to +1.77), which is not statistically significant (McNemar" in worse
     equal = verdict(paired_difference(*pairs(900, 20, 20, 20)), "the Transformer", "the other")
     assert equal.startswith("The Transformer and the other are equally accurate (McNemar's exact")
 

@@ -56,10 +56,10 @@ def verdict(found: dict[str, Any], transformer: str, baseline: str) -> str:
     better, worse = transformer, baseline
     if difference < 0:
         better, worse, difference, low, high = baseline, transformer, -difference, -high, -low
-    significance = "significant" if found["p_value"] < SIGNIFICANT else "not significant"
+    significance = "" if found["p_value"] < SIGNIFICANT else "not "
     words = (
         f"{better} is better than {worse} by {100 * difference:.2f} points (95 % interval "
-        f"{points(low)} to {points(high)}), which is statistically {significance}"
+        f"{points(low)} to {points(high)}), which is {significance}statistically significant"
         if difference
         else f"{better} and {worse} are equally accurate"
     )

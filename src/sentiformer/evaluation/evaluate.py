@@ -31,31 +31,31 @@ def evaluate(
         UserError: an input is missing or corrupt, or two of them do not belong together.
     """
     classifier = Classifier(model, runtime)
+    labels = classifier.labels
     about = read_json(tokens / "corpus.json", made_by="tokenize")
     types = read_types(tokens)
     corpus = Corpus(tokens / f"{SPLIT}.arrow", types=len(types))
     texts, actual = _read_texts(raw / f"{SPLIT}.parquet")
-    splits = about["splits"]
-    if not np.array_equal(actual, corpus.labels) or classifier.config.data["splits"] != splits:
+    is_same = classifier.config.data["splits"] == about["splits"]
+    if not is_same or not np.array_equal(actual, corpus.labels):
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
-    labels = classifier.labels
-    require_all(labels, corpus.labels, tokens / f"{SPLIT}.arrow")
+    require_all(labels, actual, tokens / f"{SPLIT}.arrow")
     baselines = load_baselines(baseline, about)
-    probabilities = _predict(classifier, corpus, types)
-    metrics = compute_metrics(probabilities, corpus.labels)
-    write_json(folder / "metrics.json", metrics)
-    _write_baselines(folder / "baselines", baselines, probabilities, corpus.labels)
-    results = (probabilities, corpus.labels, corpus.lengths)
-    predictions_table(*results, texts, labels).to_parquet(
-        folder / "predictions.parquet", index=False
-    )
+    results = (_predict(classifier, corpus, types), actual, corpus.lengths)
+    predictions = predictions_table(*results, texts, labels)
+    predictions.to_parquet(folder / "predictions.parquet", index=False)
     for name, table in make_tables(*results, labels).items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    metrics = compute_metrics(*results[:2])
+    write_json(folder / "metrics.json", metrics)
+    (folder / "baselines").mkdir()
+    for name, fitted in baselines.items():
+        write_json(folder / f"baselines/{name}.json", evaluate_baseline(fitted, *results[:2]))
     lineage = {
         "model_sha256": sha256(model / "model.safetensors"),
         "baseline_sha256": sha256(baseline / "metrics.json"),
         "split": SPLIT,
-        "fingerprint": splits[SPLIT]["fingerprint"],
+        "fingerprint": about["splits"][SPLIT]["fingerprint"],
     }
     write_json(folder / "lineage.json", lineage)
     return metrics
@@ -90,14 +90,6 @@ def _predict(classifier: Classifier, corpus: Corpus, types: list[str]) -> np.nda
         max_len=classifier.params.max_len,
     )
     return classifier.predict_corpus(batches)
-
-
-def _write_baselines(
-    folder: Path, baselines: dict[str, Baseline], probabilities: np.ndarray, actual: np.ndarray
-) -> None:
-    folder.mkdir()
-    for name, baseline in baselines.items():
-        write_json(folder / f"{name}.json", evaluate_baseline(baseline, probabilities, actual))
 
 
 def _read_texts(path: Path) -> tuple[list[str], np.ndarray]:

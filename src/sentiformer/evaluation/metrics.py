@@ -19,11 +19,9 @@ def compute_metrics(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, 
         actual: (N,) the true classes.
     """
     error = expected_calibration_error(calibration_table(probabilities, actual))
-    return {
-        **compute_scores(probabilities, actual),
-        **accuracy_interval(probabilities.argmax(axis=1) == actual),
-        "calibration_error": round(error, 6),
-    }
+    interval = accuracy_interval(probabilities.argmax(axis=1) == actual)
+    scores = compute_scores(probabilities, actual)
+    return {**scores, **interval, "calibration_error": round(error, 6)}
 
 
 def compute_scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:

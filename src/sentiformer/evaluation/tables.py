@@ -45,18 +45,11 @@ def predictions_table(
     """One row per text: text, tokens, actual and predicted label, probability of each class."""
     import pandas as pd
 
-    names = np.array(labels)
-    columns = {
-        "text": texts,
-        "tokens": lengths,
-        "actual": names[actual],
-        "predicted": names[probabilities.argmax(axis=1)],
-    }
-    of_classes = {
-        f"probability_{label}": column
-        for label, column in zip(labels, probabilities.T, strict=True)
-    }
-    return pd.DataFrame(columns | of_classes)
+    names, predicted = np.array(labels), probabilities.argmax(axis=1)
+    table = pd.DataFrame({"text": texts, "tokens": lengths})
+    table["actual"], table["predicted"] = names[actual], names[predicted]
+    columns = [f"probability_{label}" for label in labels]
+    return table.join(pd.DataFrame(probabilities, columns=columns))
 
 
 def class_table(predicted: np.ndarray, actual: np.ndarray, labels: list[str]) -> "pd.DataFrame":

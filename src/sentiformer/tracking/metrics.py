@@ -11,41 +11,24 @@ from sentiformer.core.files import read_csv, read_json
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-CURVES = {  # by stage and kind of event: the fields that are logged, and their names in MLflow
-    "train": {
-        StepEvent: {
-            "loss": "train/loss",
-            "learning_rate": "train/learning_rate",
-            "gradient_norm": "train/gradient_norm",
-        },
-        EpochEvent: {
-            "epoch": "epoch",
-            "train_loss": "train/epoch_loss",
-            "valid_loss": "valid/loss",
-            "valid_accuracy": "valid/accuracy",
-        },
-    },
-    "pretrain": {
-        StepEvent: {
-            "loss": "pretrain/loss",
-            "learning_rate": "pretrain/learning_rate",
-            "gradient_norm": "pretrain/gradient_norm",
-        },
-        EpochEvent: {
-            "epoch": "epoch",
-            "train_loss": "pretrain/epoch_loss",
-            "valid_loss": "pretrain/valid_loss",
-            "valid_accuracy": "pretrain/valid_accuracy",
-            "perplexity": "pretrain/perplexity",
-        },
-    },
-}
-
 
 def event_metrics(event: StepEvent | EpochEvent, stage: str) -> "list[Metric]":
-    """The points that an event adds to the curves of its stage."""
-    curves = CURVES[stage][type(event)]
-    return to_metrics({name: getattr(event, field) for field, name in curves.items()}, event.step)
+    """The points that an event of a stage (train or pretrain) adds to the curves."""
+    values: dict[str, float] = {}
+    if isinstance(event, StepEvent):
+        for field in ("loss", "learning_rate", "gradient_norm"):
+            values[f"{stage}/{field}"] = getattr(event, field)
+    else:
+        validation = "valid/" if stage == "train" else "pretrain/valid_"
+        values = {
+            "epoch": event.epoch,
+            f"{stage}/epoch_loss": event.train_loss,
+            f"{validation}loss": event.valid_loss,
+            f"{validation}accuracy": event.valid_accuracy,
+        }
+        if stage == "pretrain":
+            values["pretrain/perplexity"] = event.perplexity
+    return to_metrics(values, event.step)
 
 
 def history_metrics(folder: Path, stage: str) -> "list[Metric]":
@@ -65,11 +48,6 @@ def best_metrics(about: dict[str, Any]) -> "list[Metric]":
     return to_metrics({f"best/{name}": best[name] for name in names}, best["step"])
 
 
-def perplexity_metrics(about: dict[str, Any]) -> "list[Metric]":
-    """The perplexity of a language model, from its `config.json`, for the run of a classifier."""
-    return to_metrics({"pretrain/perplexity": EpochEvent(**about["best"]).perplexity}, 0)
-
-
 def test_metrics(evaluation: Path) -> "list[Metric]":
     """The metrics on test: of all texts, of each class, and of each range of lengths."""
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
@@ -80,12 +58,6 @@ def test_metrics(evaluation: Path) -> "list[Metric]":
         for name, row in zip(names, rows, strict=True):
             values |= {f"test/{table}/{name}/{key}": float(row[key]) for key in row}
     return to_metrics(values, 0)
-
-
-def read_baselines(evaluation: Path) -> dict[str, dict[str, Any]]:
-    """The metrics of each baseline on test, by its name."""
-    paths = sorted(evaluation.glob("baselines/*.json"))
-    return {path.stem: read_json(path, made_by="evaluate") for path in paths}
 
 
 def metric_names(labels: list[str]) -> list[str]:

@@ -7,12 +7,7 @@ from typing import Any
 from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import project_root
-from sentiformer.tracking.database import (
-    database_of,
-    default_uri,
-    prepare_database,
-    tracking_uri,
-)
+from sentiformer.tracking.database import database_of, default_uri, prepare_database, tracking_uri
 from sentiformer.tracking.store import NAME, Store, import_mlflow, reason_of
 
 CHAMPION = "champion"

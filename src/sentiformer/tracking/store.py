@@ -16,13 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.core.errors import UserError, first_line
 from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
-from sentiformer.tracking.database import (
-    artifacts_of,
-    check_address,
-    default_uri,
-    locked_database,
-    tracking_uri,
-)
+from sentiformer.tracking import database
+from sentiformer.tracking.database import default_uri, tracking_uri
 from sentiformer.tracking.metrics import flatten
 
 if TYPE_CHECKING:
@@ -66,14 +61,14 @@ class Store:
             mlflow.MlflowClient(address).search_experiments(max_results=1)
 
         if not is_own:
-            check_address(uri)
-        with locked_database(root, create_tables) if is_own else nullcontext():
+            database.check_address(uri)
+        with database.locked_database(root, create_tables) if is_own else nullcontext():
             client = mlflow.MlflowClient()
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or NAME
             experiment = client.get_experiment_by_name(name)
             if experiment is not None:
                 return cls(client, experiment.experiment_id)
-            location = artifacts_of(root) if is_own else None
+            location = database.artifacts_of(root) if is_own else None
             return cls(client, client.create_experiment(name, artifact_location=location))
 
     def run_of(self, about: dict[str, Any]) -> "Run":
@@ -81,26 +76,19 @@ class Store:
 
         A server that answers too late can make a second run. All but the oldest are deleted.
         """
-        run, *others = self._find(about["training_key"]) or [self._create(about)]
+        wanted = f"tags.`{KEY_TAG}` = '{about['training_key']}'"
+        oldest_first = ["attributes.start_time ASC"]
+        found = self.client.search_runs([self.experiment_id], wanted, order_by=oldest_first)
+        run, *others = list(found) or [self._create(about)]
         for other in others:
             self.client.delete_run(other.info.run_id)
         if not run.data.params:  # they are logged last
             self._describe(run.info.run_id, about)
         return run
 
-    def _find(self, training_key: str) -> "list[Run]":
-        found: list[Run] = self.client.search_runs(
-            [self.experiment_id],
-            filter_string=f"tags.`{KEY_TAG}` = '{training_key}'",
-            order_by=["attributes.start_time ASC"],
-        )
-        return found
-
     def _create(self, about: dict[str, Any]) -> "Run":
-        size = about["params"]["model"]
-        name = os.environ.get("DVC_EXP_NAME") or (
-            f"d{size['d_model']}-l{size['num_layers']}-{about['training_key'][:7]}"
-        )
+        size, key = about["params"]["model"], about["training_key"][:7]
+        name = os.environ.get("DVC_EXP_NAME") or f"d{size['d_model']}-l{size['num_layers']}-{key}"
         if about["stage"] != "train":
             name = f"{about['stage']}-{name}"
         return self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))

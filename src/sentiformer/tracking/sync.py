@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiformer.console.output import say
+from sentiformer.core.events import EpochEvent
 from sentiformer.core.files import read_json, sha256
 from sentiformer.tracking import metrics
 from sentiformer.tracking.registry import log_model
@@ -78,7 +79,8 @@ def _link_pretraining(store: Store, run_id: str, data: Path, about: dict[str, An
         return
     pretrained = read_json(data / "pretrained" / "config.json", made_by="pretrain")
     store.client.set_tag(run_id, PRETRAINING_TAG, pretrained["training_key"])
-    store.log_missing(run_id, metrics.perplexity_metrics(pretrained))
+    perplexity = EpochEvent(**pretrained["best"]).perplexity
+    store.log_missing(run_id, metrics.to_metrics({"pretrain/perplexity": perplexity}, 0))
 
 
 def _is_evaluated(data: Path, model_sha256: str) -> bool:
@@ -94,10 +96,12 @@ def _is_evaluated(data: Path, model_sha256: str) -> bool:
 def _log_evaluation(store: Store, run_id: str, data: Path) -> None:
     """Log the metrics on test, those of the baselines, and the report with its figures."""
     evaluation, report = data / "evaluation", data / "report"
-    baselines = metrics.read_baselines(evaluation)
-    models = {"transformer": read_json(evaluation / "metrics.json", made_by="evaluate")} | baselines
-    accuracies = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in models.items())
+    paths = [evaluation / "metrics.json", *sorted(evaluation.glob("baselines/*.json"))]
+    transformer, *baselines = (read_json(path, made_by="evaluate") for path in paths)
+    by_name = {path.stem: found for path, found in zip(paths[1:], baselines, strict=True)}
+    models = {"transformer": transformer, **by_name}.items()
+    accuracies = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in models)
     store.client.set_tag(run_id, ACCURACY_TAG, accuracies)
-    values = metrics.flatten(baselines, "/", "baseline")
+    values = metrics.flatten(by_name, "/", "baseline")
     store.log_missing(run_id, metrics.test_metrics(evaluation) + metrics.to_metrics(values, 0))
     store.log_folders(run_id, REPORT_TAG, sha256(report / "report.html"), report, evaluation)
