@@ -45,31 +45,22 @@ def available_cores() -> int:
 
 
 def _cgroup_quotas() -> Iterator[float]:
-    """The quota, in cores, of each control group of this process and of each group above it.
+    """The quotas, in cores, of this process's control groups and of all groups above them.
 
-    Sources: the Linux kernel's documentation of `cpu.max` (cgroup v2) and of
-    `cpu.cfs_quota_us` (cgroup v1).
+    Source: the Linux kernel's documentation of `cpu.max` (cgroup v2) and `cpu.cfs_quota_us` (v1).
     """
     lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
     for _, controllers, name in (line.split(":", 2) for line in lines):
         if controllers and "cpu" not in controllers.split(","):
             continue
-        mount = CGROUPS / "cpu" if controllers else CGROUPS
-        group = mount / name.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(mount):  # in a container the group's name may not exist here
-                yield from _quota(folder)
-
-
-def _quota(folder: Path) -> Iterator[float]:
-    """The quota of one control group, if it has one."""
-    with suppress(OSError, ValueError):  # no such file, or "max"
-        quota, period = (folder / "cpu.max").read_text().split()
-        yield int(quota) / int(period)
-    with suppress(OSError):
-        microseconds = int((folder / "cpu.cfs_quota_us").read_text())
-        if microseconds > 0:  # -1: no quota
-            yield microseconds / int((folder / "cpu.cfs_period_us").read_text())
+        group = CGROUPS / ("cpu" if controllers else "") / name.lstrip("/")
+        for folder in (group, *group.parents):  # in a container, only an upper one may exist
+            for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+                with suppress(OSError, ValueError):  # no such file, or "max" instead of a number
+                    files = [(folder / name).read_text() for name in names]
+                    quota, period = map(int, " ".join(files).split())
+                    if quota > 0:  # -1: no quota
+                        yield quota / period
 
 
 def output_of(*command: str) -> str:
