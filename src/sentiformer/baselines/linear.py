@@ -7,10 +7,9 @@ is chosen on validation; the labels of test are never read here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +33,7 @@ MAX_ITERATIONS = 1000  # of the solver; it usually needs a few dozen
 ALPHA = 1.0  # added to the count of each n-gram in each class
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """The definition of a baseline.
 
     Attributes:
@@ -50,20 +48,19 @@ class Kind:
     weighting: MakeWeighting
 
 
-@dataclass(frozen=True)
-class Baseline:
+class Baseline(NamedTuple):
     """A fitted baseline.
 
     Attributes:
         metrics: its C, its number of n-grams, and its validation accuracy.
         probabilities: class probabilities of the test texts, (N, C).
-        accuracies: validation accuracy for each value of C; empty if read from a file.
+        choices: a row of `choices.csv` for each value of C; empty if read from a file.
         pseudo_labels: class probabilities of the unlabelled texts, (M, C), if it is the teacher.
     """
 
     metrics: dict[str, Any]
     probabilities: np.ndarray
-    accuracies: dict[float, float] = field(default_factory=dict)
+    choices: Sequence[dict[str, Any]] = ()
     pseudo_labels: np.ndarray | None = None
 
 
@@ -108,22 +105,25 @@ def fit_baselines(
         UserError: a file of `tokens` is missing or corrupt, train is too small for a baseline, or
             there is a teacher, but no unlabelled text.
     """
+    import pandas as pd
+
     corpus = read_json(tokens / "corpus.json", made_by="tokenize")
     if params.by and not corpus["splits"].get(UNLABELED, {"rows": 0})["rows"]:
         raise UserError(
             f"params.yaml: teach.by is {params.by}, but there is no unlabelled text; give "
             "download.unlabeled texts that are in no other split, or set teach.by to null"
         )
+    columns = [f"probability_{label}" for label in corpus["labels"]]
     fit = partial(fit_baseline, tokens=tokens, labels=corpus["labels"], teacher=params.by)
-    fitted = dict(
-        zip(KINDS, ordered_map(fit, KINDS, workers=min(workers, len(KINDS))), strict=True)
-    )
+    fitted = dict(zip(KINDS, ordered_map(fit, KINDS, workers=workers), strict=True))
     for name, baseline in fitted.items():
-        _write_probabilities(folder / f"{name}.parquet", baseline, corpus["labels"])
+        table = pd.DataFrame(baseline.probabilities, columns=columns)
+        table.to_parquet(folder / f"{name}.parquet", index=False)
         accuracy, c = baseline.metrics["validation_accuracy"], baseline.metrics["c"]
         say(f"{KINDS[name].title}: validation accuracy {accuracy:.4f} with C {c:g}")
     write_json(folder / "metrics.json", {name: fitted[name].metrics for name in fitted})
-    _write_accuracies(folder / "choices.csv", fitted)
+    rows = [row for baseline in fitted.values() for row in baseline.choices]
+    write_csv(folder / "choices.csv", list(rows[0]), rows)
     write_json(folder / "lineage.json", _fingerprints(corpus))
     write_pseudo_labels(teacher, params.by, params.by and fitted[params.by].pseudo_labels)
 
@@ -134,14 +134,25 @@ def load_baselines(folder: Path, corpus: dict[str, Any]) -> dict[str, Baseline]:
     Raises:
         UserError: a file is missing or corrupt, or the baselines were fitted to other texts.
     """
+    import pandas as pd
+
     if read_json(folder / "lineage.json", made_by="baseline") != _fingerprints(corpus):
         raise UserError(f"{folder} was made from other texts than data/tokens; run `dvc repro`")
     shape = corpus["splits"]["test"]["rows"], len(corpus["labels"])
     metrics = read_json(folder / "metrics.json", made_by="baseline")
-    return {
-        name: Baseline(metrics[name], _read_probabilities(folder / f"{name}.parquet", shape))
-        for name in KINDS
-    }
+    baselines = {}
+    for name in KINDS:
+        path = folder / f"{name}.parquet"
+        with reading(path, "baseline"):
+            probabilities = pd.read_parquet(path).to_numpy()
+        if probabilities.shape != shape:
+            raise corrupt(path, "baseline", f"it holds {probabilities.shape} values, not {shape}")
+        baselines[name] = Baseline(metrics[name], probabilities)
+    return baselines
+
+
+def _fingerprints(corpus: dict[str, Any]) -> dict[str, str]:
+    return {split: corpus["splits"][split]["fingerprint"] for split in SPLITS}
 
 
 def fit_baseline(name: str, *, tokens: Path, labels: list[str], teacher: str | None) -> Baseline:
@@ -169,13 +180,16 @@ def fit_baseline(name: str, *, tokens: Path, labels: list[str], teacher: str | N
     right = on_validation.argmax(axis=2) == validation.labels
     accuracies = right.mean(axis=1).round(6).tolist()
     best = accuracies.index(max(accuracies))
+    choices = [
+        {"baseline": name, "c": c, "validation_accuracy": accuracy}
+        for c, accuracy in zip(C_VALUES, accuracies, strict=True)
+    ]
     metrics = {
         "c": C_VALUES[best],
         "ngrams": train_counts.shape[1],
         "validation_accuracy": accuracies[best],
     }
-    by_c = dict(zip(C_VALUES, accuracies, strict=True))
-    return Baseline(metrics, on_test[best], by_c, *(found[best] for found in on_unlabeled))
+    return Baseline(metrics, on_test[best], choices, *(found[best] for found in on_unlabeled))
 
 
 def predict(
@@ -194,30 +208,22 @@ def predict(
     Returns:
         Probabilities of each split to predict, (len(C_VALUES), N, classes).
     """
-    found = [
-        _predict_class(counts, actual == number, weighting)
-        for number in ([1] if classes == 2 else range(classes))
-    ]
-    return [_normalize(np.stack(split, axis=2)) for split in zip(*found, strict=True)]
-
-
-def _predict_class(
-    counts: "Sequence[csr_array]", is_class: np.ndarray, weighting: MakeWeighting
-) -> list[np.ndarray]:
-    """Return the probabilities of one class against the rest, (len(C_VALUES), N) for each split."""
     from sklearn.linear_model import LogisticRegression
 
-    train, *others = map(weighting(counts[0], is_class), counts)
-    found = []
-    for c in C_VALUES:
+    found = []  # for each fitted class and split, (len(C_VALUES), N)
+    for number in [1] if classes == 2 else range(classes):
+        is_class = actual == number
+        train, *others = map(weighting(counts[0], is_class), counts)
         # Coordinate descent on the dual is the fastest solver here, and uses one thread, so that
         # the result does not depend on the number of cores.
-        model = LogisticRegression(
-            C=c, solver="liblinear", dual=True, max_iter=MAX_ITERATIONS, random_state=0
-        )
-        model.fit(train, is_class)
-        found.append([model.predict_proba(texts)[:, 1] for texts in others])
-    return [np.stack(split) for split in zip(*found, strict=True)]
+        models = [
+            LogisticRegression(
+                C=c, solver="liblinear", dual=True, max_iter=MAX_ITERATIONS, random_state=0
+            ).fit(train, is_class)
+            for c in C_VALUES
+        ]
+        found.append([np.stack([m.predict_proba(x)[:, 1] for m in models]) for x in others])
+    return [_normalize(np.stack(split, axis=2)) for split in zip(*found, strict=True)]
 
 
 def _normalize(probabilities: np.ndarray) -> np.ndarray:
@@ -225,33 +231,3 @@ def _normalize(probabilities: np.ndarray) -> np.ndarray:
     if probabilities.shape[-1] == 1:
         return np.concatenate([1 - probabilities, probabilities], axis=-1)
     return probabilities / probabilities.sum(axis=-1, keepdims=True)
-
-
-def _fingerprints(corpus: dict[str, Any]) -> dict[str, str]:
-    return {split: corpus["splits"][split]["fingerprint"] for split in SPLITS}
-
-
-def _write_probabilities(path: Path, baseline: Baseline, labels: list[str]) -> None:
-    import pandas as pd
-
-    columns = [f"probability_{label}" for label in labels]
-    pd.DataFrame(baseline.probabilities, columns=columns).to_parquet(path, index=False)
-
-
-def _write_accuracies(path: Path, fitted: dict[str, Baseline]) -> None:
-    rows = [
-        {"baseline": name, "c": c, "validation_accuracy": accuracy}
-        for name, baseline in fitted.items()
-        for c, accuracy in baseline.accuracies.items()
-    ]
-    write_csv(path, ["baseline", "c", "validation_accuracy"], rows)
-
-
-def _read_probabilities(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    import pandas as pd
-
-    with reading(path, "baseline"):
-        probabilities = pd.read_parquet(path).to_numpy()
-    if probabilities.shape != shape:
-        raise corrupt(path, "baseline", f"it holds {probabilities.shape} values, not {shape}")
-    return probabilities

@@ -33,11 +33,7 @@ def learn_ngrams(corpus: Corpus, max_n: int) -> tuple[list[np.ndarray], "csr_arr
 def count_ngrams(corpus: Corpus, known: Sequence[np.ndarray]) -> "csr_array":
     """Count known n-grams in each text: (texts, n-grams), float32.
 
-    Columns are in the order of the keys, shorter n-grams first.
-
-    Args:
-        corpus: the texts.
-        known: the sorted keys for n = 1, 2, ....
+    `known` has the sorted keys for n = 1, 2, .... Columns are in the order of the keys.
     """
     return _count(corpus, known)[1]
 

@@ -34,17 +34,13 @@ def fastest_kernel(formula: Attention) -> Attention:
     def attention(query: Tensor, key: Tensor, value: Tensor, padding_mask: Tensor | None) -> Tensor:
         if padding_mask is not None and query.is_cuda and query.dtype == torch.bfloat16:
             return flash_attention(query, key, value, padding_mask)
-        if formula_is_fastest(query):
+        # torch's fused kernel is slow in its backward pass, and in bf16
+        fused_is_slow = torch.is_grad_enabled() or query.dtype == torch.bfloat16
+        if query.is_cpu and fused_is_slow and query.shape[2] <= MAX_FORMULA_LENGTH:
             return in_chunks(formula, query, key, value, padding_mask)
         return fused_attention(query, key, value, padding_mask)
 
     return attention
-
-
-def formula_is_fastest(query: Tensor) -> bool:
-    """Return whether torch's fused kernel is slower: in its backward pass, and in bf16."""
-    fused_is_slow = torch.is_grad_enabled() or query.dtype == torch.bfloat16
-    return query.is_cpu and fused_is_slow and query.shape[2] <= MAX_FORMULA_LENGTH
 
 
 def in_chunks(

@@ -13,13 +13,7 @@ from sentiformer.model.params import ModelParams
 
 
 class TransformerClassifier(nn.Module):
-    """Encoder, mean over the tokens, and a linear map to one logit for each class.
-
-    Args:
-        params: size of the Transformer.
-        inputs: how many words and n-grams have a vector.
-        num_classes: C.
-    """
+    """Encoder, mean over the tokens, and a linear map to one logit for each class."""
 
     def __init__(self, params: ModelParams, inputs: InputSizes, *, num_classes: int) -> None:
         super().__init__()

@@ -32,11 +32,6 @@ def part_of_batch(rows: slice, batch_size: int) -> Iterator[None]:
         _part.reset(token)
 
 
-def _rows_and_batch_size(texts: int) -> tuple[slice, int]:
-    """Return which rows of which batch the given texts are."""
-    return _part.get() or (slice(None), texts)
-
-
 class Dropout(nn.Module):
     """Inverted dropout that compares random bytes with the probability.
 
@@ -52,7 +47,7 @@ class Dropout(nn.Module):
         """In training set some of (B, ...) to 0 and scale the others; otherwise do nothing."""
         if not self.training or not self.dropped_bytes:
             return hidden
-        rows, batch_size = _rows_and_batch_size(len(hidden))
+        rows, batch_size = _part.get() or (slice(None), len(hidden))
         count = batch_size * hidden[0].numel()
         integers = torch.empty(-(-count // 8), dtype=torch.int64, device=hidden.device)
         integers.random_(-(2**63), None)  # all 64 bits
@@ -75,11 +70,7 @@ class TokenDropout(nn.Module):
     def forward(
         self, token_ids: Tensor, padding_mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Choose the tokens to keep.
-
-        Args:
-            token_ids: (B, T).
-            padding_mask: (B, T), True at padding; None: there is none.
+        """Choose the tokens to keep of (B, T) token ids; for `padding_mask` see `Encoder`.
 
         Returns:
             The indices of the kept tokens, (B, T'), or None if all are kept; and the padding mask
@@ -87,13 +78,13 @@ class TokenDropout(nn.Module):
         """
         if not self.training or self.kept_fraction == 1:
             return None, padding_mask
-        rows, batch_size = _rows_and_batch_size(len(token_ids))
+        rows, batch_size = _part.get() or (slice(None), len(token_ids))
         length, device = token_ids.shape[1], token_ids.device
         multiples = math.ceil(length * self.kept_fraction / LENGTH_MULTIPLE)
         width = min(length, multiples * LENGTH_MULTIPLE)
         draws = torch.rand(batch_size, length, device=device)[rows]
-        if padding_mask is None:
-            return draws.argsort(dim=1, stable=True)[:, :width], None
-        kept = draws.masked_fill(padding_mask, 1.0).argsort(dim=1, stable=True)[:, :width]
-        lengths = ((~padding_mask).sum(dim=1, keepdim=True) * width + length - 1) // length
-        return kept, torch.arange(width, device=device) >= lengths
+        if padding_mask is not None:
+            draws = draws.masked_fill(padding_mask, 1.0)
+            lengths = ((~padding_mask).sum(dim=1, keepdim=True) * width + length - 1) // length
+            padding_mask = torch.arange(width, device=device) >= lengths
+        return draws.argsort(dim=1, stable=True)[:, :width], padding_mask

@@ -17,12 +17,9 @@ from sentiformer.text.vocab import PAD
 
 
 class InputSizes(BaseModel):
-    """How many words and n-grams have a vector.
+    """How many words (V, with the special tokens), bigrams and trigrams have a vector.
 
-    Attributes:
-        vocab_size: words, with the special tokens, V.
-        pairs: bigrams; 0: none.
-        triples: trigrams; 0: none. Trigrams need bigrams.
+    Trigrams need bigrams.
     """
 
     vocab_size: int
@@ -51,12 +48,7 @@ class InputEmbedding(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, token_ids: Tensor, kept: Tensor | None = None) -> Tensor:
-        """(B, T) token ids to (B, T, D) vectors.
-
-        Args:
-            token_ids: (B, T).
-            kept: indices of tokens, (B, T'); the result is then (B, T', D), of these tokens only.
-        """
+        """(B, T) token ids to (B, T, D) vectors; for `kept` see `Encoder`."""
         vectors = self.words(_select(token_ids, kept))
         numbers = token_ids
         for ngrams in (self.bigrams, self.trigrams):
@@ -96,14 +88,9 @@ class NgramEmbedding(nn.Embedding):
     """A vector for each known n-gram of one length (Joulin et al. 2017, on fastText).
 
     The first n-1 words of a known n-gram are a known n-gram too, or a word.
-
-    Args:
-        count: known n-grams, N.
-        vocab_size: V.
-        d_model: D.
     """
 
-    keys: Tensor  # (N,) int64, sorted; see `text/ngrams.py`
+    keys: Tensor  # of the N known n-grams, (N,) int64, sorted; see `text/ngrams.py`
 
     def __init__(self, count: int, vocab_size: int, d_model: int) -> None:
         super().__init__(1 + count, d_model, padding_idx=0)  # 0 is an unknown n-gram
@@ -113,10 +100,7 @@ class NgramEmbedding(nn.Embedding):
     def numbers(self, shorter: Tensor, token_ids: Tensor) -> Tensor:
         """Return the numbers of the n-grams that end at each token, (B, T); 0 if unknown.
 
-        Args:
-            shorter: numbers of the (n-1)-grams that end at each token, (B, T); the token ids if
-                the n-grams are bigrams.
-            token_ids: (B, T).
+        `shorter` are the numbers of the (n-1)-grams that end there; of bigrams, the token ids.
         """
         return ngram_numbers(ngram_keys(shorter, token_ids, self.vocab_size), self.keys)
 

@@ -70,10 +70,8 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """(B, T) token ids to (B, T, D) vectors; every text needs at least one token.
 
-        Args:
-            token_ids: (B, T).
-            padding_mask: (B, T), or (B, T') of the kept tokens.
-            kept: indices of the kept tokens, (B, T'); the result is then (B, T', D).
+        With `kept`, the indices of some tokens, (B, T'), the padding mask is (B, T'), and the
+        result, of these tokens only, (B, T', D).
         """
         hidden = self.dropout(self.embedding(token_ids, kept))
         for layer in self.layers:

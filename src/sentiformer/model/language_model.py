@@ -17,10 +17,6 @@ class MaskedLanguageModel(nn.Module):
     """The encoder of the classifier, and a head that predicts the masked words.
 
     The output uses the same word vectors as the input (Press & Wolf 2017).
-
-    Args:
-        params: size of the Transformer.
-        inputs: how many words and n-grams have a vector.
     """
 
     def __init__(self, params: ModelParams, inputs: InputSizes) -> None:
@@ -34,10 +30,8 @@ class MaskedLanguageModel(nn.Module):
     def forward(self, token_ids: Tensor, padding_mask: Tensor | None, places: Tensor) -> Tensor:
         """Return the features of the masked words, (B, M, D).
 
-        Args:
-            token_ids: (B, T).
-            padding_mask: (B, T), True at padding; None: there is none.
-            places: indices of the masked words in their window, (B, M).
+        `token_ids` and `padding_mask` are as in `Encoder`; `places` are the indices of the masked
+        words in their window, (B, M).
         """
         hidden = self.encoder(token_ids, padding_mask)
         starts = torch.arange(0, token_ids.numel(), token_ids.shape[1], device=places.device)
@@ -45,12 +39,7 @@ class MaskedLanguageModel(nn.Module):
         return self.norm(F.gelu(self.transform(masked)))
 
     def logits(self, features: Tensor, words: Tensor | None = None) -> Tensor:
-        """Return the logits of all words, (..., V), or of W words, (..., W).
-
-        Args:
-            features: (..., D).
-            words: ids of the W words, (W,); None: all words.
-        """
+        """(..., D) features to logits of all words, (..., V), or of the (W,) `words`, (..., W)."""
         vectors = self.encoder.embedding.words.weight
         if words is None:
             return F.linear(features, vectors, self.bias)

@@ -19,7 +19,6 @@ from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
-from sentiformer.text.corpus import read_lines
 from sentiformer.text.params import TokenizeParams
 from sentiformer.text.vocab import UNKNOWN, Vocab
 from sentiformer.training.batching import Batch, TextBatches
@@ -135,7 +134,7 @@ class Classifier(TrainedModel[TransformerClassifier]):
 
 
 def _read_vocab(path: Path, size: int, made_by: str) -> Vocab:
-    vocab = Vocab(read_lines(path, made_by=made_by), path, made_by=made_by)
+    vocab = Vocab.load(path, made_by=made_by)
     if len(vocab) != size:
         raise corrupt(path, made_by, f"it holds {len(vocab)} words, the model has {size}")
     return vocab
