@@ -35,7 +35,7 @@ class Prediction(BaseModel):
 class Predictor:
     """A trained classifier with its tokenizer.
 
-    Other texts in the same call change a prediction by no more than rounding.
+    The other texts of a call change a prediction by no more than rounding.
     """
 
     def __init__(self, classifier: Classifier, tokenizer: Tokenizer) -> None:
@@ -86,14 +86,10 @@ class Predictor:
         ]
         result = np.empty((len(texts), len(labels)))
         for rows in batches_by_length([len(ids) for ids in token_ids]):
-            padded, padding_mask = pad(
-                [token_ids[row] for row in rows.tolist()],
-                params.max_len,
-                classifier.length_multiple,
-            )
+            ids = [token_ids[row] for row in rows.tolist()]
+            padded = pad(ids, params.max_len, classifier.length_multiple)
             no_labels = torch.zeros(len(rows), dtype=torch.int64)
-            batch = Batch(padded, padding_mask, no_labels, rows)
-            result[rows] = classifier.predict_batch(batch)
+            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows))
         return [_prediction(labels, row) for row in result.tolist()]
 
 

@@ -107,16 +107,16 @@ def _read_split(path: Path, types: int | None) -> pa.Table:
     return table
 
 
-def nonempty_corpus(path: Path, *, types: int | None = None) -> Corpus:
-    """Open a split that must have texts; see `Corpus`.
+def nonempty_corpus(*paths: Path, types: int | None = None) -> Corpus:
+    """Open splits that must have a text; see `Corpus`.
 
     Raises:
-        UserError: it has no text, or the file is missing or corrupt.
+        UserError: they have no text, or a file is missing or corrupt.
     """
-    corpus = Corpus(path, types=types)
+    corpus = Corpus(*paths, types=types)
     if not len(corpus):
         raise UserError(
-            f"{path} has no text; raise its share in the section download of params.yaml"
+            f"{paths[0]} has no text; raise its share in the section download of params.yaml"
         )
     return corpus
 

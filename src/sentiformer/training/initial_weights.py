@@ -1,4 +1,4 @@
-"""The first weights of an encoder: those of a language model, or word vectors alone."""
+"""The first weights of an encoder: those of a language model, or the word vectors alone."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PREFIX = "encoder."  # of the names of its weights in a language model
 
 
 def load_initial_weights(encoder: Encoder, inputs: Inputs) -> dict[str, Any]:
-    """Load what stage pretrain, or else stage word_vectors, has made for an encoder.
+    """Load the weights that stage pretrain, or else stage word_vectors, made for an encoder.
 
     Returns:
         The section `pretrain` of `params.yaml` as its stage had it.
@@ -33,14 +33,13 @@ def load_initial_weights(encoder: Encoder, inputs: Inputs) -> dict[str, Any]:
             names = [name for name in weights if name.startswith(PREFIX)]
             encoder.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in names})
         inputs.read.append(path)
-    return {"pretrain": params}
+    return params
 
 
 def load_word_vectors(encoder: Encoder, inputs: Inputs) -> None:
-    """Load the vectors of stage word_vectors, if it has made any; see `load_initial_weights`."""
+    """Load the vectors of stage word_vectors, if it made any; see `load_initial_weights`."""
     words, d_model = encoder.embedding.words.weight.shape
     vectors = read_word_vectors(inputs.data / "word_vectors", (words, d_model))
-    if vectors is None:
-        return
-    encoder.embedding.load_vectors(vectors)
-    inputs.read.append(inputs.data / "word_vectors" / FILE)
+    if vectors is not None:
+        encoder.embedding.load_vectors(vectors)
+        inputs.read.append(inputs.data / "word_vectors" / FILE)

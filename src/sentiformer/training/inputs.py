@@ -18,11 +18,7 @@ CODE = ("core", "text", "model", "training")  # the rooms whose code decides the
 class Inputs:
     """The files of `data/` that a training reads; it keeps a list of them.
 
-    Args:
-        data: the folder with what earlier stages wrote.
-
     Attributes:
-        vocab: the vocabulary.
         ids_of_types: (types,) vocabulary id of each type.
         read: the files that decide the weights.
 
@@ -37,14 +33,15 @@ class Inputs:
         self.ids_of_types = self.vocab.encode(read_types(self._tokens))
         self.read = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
 
-    def corpus(self, split: str) -> Corpus:
-        """A split, which must have a text.
+    def corpus(self, *splits: str) -> Corpus:
+        """The texts of some splits, which must have one.
 
         Raises:
-            UserError: its file is missing, corrupt or empty.
+            UserError: a file is missing or corrupt, or there is no text.
         """
-        self.read.append(self._tokens / f"{split}.arrow")
-        return nonempty_corpus(self.read[-1], types=len(self.ids_of_types))
+        paths = [self._tokens / f"{split}.arrow" for split in splits]
+        self.read += paths
+        return nonempty_corpus(*paths, types=len(self.ids_of_types))
 
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of each file that was read, by its place in `data`."""
@@ -55,7 +52,7 @@ class Inputs:
 
         Args:
             device: of the training.
-            sections: the sections of `params.yaml` that later stages do not repeat.
+            sections: `model`, and the section of the stage, as in `params.yaml`.
         """
         corpus = read_json(self._tokens / "corpus.json", made_by="tokenize")
         coverage = read_json(self.data / "vocab" / "coverage.json", made_by="build_vocab")
@@ -74,11 +71,7 @@ class Inputs:
 
 def training_key(about: dict[str, Any]) -> str:
     """A name for a training: a hash of what its files say and of the code that runs it."""
-    code = {name: sha256(Path(str(sys.modules[name].__file__))) for name in loaded_code()}
-    return hashlib.sha256(json.dumps([code, about]).encode()).hexdigest()[:16]
-
-
-def loaded_code() -> list[str]:
-    """The modules of this process that decide the weights."""
     rooms = tuple(f"sentiformer.{room}." for room in CODE)
-    return sorted(name for name in sys.modules if name.startswith(rooms))
+    modules = sorted(name for name in sys.modules if name.startswith(rooms))
+    code = {name: sha256(Path(str(sys.modules[name].__file__))) for name in modules}
+    return hashlib.sha256(json.dumps([code, about]).encode()).hexdigest()[:16]
