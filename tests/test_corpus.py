@@ -33,7 +33,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("sizes", [(8,), (3, 5), (1, 1, 1, 2, 3), (4, 0, 4), (0, 7, 1), (2, 6, 0)])
 def test_texts_come_back_for_any_block_sizes(path, sizes):
-    assert write(path, *sizes) == (8, 12)
+    assert write(path, *sizes) == 12
     corpus = Corpus(path)
     assert len(corpus) == 8
     assert [corpus[i].tolist() for i in range(8)] == TEXTS
@@ -59,7 +59,7 @@ def test_iteration_ends_with_the_last_text(path):
 
 
 def test_a_split_without_texts_is_empty(path):
-    assert write_corpus(path, []) == (0, 0)
+    assert write_corpus(path, []) == 0
     corpus = Corpus(path)
     assert (len(corpus), len(corpus.lengths), list(corpus.chunks())) == (0, 0, [])
 

@@ -14,10 +14,7 @@ STAGE = "baseline"
 def write_pseudo_labels(folder: Path, by: str | None, probabilities: np.ndarray | None) -> None:
     """Write the teacher's name to `config.json`, and what it predicts to `unlabeled.npy`.
 
-    Args:
-        folder: the folder to write to.
-        by: the teacher; None without one.
-        probabilities: (N, C) of the classes of the N unlabelled texts; None without a teacher.
+    Without a teacher both are None; else `probabilities` of the unlabelled texts are (N, C).
     """
     write_json(folder / "config.json", {"by": by})
     if probabilities is not None:
@@ -25,25 +22,16 @@ def write_pseudo_labels(folder: Path, by: str | None, probabilities: np.ndarray 
 
 
 def read_teacher(folder: Path) -> str | None:
-    """Read the teacher's name; None without one.
-
-    Raises:
-        UserError: the file is missing or corrupt.
-    """
+    """Read the teacher's name; None without one. A missing or corrupt file raises UserError."""
     path = folder / "config.json"
     config = read_json(path, made_by=STAGE)
     if "by" not in config:
         raise corrupt(path, STAGE, "it lacks 'by'")
-    by: str | None = config.get("by")
-    return by
+    return config.get("by")
 
 
 def read_pseudo_labels(folder: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Read the float32 probabilities of the unlabelled texts' classes, (N, C).
-
-    Args:
-        folder: the folder that `write_pseudo_labels` wrote to; it must have a teacher.
-        shape: the expected N and C.
+    """Read the teacher's float32 probabilities, (N, C); `shape` is the expected N and C.
 
     Raises:
         UserError: the file is missing or corrupt, or has another shape.

@@ -41,21 +41,20 @@ def write_word_vectors(folder: Path, vectors: Vectors) -> None:
 def read_word_vectors(folder: Path, shape: tuple[int, int]) -> Vectors | None:
     """Read the vectors from a folder; None if the window of stage word_vectors was 0.
 
-    Args:
-        folder: the folder of stage word_vectors.
-        shape: the expected V and D.
+    `shape` is the expected V and D.
 
     Raises:
         UserError: a file is missing or corrupt, or holds vectors of other numbers or dimensions.
     """
-    path, config = folder / FILE, read_json(folder / "config.json", made_by=STAGE)
+    config = read_json(folder / "config.json", made_by=STAGE)
     if not config["params"][STAGE]["window"]:
         return None
+    path = folder / FILE
     with reading(path, STAGE, SafetensorError, TypeError):
         vectors = Vectors(**load_file(path))
     found = (*vectors.words.shape, len(vectors.pairs), len(vectors.triples))
     expected = (*shape, config["pairs"], config["triples"])
     if found != expected:
-        counts = f"its words, dimensions, pairs and triples are {found}, not {expected}"
-        raise corrupt(path, STAGE, counts)
+        reason = f"its words, dimensions, pairs and triples are {found}, not {expected}"
+        raise corrupt(path, STAGE, reason)
     return vectors

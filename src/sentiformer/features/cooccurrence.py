@@ -7,16 +7,13 @@ V is the number of words, T that of words in a row, N that of n-grams of one len
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.text.corpus import Corpus
 from sentiformer.text.ngrams import ngram_keys, ngram_numbers
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 CHUNK_TOKENS = 4_000_000
 SMOOTHING = 0.75  # exponent of a context word's frequency; it gives rare words less weight
@@ -57,12 +54,12 @@ class WordStream:
                 yield np.concatenate([part for text in texts for part in (gap, text)] + [gap])
 
 
-def count_words_near_words(stream: WordStream) -> "csr_array":
+def count_words_near_words(stream: WordStream) -> csr_array:
     """Count how often two known words are at most a window apart: (V, V), symmetric, float32.
 
     Two words at a distance of n tokens count 1/n (Pennington et al. 2014, section 4.2).
     """
-    total = _zeros((stream.vocab_size, stream.vocab_size))
+    total = csr_array((stream.vocab_size, stream.vocab_size), dtype=np.float32)
     for words in stream:
         known = words > 0
         for distance in range(1, stream.window + 1):
@@ -77,12 +74,8 @@ def frequent_ngrams(
     """Return the sorted keys of the `limit` most frequent n-grams, (N,) with N at most `limit`.
 
     N-grams that occur once are left out. Of equally frequent ones the smaller key comes first.
-
-    Args:
-        stream: the words.
-        limit: largest number of n-grams.
-        shorter: sorted keys of the known bigrams and so on, up to n-1; an n-gram is counted only
-            if its first n-1 words are known.
+    `shorter` has the sorted keys of the known bigrams and so on, up to n-1; an n-gram is counted
+    only if its first n-1 words are known.
     """
     keys, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for words in stream if limit else ():
@@ -95,15 +88,12 @@ def frequent_ngrams(
 
 def count_words_near_ngrams(
     stream: WordStream, keys: np.ndarray, shorter: Sequence[np.ndarray] = ()
-) -> "csr_array":
+) -> csr_array:
     """Count how often words are at most a window away from either end of n-grams: (N, V), float32.
 
-    Args:
-        stream: the words.
-        keys: sorted keys of the n-grams, (N,), N > 0.
-        shorter: sorted keys of the known bigrams and so on, up to n-1.
+    `keys` are the sorted keys of the n-grams, (N,), N > 0; for `shorter` see `frequent_ngrams`.
     """
-    total = _zeros((len(keys), stream.vocab_size))
+    total = csr_array((len(keys), stream.vocab_size), dtype=np.float32)
     length = len(shorter) + 2
     for words in stream:
         known, found = words > 0, _keys(words, stream, shorter)
@@ -125,42 +115,25 @@ def _keys(words: np.ndarray, stream: WordStream, shorter: Sequence[np.ndarray]) 
     return ngram_keys(numbers, words, stream.vocab_size)
 
 
-def _zeros(shape: tuple[int, int]) -> "csr_array":
-    from scipy.sparse import csr_array
-
-    return csr_array(shape, dtype=np.float32)
-
-
 def _counts(
     rows: np.ndarray, columns: np.ndarray, distance: int, shape: tuple[int, int]
-) -> "csr_array":
+) -> csr_array:
     """Return a matrix in which each pair of row and column adds 1 / distance."""
-    from scipy.sparse import coo_array
-
     weights = np.full(len(rows), 1 / distance, dtype=np.float32)
     return coo_array((weights, (rows, columns)), shape=shape).tocsr()
 
 
-def context_probabilities(counts: "csr_array") -> np.ndarray:
-    """Return the smoothed probability of each word as context (Levy et al. 2015, section 3.1).
-
-    The result is (V,) float64.
-    """
+def context_probabilities(counts: csr_array) -> np.ndarray:
+    """Return the smoothed P(context) of each word, (V,) float64 (Levy et al. 2015, section 3.1)."""
     smoothed = counts.sum(axis=0, dtype=np.float64) ** SMOOTHING
     return smoothed / smoothed.sum()
 
 
-def positive_pmi(counts: "csr_array", probabilities: np.ndarray) -> "csr_array":
-    """Return the pointwise mutual information of rows and contexts, where it is positive.
+def positive_pmi(counts: csr_array, probabilities: np.ndarray) -> csr_array:
+    """Return log(P(row, context) / (P(row) P(context))), (N, V), where it is positive.
 
-    It is log(P(row, context) / (P(row) P(context))).
-
-    Args:
-        counts: co-occurrence counts, (N, V).
-        probabilities: P(context), (V,).
+    `counts` are co-occurrence counts, (N, V), and `probabilities` P(context), (V,).
     """
-    from scipy.sparse import csr_array
-
     counted = counts.tocoo()
     expected = counts.sum(axis=1, dtype=np.float64)[counted.row] * probabilities[counted.col]
     values = np.log(counted.data / expected).astype(np.float32)

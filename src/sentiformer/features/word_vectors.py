@@ -8,9 +8,9 @@ gives them vectors in the space of the words. Labels are never read.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
@@ -30,9 +30,6 @@ from sentiformer.features.params import WordVectorsParams
 from sentiformer.text.corpus import read_types
 from sentiformer.text.vocab import Vocab
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
 POWER_ITERATIONS = 2  # of the randomized factorization
 NGRAM_SCALE = 0.5  # the model adds an n-gram's vector to that of its last word
 BLOCK_NGRAMS = 10_000  # n-grams whose counts are in memory at a time
@@ -48,14 +45,14 @@ def fit_word_vectors(
 
     Args:
         params: see `WordVectorsParams`.
-        d_model: D, the dimensions.
+        d_model: the dimensions.
         data: the folder with the results of earlier stages.
         folder: the folder to write to.
         workers: number of processes at most.
 
     Raises:
-        UserError: an input is missing or corrupt, the vocabulary is too small for D, or no two
-            words co-occur.
+        UserError: an input is missing or corrupt, the vocabulary is too small for `d_model`, or no
+            two words co-occur.
     """
     tokens = data / "tokens"
     splits = read_json(tokens / "corpus.json", made_by="tokenize")["splits"]
@@ -85,14 +82,10 @@ def make_vectors(
 ) -> Vectors:
     """Compute the vectors of all words, and of the most frequent bigrams and trigrams.
 
-    The words' vectors are centred and scaled to a standard deviation of 1 / sqrt(D). Those of
-    n-grams are shifted and scaled by the same numbers, and then by `NGRAM_SCALE`. Words and n-grams
-    without co-occurring words have a vector of 0.
-
     Raises:
         UserError: no two words co-occur.
     """
-    words, space = _fit_words(stream, d_model)
+    space = _Space(stream, d_model)
 
     def vectors(keys: np.ndarray, *shorter: np.ndarray) -> np.ndarray:
         def block_vectors(block: np.ndarray) -> np.ndarray:
@@ -107,54 +100,48 @@ def make_vectors(
     pairs = vectors(pair_keys)
     triple_keys = frequent_ngrams(stream, params.triples, [pair_keys])
     triples = vectors(triple_keys, pair_keys)
-    return Vectors(words, pairs, pair_keys, triples, triple_keys)
+    return Vectors(space.words, pairs, pair_keys, triples, triple_keys)
 
 
-class _Space(NamedTuple):
+class _Space:
     """The space of the words' vectors.
 
+    The vectors are centred and scaled to a standard deviation of 1 / sqrt(D). Words without
+    co-occurring words have a vector of 0.
+
     Attributes:
-        contexts: probability of each word as context, (V,).
-        projection: maps a row of PMI to its vector, (V, D).
-        centre: mean of the words' vectors, (D,).
-        scale: the divisor that gives them a standard deviation of 1 / sqrt(D).
+        words: the vectors, (V, D).
     """
 
-    contexts: np.ndarray
-    projection: np.ndarray
-    centre: np.ndarray
-    scale: float
+    def __init__(self, stream: WordStream, d_model: int) -> None:
+        counts = count_words_near_words(stream)
+        if not counts.nnz:
+            raise UserError(
+                "no text has two known words within word_vectors.window of each other; set it to 0"
+            )
+        self._contexts = context_probabilities(counts)
+        pmi = positive_pmi(counts, self._contexts)
+        del counts  # they need as much memory as pmi
+        words, self._projection = factorize(pmi, d_model)
+        used = words[np.diff(pmi.indptr) > 0]
+        self._centre = used.mean(axis=0)
+        self._scale = (used - self._centre).std() * np.sqrt(d_model)
+        self.words = self._standardize(words, pmi)
 
-    def project(self, counts: "csr_array") -> np.ndarray:
-        """Return the vectors of rows of co-occurrence counts, (N, V), as (N, D)."""
-        pmi = positive_pmi(counts, self.contexts)
-        return self.standardize(pmi @ self.projection, np.diff(pmi.indptr) > 0)
+    def project(self, counts: csr_array) -> np.ndarray:
+        """Return the vectors of rows of co-occurrence counts, (N, V), as (N, D).
 
-    def standardize(self, vectors: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """Centre and scale vectors, (N, D); set those to 0 that are not `used`, (N,)."""
-        standardized = (vectors - self.centre) / self.scale
-        return np.where(used[:, None], standardized, 0).astype(np.float32)
+        They are shifted and scaled by the same numbers as the words; a row of zeros gives 0.
+        """
+        pmi = positive_pmi(counts, self._contexts)
+        return self._standardize(pmi @ self._projection, pmi)
 
-
-def _fit_words(stream: WordStream, d_model: int) -> tuple[np.ndarray, _Space]:
-    """Return the words' vectors, (V, D), and their space."""
-    counts = count_words_near_words(stream)
-    if not counts.nnz:
-        raise UserError(
-            "no text has two known words within word_vectors.window of each other; set it to 0"
-        )
-    contexts = context_probabilities(counts)
-    pmi = positive_pmi(counts, contexts)
-    del counts  # they need as much memory as pmi
-    words, projection = factorize(pmi, d_model)
-    used = np.diff(pmi.indptr) > 0
-    centre = words[used].mean(axis=0)
-    scale = (words[used] - centre).std() * np.sqrt(d_model)
-    space = _Space(contexts, projection, centre, scale)
-    return space.standardize(words, used), space
+    def _standardize(self, vectors: np.ndarray, pmi: csr_array) -> np.ndarray:
+        standardized = (vectors - self._centre) / self._scale
+        return np.where(np.diff(pmi.indptr)[:, None] > 0, standardized, 0).astype(np.float32)
 
 
-def factorize(matrix: "csr_array", dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+def factorize(matrix: csr_array, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Factorize a (V, V) matrix by its D largest singular values.
 
     Returns:

@@ -19,7 +19,6 @@ from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
-from sentiformer.text.corpus import read_lines
 from sentiformer.text.params import TokenizeParams
 from sentiformer.text.vocab import UNKNOWN, Vocab
 from sentiformer.training.batching import Batch, TextBatches
@@ -83,7 +82,7 @@ class TrainedModel(ABC, Generic[Model]):
         self.config = parse(Config, config, where=str(folder / "config.json"))
         self.params = self.config.params.model
         path, expected = folder / "vocab.txt", self.config.vocab_size
-        self.vocab = Vocab(read_lines(path, made_by=made_by), path, made_by=made_by)
+        self.vocab = Vocab.load(path, made_by=made_by)
         if (found := len(self.vocab)) != expected:
             raise corrupt(path, made_by, f"it holds {found} words, the model has {expected}")
         model, path = self._build(self.config), folder / "model.safetensors"

@@ -5,13 +5,13 @@ type id. `<split>.arrow` has a list of type ids and a label for each text. Texts
 once; a vocabulary of any size maps type ids to its word ids by one lookup.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.compute import list_value_length
 
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import corrupt, read_json, reading
@@ -19,8 +19,7 @@ from sentiformer.core.files import corrupt, read_json, reading
 SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Consecutive texts of a split.
 
     Attributes:
@@ -34,29 +33,26 @@ class Block:
     labels: np.ndarray
 
 
-def write_corpus(path: Path, blocks: Iterable[Block]) -> tuple[int, int]:
-    """Write a split block by block; return its numbers of texts and tokens."""
-    texts = tokens = 0
+def write_corpus(path: Path, blocks: Iterable[Block]) -> int:
+    """Write a split block by block; return its number of tokens."""
+    tokens = 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         for block in blocks:
             offsets = np.concatenate([[0], np.cumsum(block.lengths)]).astype(np.int32)
-            type_ids = pa.ListArray.from_arrays(
-                pa.array(offsets), pa.array(block.type_ids.astype(np.int32))
-            )
-            labels = pa.array(block.labels.astype(np.int32))
-            writer.write_batch(pa.record_batch([type_ids, labels], schema=SCHEMA))
-            texts += len(block.lengths)
+            type_ids = pa.ListArray.from_arrays(offsets, block.type_ids.astype(np.int32))
+            columns = [type_ids, pa.array(block.labels.astype(np.int32))]
+            writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
             tokens += len(block.type_ids)
-    return texts, tokens
+    return tokens
 
 
 class Corpus:
-    """One or more splits on disk, concatenated and mapped into memory.
+    """Splits on disk, one after the other, mapped into memory.
 
     `corpus[i]` is the type ids of text i, int32.
 
     Args:
-        paths: the files.
+        paths: the files, one or more.
         types: the number of types; if given, every type id is checked to be below it.
 
     Attributes:
@@ -69,27 +65,20 @@ class Corpus:
 
     def __init__(self, *paths: Path, types: int | None = None) -> None:
         table = pa.concat_tables(_read_split(path, types) for path in paths)
-        chunks = table["type_ids"].chunks
-        self._values = [chunk.values.to_numpy() for chunk in chunks]
-        self._offsets = [chunk.offsets.to_numpy() for chunk in chunks]
-        self._starts = np.cumsum([0] + [len(chunk) for chunk in chunks]).tolist()
+        self._texts = table["type_ids"]
         self.labels: np.ndarray = table["label"].to_numpy()
-        empty = np.zeros(0, dtype=np.int32)
-        self.lengths: np.ndarray = np.concatenate([empty, *map(np.diff, self._offsets)])
+        self.lengths: np.ndarray = list_value_length(self._texts).to_numpy()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        chunk = bisect_right(self._starts, index) - 1
-        row = index - self._starts[chunk]
-        start, end = self._offsets[chunk][row : row + 2]
-        return self._values[chunk][start:end]
+        return self._texts[index].values.to_numpy()
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Yield the type ids of all texts in order, one block of texts at a time."""
-        for values, offsets in zip(self._values, self._offsets, strict=True):
-            yield values[offsets[0] : offsets[-1]]
+        for chunk in self._texts.chunks:
+            yield chunk.flatten().to_numpy()
 
 
 def _read_split(path: Path, types: int | None) -> pa.Table:
@@ -108,10 +97,10 @@ def _read_split(path: Path, types: int | None) -> pa.Table:
 
 
 def nonempty_corpus(*paths: Path, types: int | None = None) -> Corpus:
-    """Open splits that must have a text; see `Corpus`.
+    """Open splits that must have a text; see `Corpus`, which raises the other errors.
 
     Raises:
-        UserError: they have no text, or a file is missing or corrupt.
+        UserError: they have no text.
     """
     corpus = Corpus(*paths, types=types)
     if not len(corpus):
@@ -122,15 +111,10 @@ def nonempty_corpus(*paths: Path, types: int | None = None) -> Corpus:
 
 
 def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
-    """Check that every class has a text in a split.
-
-    Args:
-        labels: names of all classes.
-        actual: classes of the texts of the split, (N,).
-        path: the file of the split, for the message.
+    """Check that each class, by its name in `labels`, is in `actual`, the classes of a split.
 
     Raises:
-        UserError: a class has no text; the message names all such classes.
+        UserError: a class has no text; the message names `path` and all such classes.
     """
     absent = [name for number, name in enumerate(labels) if number not in actual]
     if absent:
@@ -154,11 +138,7 @@ def read_types(tokens: Path) -> list[str]:
 
 
 def read_lines(path: Path, *, made_by: str) -> list[str]:
-    """Read a file with one token per line.
-
-    Raises:
-        UserError: the file is missing or corrupt.
-    """
+    """Read a file with one token per line; a missing or corrupt one raises UserError."""
     with reading(path, made_by):
         text = path.read_text(encoding="utf-8")
     if not text.endswith("\n"):

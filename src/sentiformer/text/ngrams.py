@@ -43,13 +43,11 @@ def ngram_numbers(keys: Array, known: Array) -> Array:
     """
     if not len(known):
         return keys * 0
-    positions = _searchsorted(known, keys).clip(max=len(known) - 1)
-    return (positions + 1) * (known[positions] == keys)
-
-
-def _searchsorted(known: Array, keys: Array) -> Array:
     if isinstance(known, np.ndarray):
-        return np.searchsorted(known, keys)
-    import torch
+        positions = np.searchsorted(known, keys)
+    else:
+        import torch
 
-    return torch.searchsorted(known, keys)
+        positions = torch.searchsorted(known, keys)
+    positions = positions.clip(max=len(known) - 1)
+    return (positions + 1) * (known[positions] == keys)

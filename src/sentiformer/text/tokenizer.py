@@ -9,11 +9,11 @@ chunks of more than 1,000 characters, which no language has, are split first.
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,8 +56,8 @@ class Tokenizer:
         self._spacy = _spacy_tokenizer(language)
         name = type(self._spacy).__name__
         self.segmenter = SEGMENTERS.get(name, name)
-        self._exceptions = self._spacy.rules if self.segmenter == "rules" else None
-        self._cuts_full_stops = self._exceptions is not None and len(self._spacy("ab.")) == 2
+        self._has_rules = self.segmenter == "rules"
+        self._cuts_full_stops = self._has_rules and len(self._spacy("ab.")) == 2
         self._cache: dict[str, tuple[str, ...]] = {}  # tuples of strings cost no garbage collection
         self._lock = Lock()  # MLflow serves each request in a thread; memory zones must not overlap
 
@@ -86,11 +86,11 @@ class Tokenizer:
 
     def _plain(self, chunk: str) -> tuple[str, ...] | None:
         """Return the tokens of a chunk that can be split without spaCy; None for any other."""
-        rules = self._exceptions
-        if rules is None or not (match := PLAIN_CHUNK.fullmatch(chunk)):
+        if not self._has_rules or not (match := PLAIN_CHUNK.fullmatch(chunk)):
             return None
         before, word, after = match.groups()
-        if chunk in rules or word in rules or (before and after):
+        exceptions = self._spacy.rules
+        if chunk in exceptions or word in exceptions or (before and after):
             return None
         if after == "." and not self._cuts_full_stops:
             return None
@@ -110,33 +110,16 @@ def _spacy_tokenizer(language: str) -> "SpacyTokenizer":
         ) from None
 
 
-class TokenizedBlock(NamedTuple):
-    """A block of texts as a worker returns it.
-
-    Attributes:
-        types: the distinct tokens of the block, in order of appearance.
-        ids: the tokens of all texts as indices into `types`, concatenated, int32.
-        lengths: number of tokens of each text.
-        labels: label of each text.
-    """
-
-    types: list[str]
-    ids: np.ndarray
-    lengths: list[int]
-    labels: np.ndarray
-
-
-_tokenizer = cache(Tokenizer)  # one per process and language
-
-
-def _tokenize_block(block: tuple[str, list[str], np.ndarray]) -> TokenizedBlock:
-    language, texts, labels = block
-    tokenized = _tokenizer(language)(texts)
+def _tokenize_block(
+    tokenizer: Tokenizer, block: tuple[list[str], np.ndarray]
+) -> tuple[list[str], Block]:
+    """Return the types of a block, in order of appearance; the block has indices into them."""
+    texts, labels = block
+    tokenized = tokenizer(texts)
     index: dict[str, int] = {}
     ids = [index.setdefault(token, len(index)) for tokens in tokenized for token in tokens]
-    return TokenizedBlock(
-        list(index), np.array(ids, dtype=np.int32), [len(tokens) for tokens in tokenized], labels
-    )
+    lengths = [len(tokens) for tokens in tokenized]
+    return list(index), Block(np.array(ids, dtype=np.int32), np.array(lengths), labels)
 
 
 def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -> dict[str, Any]:
@@ -148,23 +131,20 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
         UserError: the language is unknown, or a file of `raw` is missing or corrupt.
     """
     dataset = read_json(raw / "dataset.json", made_by="download")
-    segmenter = _tokenizer(params.language).segmenter  # loaded before the workers are forked
+    tokenizer = Tokenizer(params.language)
     index: dict[str, int] = {}
-    facts: dict[str, Any] = {}
+    splits = dataset["splits"]
     # Validation and test come last, so that they do not change the ids of types in other splits.
-    for split in sorted(dataset["splits"], key=lambda split: split not in PRETRAINING_SPLITS):
-        about = dataset["splits"][split]
-        blocks = _read_blocks(raw / f"{split}.parquet", params.language)
-        tokenized = ordered_map(_tokenize_block, blocks, workers=workers)
-        total = -(-about["rows"] // BLOCK_TEXTS)
+    for split in sorted(splits, key=lambda split: split not in PRETRAINING_SPLITS):
+        blocks = _read_blocks(raw / f"{split}.parquet")
+        tokenized = ordered_map(partial(_tokenize_block, tokenizer), blocks, workers=workers)
+        total = -(-splits[split]["rows"] // BLOCK_TEXTS)
         shown = progress(tokenized, total=total, what=f"tokenize {split}, blocks of texts")
-        rows, tokens = write_corpus(folder / f"{split}.arrow", _number(shown, index))
-        facts[split] = {**about, "rows": rows, "tokens": tokens}
+        splits[split]["tokens"] = write_corpus(folder / f"{split}.arrow", _number(shown, index))
     write_lines(folder / "types.txt", index)
     corpus = {
         **dataset,
-        "splits": {split: facts[split] for split in dataset["splits"]},
-        "segmenter": segmenter,
+        "segmenter": tokenizer.segmenter,
         "types": len(index),
         "spacy": version("spacy"),
         "params": {**dataset["params"], "tokenize": params.model_dump()},
@@ -173,20 +153,18 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
     return corpus
 
 
-def _number(blocks: Iterable[TokenizedBlock], index: dict[str, int]) -> Iterator[Block]:
-    """Replace the type ids of each block by those of all splits, which are added to `index`."""
-    for block in blocks:
-        numbers = [index.setdefault(token, len(index)) for token in block.types]
-        type_ids = np.array(numbers, dtype=np.int32)[block.ids]
-        yield Block(type_ids, np.array(block.lengths), block.labels)
+def _number(blocks: Iterable[tuple[list[str], Block]], index: dict[str, int]) -> Iterator[Block]:
+    """Replace the indices of each block by type ids; new types are added to `index`."""
+    for types, block in blocks:
+        numbers = [index.setdefault(token, len(index)) for token in types]
+        yield block._replace(type_ids=np.array(numbers, dtype=np.int32)[block.type_ids])
 
 
-def _read_blocks(path: Path, language: str) -> Iterator[tuple[str, list[str], np.ndarray]]:
-    """Yield language, texts and labels of `BLOCK_TEXTS` texts each; the last may be fewer."""
+def _read_blocks(path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield texts and labels of `BLOCK_TEXTS` texts each; the last may be fewer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with reading(path, "download", pa.ArrowException, KeyError):
         for batch in pq.ParquetFile(path).iter_batches(BLOCK_TEXTS, columns=["text", "label"]):
-            labels = batch["label"].to_numpy(zero_copy_only=False)
-            yield language, batch["text"].to_pylist(), labels
+            yield batch["text"].to_pylist(), batch["label"].to_numpy(zero_copy_only=False)

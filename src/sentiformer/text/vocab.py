@@ -15,32 +15,26 @@ PAD, UNKNOWN = range(len(SPECIAL_TOKENS))
 
 
 class Vocab:
-    """The words that a model knows; the line number of a word in `vocab.txt`, from 0, is its id.
+    """The words that a model knows, special tokens first; the position of a word is its id."""
 
-    Args:
-        tokens: the words, special tokens first.
-        path: the file that they come from, for messages.
-        made_by: the stage that wrote the file, for messages.
-
-    Raises:
-        UserError: the special tokens are not the first, or a token occurs twice.
-    """
-
-    def __init__(
-        self, tokens: list[str], path: Path = Path("vocab.txt"), *, made_by: str = "build_vocab"
-    ) -> None:
-        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
-            raise corrupt(path, made_by, f"it does not begin with {SPECIAL_TOKENS}")
+    def __init__(self, tokens: list[str]) -> None:
         self.tokens = tokens
-        if len(set(tokens)) != len(tokens):
-            raise corrupt(path, made_by, "a token occurs twice")
         words = enumerate(tokens[len(SPECIAL_TOKENS) :], start=len(SPECIAL_TOKENS))
         self._ids = {token: i for i, token in words}
 
     @classmethod
-    def load(cls, path: Path) -> "Vocab":
-        """Read `vocab.txt`."""
-        return cls(read_lines(path, made_by="build_vocab"), path)
+    def load(cls, path: Path, *, made_by: str = "build_vocab") -> "Vocab":
+        """Read the `vocab.txt` that the stage `made_by` wrote.
+
+        Raises:
+            UserError: it is missing, or the special tokens are not the first, or a token is twice.
+        """
+        tokens = read_lines(path, made_by=made_by)
+        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+            raise corrupt(path, made_by, f"it does not begin with {SPECIAL_TOKENS}")
+        if len(set(tokens)) != len(tokens):
+            raise corrupt(path, made_by, "a token occurs twice")
+        return cls(tokens)
 
     def save(self, path: Path) -> None:
         """Write `vocab.txt`."""
@@ -56,13 +50,7 @@ class Vocab:
 
 
 def most_frequent(counts: np.ndarray, types: list[str], max_size: int) -> list[str]:
-    """Return special tokens and the most frequent types, `max_size` at most; ties by spelling.
-
-    Args:
-        counts: number of occurrences of each type.
-        types: the types.
-        max_size: largest size, special tokens included.
-    """
+    """Return special tokens and the most frequent types, `max_size` at most; ties by spelling."""
     seen = [i for i in np.flatnonzero(counts).tolist() if types[i] not in SPECIAL_TOKENS]
     seen.sort(key=lambda i: (-counts[i], types[i]))
     return [*SPECIAL_TOKENS, *(types[i] for i in seen[: max_size - len(SPECIAL_TOKENS)])]
@@ -87,13 +75,11 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
         raise UserError(f"{tokens / 'train.arrow'} has no token; train needs texts with words")
     vocab.save(folder / "vocab.txt")
     unknown = vocab.encode(types) == UNKNOWN
+    shares = {split: n[unknown].sum() / max(1, n.sum()) for split, n in counts.items()}
     coverage = {
         "size": len(vocab),
         "max_size": params.max_size,
-        "unknown_share": {
-            split: round(float(n[unknown].sum() / max(1, n.sum())), 6)
-            for split, n in counts.items()
-        },
+        "unknown_share": {split: round(float(share), 6) for split, share in shares.items()},
     }
     write_json(folder / "coverage.json", coverage)
     return coverage
@@ -102,10 +88,7 @@ def build_vocab(params: BuildVocabParams, tokens: Path, folder: Path) -> dict[st
 def count_words(corpus: Corpus, ids_of_types: np.ndarray, words: int) -> np.ndarray:
     """Count each word in a corpus, (V,); the counts of special tokens are 0.
 
-    Args:
-        corpus: the texts.
-        ids_of_types: maps a type id to its word id.
-        words: V.
+    V is `words`, and `ids_of_types` maps a type id to its word id.
     """
     counts = np.bincount(ids_of_types, _count(corpus, len(ids_of_types)), minlength=words)
     counts[: len(SPECIAL_TOKENS)] = 0
