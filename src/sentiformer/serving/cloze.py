@@ -79,12 +79,10 @@ class LanguageModel(TrainedModel[MaskedLanguageModel]):
         """
         token_ids, gaps = self._read_gaps(text)
         probabilities = self._log_probabilities(token_ids[None], gaps[None]).exp()
-        best = probabilities.topk(min(count, len(self.vocab) - len(SPECIAL_TOKENS)))
+        tokens = self.vocab.tokens
+        best = probabilities.topk(min(count, len(tokens) - len(SPECIAL_TOKENS)))
         return [
-            [
-                Guess(word=self.vocab.tokens[word], probability=probability)
-                for word, probability in zip(words, values, strict=True)
-            ]
+            [Guess(word=tokens[i], probability=p) for i, p in zip(words, values, strict=True)]
             for words, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 

@@ -1,7 +1,7 @@
 """Raw texts to predictions."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, tee
+from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
@@ -19,13 +19,7 @@ BATCH_TOKENS = 2048  # with padding; a larger batch does not fit into the caches
 
 
 class Prediction(BaseModel):
-    """The prediction for one text.
-
-    Attributes:
-        label: the most probable class.
-        probability: of that class.
-        probabilities: of each class, by its name.
-    """
+    """The most probable class of a text, its probability, and those of all classes by name."""
 
     label: str
     probability: float
@@ -69,12 +63,11 @@ class Predictor:
             yield from ((chunk, self(chunk)) for chunk in chunks)
             return
 
-        def predict(chunk: list[str]) -> list[Prediction]:
+        def predict(chunk: list[str]) -> tuple[list[str], list[Prediction]]:
             torch.set_num_threads(1)
-            return self(chunk)
+            return chunk, self(chunk)
 
-        texts, chunks = tee(chunks)
-        yield from zip(texts, ordered_map(predict, chunks, workers=workers), strict=True)
+        yield from ordered_map(predict, chunks, workers=workers)
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify raw texts; for one without a known word see `Classifier.predict_batch`."""

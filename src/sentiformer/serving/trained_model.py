@@ -61,11 +61,6 @@ def read_config(folder: Path, *, made_by: str) -> JsonObject:
 class TrainedModel(ABC, Generic[Model]):
     """The model and the vocabulary that the stage `made_by` wrote to a folder.
 
-    Args:
-        folder: the output of that stage.
-        runtime: settings of this machine.
-        precision: of matrix products; see `Runtime`.
-
     Raises:
         UserError: a file is missing or corrupt, or the files do not belong together.
     """

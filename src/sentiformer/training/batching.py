@@ -89,9 +89,8 @@ def pad(
     token_ids[:, 0] = UNKNOWN
     token_ids[places < lengths[:, None]] = np.concatenate(texts)
     padding_mask = places >= np.maximum(lengths, 1)[:, None]
-    return torch.from_numpy(token_ids), (
-        torch.from_numpy(padding_mask) if padding_mask.any() else None
-    )
+    mask = torch.from_numpy(padding_mask) if padding_mask.any() else None
+    return torch.from_numpy(token_ids), mask
 
 
 def shuffled_buckets(
@@ -157,7 +156,6 @@ class TextBatches(Batches):
         texts: as type ids.
         ids_of_types: (types,) vocabulary id of each type.
         labels: (N,) classes, or (N, C) float32 probabilities of them; None: those of `texts`.
-        batch_size, max_len, seed, word_dropout: as in `params.yaml`.
     """
 
     def __init__(

@@ -15,8 +15,7 @@ from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
 from sentiformer.training.batching import TextBatches
 from sentiformer.training.distributed import Group
-from sentiformer.training.initial_weights import load_initial_weights
-from sentiformer.training.inputs import Inputs
+from sentiformer.training.inputs import Inputs, load_initial_weights
 from sentiformer.training.loop import Settings, Training
 from sentiformer.training.losses import ClassificationLoss, balanced_weights
 from sentiformer.training.params import TrainParams
@@ -28,12 +27,7 @@ SETTINGS = {field.name for field in fields(Settings)} - {"name"}  # the paramete
 def set_up_classifier(
     model: ModelParams, params: TrainParams, runtime: Runtime, *, data: Path
 ) -> Setup:
-    """Prepare a training of the classifier, from the first weights of earlier stages.
-
-    Args:
-        model, params: the sections `model` and `train` of `params.yaml`.
-        runtime: this machine.
-        data: the folder with what earlier stages wrote.
+    """Prepare a training of the classifier from what earlier stages wrote to `data`.
 
     Raises:
         UserError: an input is missing or corrupt, or torch does not find the requested GPU.

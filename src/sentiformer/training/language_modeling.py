@@ -13,8 +13,7 @@ from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.model.params import ModelParams
 from sentiformer.text.vocab import count_words
 from sentiformer.training.distributed import Group
-from sentiformer.training.initial_weights import load_word_vectors
-from sentiformer.training.inputs import Inputs
+from sentiformer.training.inputs import Inputs, load_word_vectors
 from sentiformer.training.loop import Settings, Training
 from sentiformer.training.masked_words import MaskedWordLoss, Windows
 from sentiformer.training.params import PretrainParams
@@ -26,14 +25,9 @@ SEED = 1  # of weights, batches and masked words
 def set_up_language_model(
     model: ModelParams, params: PretrainParams, runtime: Runtime, *, data: Path
 ) -> Setup:
-    """Prepare a training of a masked language model on train and the unlabelled texts.
+    """Prepare a training of a masked language model from what earlier stages wrote to `data`.
 
-    It trains for all epochs, by Muon.
-
-    Args:
-        model, params: the sections `model` and `pretrain` of `params.yaml`.
-        runtime: this machine.
-        data: the folder with what earlier stages wrote.
+    It learns from train and the unlabelled texts, for all epochs, by Muon.
 
     Raises:
         UserError: an input is missing or corrupt, or torch does not find the requested GPU.

@@ -43,7 +43,6 @@ def _launch(module: str, arguments: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # avoids a warning; the stage sets its own
     try:
         words = shlex.split(arguments)
         with TemporaryDirectory() as unused:  # torchrun makes folders for logs in any case

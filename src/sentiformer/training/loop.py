@@ -26,7 +26,7 @@ from sentiformer.training.step import Step
 
 LOG_STEPS = 10  # steps between two StepEvents
 # A training has diverged when its loss is this many times that of equal probabilities:
-DIVERGED = 3.0  # the mean over MANY_TEXTS
+DIVERGED = 3.0  # the mean over about MANY_TEXTS
 MANY_TEXTS = 128
 DIVERGED_FEW = 30.0  # the mean over a few texts, or over validation
 
@@ -86,7 +86,7 @@ class Training:
         """Train from the present state to the end; the state may be saved at each event.
 
         Raises:
-            UserError: the loss is not a number, or far above that of guessing.
+            UserError: the loss is not a number, or far above that of equal probabilities.
         """
         while not self._is_over():
             epoch, done = divmod(self.step, len(self.train))
@@ -134,17 +134,10 @@ class Training:
         self._refuse_divergence(loss, DIVERGED_FEW)
         event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
         self.steps.append(event)
-        self._refuse_divergence(self._loss_of_many(), DIVERGED)
+        many = -(-MANY_TEXTS // (LOG_STEPS * self.settings.batch_size))
+        if len(self.steps) >= many:
+            self._refuse_divergence(_mean_loss(self.steps[-many:]), DIVERGED)
         return event
-
-    def _loss_of_many(self) -> float:
-        """The mean loss of the last `MANY_TEXTS` texts or more; 0 before there are as many."""
-        total, steps = 0.0, 0
-        for event in reversed(self.steps):
-            total, steps = total + event.loss * event.steps, steps + event.steps
-            if steps * self.settings.batch_size >= MANY_TEXTS:
-                return total / steps
-        return 0.0
 
     def _refuse_divergence(self, loss: float, limit: float) -> None:
         if not loss <= limit * self.loss.uniform_loss:
@@ -155,8 +148,7 @@ class Training:
             )
 
     def _validate(self, epoch: int) -> EpochEvent:
-        rows = [event for event in self.steps if event.epoch == epoch]
-        train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
+        train_loss = _mean_loss([event for event in self.steps if event.epoch == epoch])
         valid_loss, accuracy = self.evaluate(self.validation)
         self._refuse_divergence(valid_loss, DIVERGED_FEW)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
@@ -211,3 +203,8 @@ class Training:
         self.step, self._plain.parts = state["step"], state["parts"]
         self.steps = [StepEvent(**event) for event in state["steps"]]
         self.epochs = [EpochEvent(**event) for event in state["epochs"]]
+
+
+def _mean_loss(events: list[StepEvent]) -> float:
+    """The mean over all steps of the events."""
+    return sum(event.loss * event.steps for event in events) / sum(event.steps for event in events)

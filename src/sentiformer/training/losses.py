@@ -40,12 +40,7 @@ class Loss(Protocol):
 
 
 class ClassificationLoss:
-    """Cross-entropy of the classes; a text's loss is multiplied by the weight of its class.
-
-    Args:
-        model: on any device.
-        weights: (C,) of the classes; None counts all alike.
-    """
+    """Cross-entropy of the classes; a text's loss is multiplied by its class's weight, (C,)."""
 
     def __init__(self, model: TransformerClassifier, weights: Tensor | None = None) -> None:
         self.model, self.weights = model, weights

@@ -29,11 +29,8 @@ class MaskedWordLoss:
 
     In training, the softmax is over the masked word and a sample of all words, and each logit is
     corrected by how likely its word is sampled (Jean et al. 2015). In evaluation it is over all
-    words.
-
-    Args:
-        model: on its device.
-        counts: (V,) how often each word occurs in the texts.
+    words. `counts`, (V,), are the occurrences of each word in the texts. The model must be on its
+    device already.
     """
 
     def __init__(self, model: MaskedLanguageModel, counts: np.ndarray) -> None:
@@ -84,13 +81,7 @@ class Windows(Batches):
 
     Each token of each text is in exactly one window of an epoch. The windows of a text differ in
     length by at most one token. In each window the same share of the known words is masked, rounded
-    up; each epoch masks other words.
-
-    Args:
-        texts: as type ids.
-        ids_of_types: (types,) vocabulary id of each type.
-        params: length of windows, windows in a batch, and the share of masked words.
-        seed: of the order of windows and the masked words.
+    up; each epoch masks other words. `ids_of_types`, (types,), has the vocabulary id of each type.
     """
 
     def __init__(

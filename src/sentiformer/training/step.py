@@ -41,29 +41,28 @@ class Step:
 
     def _gradients(self, batch: Batch, seed: int) -> Tensor:
         """Gradients of this process's share of a batch, in more parts when memory is short."""
-        rows = self.group.share(len(batch.rows))
+        share = self.group.share(len(batch.rows))
         while True:
             self.optimizers.zero_grad()
+            losses = []
             try:
-                losses = [self._loss(batch, part, seed) for part in divide(rows, self.parts)]
+                for rows in divide(share, self.parts):
+                    torch.manual_seed(seed)
+                    part = batch.take(rows).to(self.device.device)
+                    losses.append(self._backward(part, rows, batch))
                 return torch.stack(losses).sum()
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[rows]):
+                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[share]):
                     raise
             self.parts *= 2
             self.optimizers.zero_grad()
             torch.cuda.empty_cache()  # does nothing on a CPU
             say(f"a batch does not fit into memory; it is now computed in {self.parts} parts")
 
-    def _loss(self, batch: Batch, rows: slice, seed: int) -> Tensor:
-        """Add the gradients of some texts of a batch; return their share of the batch's loss."""
-        part = batch.take(rows).to(self.device.device)
+    def _backward(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
+        """Add the gradients of some rows of a batch; return their share of the batch's loss."""
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
-        torch.manual_seed(seed)
-        return self._backward(part, rows, batch)
-
-    def _backward(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
         with self.device.autocast(), part_of_batch(rows, len(whole.rows)):
             loss = self.loss.loss(part, whole)
         loss.backward()
