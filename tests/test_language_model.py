@@ -33,9 +33,9 @@ PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 
 
 
 @pytest.fixture(scope="module")
-def corpora(tmp_path_factory):
+def corpus(tmp_path_factory):
     """Two splits as one corpus; each token has a type id of its own, and some texts are empty."""
-    folder, begin = tmp_path_factory.mktemp("corpora"), 0
+    folder, begin = tmp_path_factory.mktemp("corpus"), 0
     paths = [folder / "one.arrow", folder / "two.arrow"]
     for path, lengths in zip(paths, ([20, 0, 8, 1], [0, 9, 17]), strict=True):
         ids = np.arange(begin, begin + sum(lengths))
@@ -44,9 +44,9 @@ def corpora(tmp_path_factory):
     return Corpus(*paths)
 
 
-def windows(corpora, seed=1, **changes):
+def windows(corpus, seed=1, **changes):
     ids = np.arange(2, 57, dtype=np.int32)
-    return Windows(corpora, ids, PARAMS.model_copy(update=changes), seed)
+    return Windows(corpus, ids, PARAMS.model_copy(update=changes), seed)
 
 
 def unmasked(batch):
@@ -59,10 +59,10 @@ def unmasked(batch):
     return [row[~mask].tolist() for row, mask in zip(words, padding, strict=True)]
 
 
-def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpora):
-    of_epoch = windows(corpora)
-    batches = list(of_epoch.epoch(1))
-    assert len(batches) == len(of_epoch)
+def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpus):
+    made = windows(corpus)
+    batches = list(made.epoch(1))
+    assert len(batches) == len(made)
     pieces = [piece for batch in batches for piece in unmasked(batch)]
     assert sorted(word for piece in pieces for word in piece) == list(range(2, 57))
     ends = {2 + end for end in np.cumsum([20, 8, 1, 9, 17])}
@@ -72,8 +72,8 @@ def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpora):
         assert not ends & set(piece[1:]), "that ends with its text"
 
 
-def test_masked_words_are_unknown_in_the_input_and_the_labels(corpora):
-    batches = [batch for epoch in range(50) for batch in windows(corpora).epoch(epoch)]
+def test_masked_words_are_unknown_in_the_input_and_the_labels(corpus):
+    batches = [batch for epoch in range(50) for batch in windows(corpus).epoch(epoch)]
     for batch in batches:
         given = batch.token_ids.gather(1, batch.places)
         assert torch.equal(given == UNKNOWN, batch.labels != NOT_MASKED)
@@ -95,15 +95,15 @@ def test_padding_does_not_change_the_number_of_masked_words(tmp_path, length):
     assert sorted(masked) == [15, 15 if length == 100 else 16]
 
 
-def test_unknown_words_and_padding_are_never_masked(corpora):
+def test_unknown_words_and_padding_are_never_masked(corpus):
     ids = np.full(55, UNKNOWN, dtype=np.int32)
-    for batch in Windows(corpora, ids, PARAMS, 1).epoch(1):
+    for batch in Windows(corpus, ids, PARAMS, 1).epoch(1):
         assert (batch.labels == NOT_MASKED).all()
 
 
-def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpora):
+def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
     def ids(epoch=1, skip=0, seed=1):
-        return [b.token_ids.tolist() for b in windows(corpora, seed=seed).epoch(epoch, skip=skip)]
+        return [b.token_ids.tolist() for b in windows(corpus, seed=seed).epoch(epoch, skip=skip)]
 
     assert ids() == ids()
     assert ids()[2:] == ids(skip=2)
@@ -111,8 +111,8 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpora):
     assert ids() != ids(epoch=2)
 
 
-def test_evaluation_masks_the_same_words_each_time(corpora):
-    first, second = (list(windows(corpora, seed=seed).in_order_of_length()) for seed in (1, 2))
+def test_evaluation_masks_the_same_words_each_time(corpus):
+    first, second = (list(windows(corpus, seed=seed).in_order_of_length()) for seed in (1, 2))
     assert [b.labels.tolist() for b in first] == [b.labels.tolist() for b in second]
 
 
@@ -132,9 +132,9 @@ def full_loss(masked_loss, batch):
     return torch.nn.functional.cross_entropy(logits, batch.labels[masked], reduction="sum").item()
 
 
-def batch_of(corpora):
+def batch_of(corpus):
     ids = (np.arange(55, dtype=np.int32) % (WORDS - 2)) + 2
-    return next(Windows(corpora, ids, PARAMS, 1).epoch(1))
+    return next(Windows(corpus, ids, PARAMS, 1).epoch(1))
 
 
 def loss_of(masked_loss, batch, rows=slice(None)):
@@ -143,32 +143,32 @@ def loss_of(masked_loss, batch, rows=slice(None)):
         return masked_loss.loss(batch.take(rows), batch)
 
 
-def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):
+def test_the_sampled_loss_is_near_that_of_all_words(corpus, monkeypatch):
     monkeypatch.setattr(masked_words, "NEGATIVES", 200_000)
-    masked_loss, batch = make_loss(), batch_of(corpora)
+    masked_loss, batch = make_loss(), batch_of(corpus)
     masked = (batch.labels != NOT_MASKED).sum()
     expected = full_loss(masked_loss, batch) / masked
     assert loss_of(masked_loss, batch).item() == pytest.approx(expected.item(), rel=0.02)
 
 
-def test_evaluation_is_over_all_words(corpora):
-    masked_loss, batch = make_loss(), batch_of(corpora)
+def test_evaluation_is_over_all_words(corpus):
+    masked_loss, batch = make_loss(), batch_of(corpus)
     loss, right, count = masked_loss.evaluate(batch).tolist()
     assert count == (batch.labels != NOT_MASKED).sum()
     assert 0 <= right <= count
     assert loss == pytest.approx(full_loss(masked_loss, batch))
 
 
-def test_every_weight_gets_a_gradient(corpora):
+def test_every_weight_gets_a_gradient(corpus):
     masked_loss = make_loss()
-    loss_of(masked_loss, batch_of(corpora)).backward()
+    loss_of(masked_loss, batch_of(corpus)).backward()
     for name, weight in masked_loss.model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
 
 
-def test_shares_of_a_batch_add_up_to_its_loss(corpora):
-    masked_loss, batch = make_loss(), batch_of(corpora)
+def test_shares_of_a_batch_add_up_to_its_loss(corpus):
+    masked_loss, batch = make_loss(), batch_of(corpus)
     losses = []
     for rows in (slice(None), slice(0, None, 2), slice(1, None, 2)):
         torch.manual_seed(1)
@@ -176,15 +176,15 @@ def test_shares_of_a_batch_add_up_to_its_loss(corpora):
     assert losses[0] == pytest.approx(losses[1] + losses[2], abs=1e-5)
 
 
-def test_a_batch_without_a_masked_word_has_loss_0(corpora):
-    masked_loss, batch = make_loss(), batch_of(corpora)
+def test_a_batch_without_a_masked_word_has_loss_0(corpus):
+    masked_loss, batch = make_loss(), batch_of(corpus)
     nothing = batch._replace(labels=torch.full_like(batch.labels, NOT_MASKED))
     assert loss_of(masked_loss, nothing).item() == 0
 
 
-def test_counts_of_words_leave_special_tokens_out(corpora):
+def test_counts_of_words_leave_special_tokens_out(corpus):
     ids = np.array([UNKNOWN, 2, 2, *[3] * 52], dtype=np.int32)
-    assert count_words(corpora, ids, 5).tolist() == [0, 0, 2, 52, 0]
+    assert count_words(corpus, ids, 5).tolist() == [0, 0, 2, 52, 0]
 
 
 def pretraining(data, **changes):

@@ -90,8 +90,8 @@ class Group:
         length = int(self._broadcast(torch.tensor(len(data))).item())
         if not length:
             return None
-        received = torch.frombuffer(data or bytearray(length), dtype=torch.uint8)
-        tensors = load(self._broadcast(received).numpy().tobytes())
+        sent = torch.frombuffer(data or bytearray(length), dtype=torch.uint8)
+        tensors = load(self._broadcast(sent).numpy().tobytes())
         return tensors, json.loads(bytes(tensors.pop(STATE).tolist()))
 
     def leave(self) -> None:

@@ -41,15 +41,13 @@ def set_up_language_model(
     torch.manual_seed(SEED)
     language_model = MaskedLanguageModel(size, InputSizes.model_validate(about))
     load_word_vectors(language_model.encoder, inputs)
-    splits = about["data"]["splits"]
-    texts = inputs.corpus(
-        *(name for name in PRETRAINING_SPLITS if splits.get(name, {}).get("rows"))
-    )
+    rows = {split: facts["rows"] for split, facts in about["data"]["splits"].items()}
+    texts = inputs.corpus(*filter(rows.get, PRETRAINING_SPLITS))
     validation = inputs.corpus("validation")
     if not count_words(validation, ids, words).any():
         raise UserError(
-            f"no text of validation has a word of the vocabulary, which has {words} "
-            "words; raise build_vocab.max_size, or set pretrain.epochs to 0"
+            f"no text of validation has a word of the vocabulary, which has {words} words; raise "
+            "build_vocab.max_size, or set pretrain.epochs to 0"
         )
     loss = MaskedWordLoss(language_model.to(device.device), count_words(texts, ids, words))
     shared = params.model_dump(include={"epochs", "batch_size", "learning_rate"})
