@@ -33,7 +33,7 @@ from sentiformer.training.batching import TextBatches
 from sentiformer.training.classification import set_up_classifier
 from sentiformer.training.inputs import Inputs
 from sentiformer.training.loop import Training
-from sentiformer.training.perplexity import write_no_language_model
+from sentiformer.training.pretrain import write_no_language_model
 from sentiformer.training.step import Step
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by the data sheets

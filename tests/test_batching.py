@@ -1,4 +1,4 @@
-"""Truncation, padding, buckets, and that batches depend on seed and epoch alone."""
+"""Truncation, padding, buckets; batches depend on seed and epoch alone."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,9 @@ from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.vocab import PAD, UNKNOWN
 from sentiformer.training.batching import (
     TextBatches,
-    made_ahead,
     pad,
+    prefetch,
     shuffled_buckets,
-    sorted_buckets,
     truncate,
 )
 
@@ -43,7 +42,7 @@ def test_truncation_keeps_the_beginning_and_the_end():
     assert truncate(np.arange(5), 5).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_padding_stands_behind_the_tokens_and_an_empty_text_is_one_unknown_word():
+def test_padding_follows_the_tokens_and_an_empty_text_is_one_unknown_word():
     token_ids, padding_mask = pad([np.array([5, 6, 7]), np.array([], dtype=int), np.array([8])], 3)
     assert token_ids.tolist() == [[5, 6, 7], [UNKNOWN, PAD, PAD], [8, PAD, PAD]]
     assert padding_mask.tolist() == [[False] * 3, [False, True, True], [False, True, True]]
@@ -53,13 +52,13 @@ def test_padding_stands_behind_the_tokens_and_an_empty_text_is_one_unknown_word(
     ("lengths", "max_len", "padded"),
     [([3, 8], 30, 8), ([9, 2], 30, 16), ([30, 1], 30, 30), ([0], 30, 8), ([4, 4], 4, 4)],
 )
-def test_batches_are_a_multiple_of_eight_long_up_to_the_longest_allowed(lengths, max_len, padded):
+def test_the_length_of_a_batch_is_a_multiple_of_eight_or_max_len(lengths, max_len, padded):
     token_ids, padding_mask = pad([np.full(length, 7) for length in lengths], max_len)
     assert token_ids.shape == (len(lengths), padded)
     assert (padding_mask is None) == all(length == padded for length in lengths)
 
 
-def test_a_part_of_a_batch_holds_its_rows_padded_alike(corpus):
+def test_a_part_of_a_batch_has_its_rows_with_the_same_padding(corpus):
     batch = next(iter(batcher(corpus).in_order_of_length()))
     part = batch.take(slice(1, 8, 3))
     assert part.rows.tolist() == batch.rows[[1, 4, 7]].tolist()
@@ -92,32 +91,32 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
 
 
 @pytest.mark.parametrize("batches", [0, 1, 3, 26])
-def test_batches_made_ahead_are_the_same_in_the_same_order(corpus, batches):
+def test_batches_prefetch_are_the_same_in_the_same_order(corpus, batches):
     made = [list(batcher(corpus).epoch(1, skip=26 - batches)) for _ in range(2)]
-    ahead = list(made_ahead(iter(made[1])))
+    ahead = list(prefetch(iter(made[1])))
     assert len(ahead) == batches
     for one, other in zip(made[0], ahead, strict=True):
         assert torch.equal(one.token_ids, other.token_ids)
 
 
-def test_what_goes_wrong_ahead_is_raised_where_it_would_have_been():
+def test_an_error_while_prefetching_is_raised_at_its_batch():
     def two_of_them():
         yield "a batch"
         raise MemoryError
 
-    batches = made_ahead(two_of_them())
+    batches = prefetch(two_of_them())
     assert next(batches) == "a batch"
     with pytest.raises(MemoryError):
         next(batches)
 
 
-def test_word_dropout_replaces_its_share_by_the_unknown_word(corpus):
+def test_word_dropout_replaces_the_given_share_of_words(corpus):
     batches = list(batcher(corpus, word_dropout=0.25).epoch(1))
     tokens = torch.cat([batch.token_ids[~mask_of(batch)] for batch in batches])
     assert (tokens == UNKNOWN).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
-def test_buckets_hold_texts_of_like_length_in_random_order():
+def test_buckets_hold_texts_of_similar_length_in_random_order():
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 500, size=4000)
     buckets = shuffled_buckets(lengths, 16, rng)
@@ -127,9 +126,13 @@ def test_buckets_hold_texts_of_like_length_in_random_order():
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3, "their order is random"
 
 
-def test_judging_goes_from_the_shortest_to_the_longest():
-    lengths = np.array([5, 1, 4, 2, 3])
-    assert [rows.tolist() for rows in sorted_buckets(lengths, 2)] == [[1, 3], [4, 2], [0]]
+def test_evaluation_goes_once_from_the_shortest_text_to_the_longest(corpus):
+    batches = list(batcher(corpus).in_order_of_length())
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert sorted(rows) == list(range(len(corpus)))
+    lengths = np.minimum(corpus.lengths[rows], 30)
+    assert lengths.tolist() == sorted(lengths)
+    assert {len(batch.rows) for batch in batches[:-1]} == {8}
 
 
 def test_tokens_of_a_batch_leave_padding_out(corpus):

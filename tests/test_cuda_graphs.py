@@ -1,4 +1,4 @@
-"""Recorded steps, on a stand-in for a GPU: what is recorded, and what a repetition gives."""
+"""CUDA graphs with a fake GPU: which steps are recorded, and the results of a repetition."""
 
 import gc
 from types import SimpleNamespace

@@ -7,7 +7,7 @@ import torch
 from conftest import RUNTIME
 
 from sentiformer.core.device import Device, prepare_device
-from sentiformer.training.batching import copied
+from sentiformer.training.batching import to_device
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_a_copy_to_a_gpu_uses_pinned_memory_and_does_not_block():
     pinned = SimpleNamespace(to=lambda *to, **how: (to, how))
     tensor = SimpleNamespace(is_cpu=True, pin_memory=lambda: pinned)
     gpu = torch.device("cuda")
-    assert copied(tensor, gpu) == ((gpu,), {"non_blocking": True})
+    assert to_device(tensor, gpu) == ((gpu,), {"non_blocking": True})

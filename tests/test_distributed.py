@@ -1,4 +1,4 @@
-"""Training in several processes: the same curve as one, one writer, and losses made good."""
+"""Training in several processes: same loss curve as one, one writer, restarts after a kill."""
 
 import csv
 import json
@@ -79,13 +79,13 @@ def curve(model):
 
 @pytest.fixture(scope="module")
 def one_long(start):
-    """What one process makes of a long training, and what it says."""
+    """The model and the output of a long training in one process."""
     return ended(*start("one-long", **LONG))
 
 
 @pytest.fixture(scope="module")
 def two_long(start):
-    """The same of two processes."""
+    """The same in two processes."""
     return ended(*start("two-long", TWO, **LONG))
 
 
@@ -94,13 +94,13 @@ def test_two_processes_train_to_the_loss_curve_of_one_and_the_first_alone_writes
     one_long, two_long
 ):
     (one, _), (two, output) = one_long, two_long
-    curves = [sorted(curve(of), key=lambda row: row["step"]) for of in (two, one)]
-    two_epochs = 6  # four reports and two ends; after them a text or two may be told otherwise
+    curves = [sorted(curve(model), key=lambda row: row["step"]) for model in (two, one)]
+    two_epochs = 6  # four reports and two ends; later a text or two may be classified otherwise
     for row, expected in list(zip(*curves, strict=True))[:two_epochs]:
         assert row == pytest.approx(expected, abs=1e-5)
     losses = [
-        [row[name] for row in of for name in ("loss", "train_loss", "valid_loss") if name in row]
-        for of in curves
+        [row[name] for row in rows for name in ("loss", "train_loss", "valid_loss") if name in row]
+        for rows in curves
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     about = [json.loads((model / "config.json").read_text()) for model in (one, two)]
@@ -129,7 +129,7 @@ def test_two_processes_pretrain_to_the_loss_curve_of_one_and_the_first_alone_wri
 
 
 @pytest.mark.slow
-def test_a_lost_process_is_started_again_and_goes_on_from_the_checkpoint(start, two_long):
+def test_a_killed_process_is_restarted_and_resumes_from_the_checkpoint(start, two_long):
     folder, agent = start("killed", f"{TWO} --max-restarts 3", **LONG)
     while not list(folder.glob(".checkpoints/*.safetensors")):
         assert agent.poll() is None, agent.communicate()
@@ -137,7 +137,7 @@ def test_a_lost_process_is_started_again_and_goes_on_from_the_checkpoint(start, 
     psutil.Process(agent.pid).children()[-1].send_signal(signal.SIGKILL)
     model, output = ended(folder, agent)
     assert "resuming at step" in output
-    weights = [(of / "model.safetensors").read_bytes() for of in (model, two_long[0])]
+    weights = [(path / "model.safetensors").read_bytes() for path in (model, two_long[0])]
     assert weights[0] == weights[1]
 
 
@@ -154,7 +154,7 @@ def test_a_process_that_the_system_kills_is_named_with_the_signal(start):
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_where_two_stopped_and_no_worker_outlives_its_launcher(start, one_long):
+def test_one_process_resumes_what_two_began_and_workers_end_with_their_launcher(start, one_long):
     folder, agent = start("both", TWO, **LONG)
     while not list(folder.glob(".checkpoints/*.safetensors")):
         assert agent.poll() is None, agent.communicate()
@@ -166,13 +166,15 @@ def test_one_process_goes_on_where_two_stopped_and_no_worker_outlives_its_launch
     assert not (folder / "data/model").exists()
     model, output = ended(*start("both", **LONG))
     assert "with 1 processes instead of 2" in output
-    losses = [[row["loss"] for row in curve(of) if "loss" in row] for of in (model, one_long[0])]
+    losses = [
+        [row["loss"] for row in curve(path) if "loss" in row] for path in (model, one_long[0])
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3), "rounding adds up over the epochs"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["--processes 2", "--nproc-per-node x", "--rdzv-conf 'a"])
-def test_arguments_that_torchrun_does_not_take_are_one_line(start, arguments):
+def test_arguments_that_torchrun_refuses_are_one_line(start, arguments):
     _, process = start("wrong", arguments)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -180,7 +182,7 @@ def test_arguments_that_torchrun_does_not_take_are_one_line(start, arguments):
     assert "Traceback" not in output
 
 
-def test_wrong_parameters_are_said_once_and_not_by_each_process(start):
+def test_wrong_parameters_are_reported_once_and_not_by_each_process(start):
     folder, process = start("params", TWO)
     (folder / "params.yaml").write_text("{}\n")  # which it reads when torch is imported
     output, _ = process.communicate(timeout=60)
@@ -191,14 +193,14 @@ def test_wrong_parameters_are_said_once_and_not_by_each_process(start):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8])
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_shares_are_everything_once(count, size):
+def test_each_item_is_in_one_share(count, size):
     groups = [Group(rank, size, torch.device("cpu")) for rank in range(size)]
     shares = [list(range(count))[group.share(count)] for group in groups]
     assert sorted(chain(*shares)) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_one_alone_leads_and_sums_change_nothing():
+def test_a_single_process_leads_and_sums_change_nothing():
     group = Group(0, 1, torch.device("cpu"))
     assert group.leads
     assert group.sum(torch.tensor([3.0])).tolist() == [3.0]

@@ -1,4 +1,4 @@
-"""Masked-language modelling: what is hidden, what is learnt, and from which texts."""
+"""Masked language modelling: which words are masked, the loss, and the texts it learns from."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ from sentiformer.text.vocab import UNKNOWN, count_words
 from sentiformer.training import masked_words
 from sentiformer.training.checkpoint import Checkpoint
 from sentiformer.training.inputs import Inputs
-from sentiformer.training.masked_words import SHOWN, MaskedWordLoss, Windows
+from sentiformer.training.masked_words import NOT_MASKED, MaskedWordLoss, Windows
 from sentiformer.training.pretrain import pretrain
 from sentiformer.training.run import run_with_checkpoints
 
@@ -33,39 +33,37 @@ PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 
 
 
 @pytest.fixture(scope="module")
-def corpora(tmp_path_factory):
-    """Two corpora, whose type ids tell every token apart, with empty texts among them."""
-    folder, made, begin = tmp_path_factory.mktemp("corpora"), [], 0
-    for name, lengths in (("one", [20, 0, 8, 1]), ("two", [0, 9, 17])):
+def corpus(tmp_path_factory):
+    """Two splits as one corpus; each token has a type id of its own, and some texts are empty."""
+    folder, begin = tmp_path_factory.mktemp("corpus"), 0
+    paths = [folder / "one.arrow", folder / "two.arrow"]
+    for path, lengths in zip(paths, ([20, 0, 8, 1], [0, 9, 17]), strict=True):
         ids = np.arange(begin, begin + sum(lengths))
         begin += sum(lengths)
-        write_corpus(
-            folder / f"{name}.arrow", [Block(ids, np.array(lengths), np.zeros(4)[: len(lengths)])]
-        )
-        made.append(Corpus(folder / f"{name}.arrow"))
-    return made
+        write_corpus(path, [Block(ids, np.array(lengths), np.zeros(len(lengths)))])
+    return Corpus(*paths)
 
 
-def windows(corpora, seed=1, **changes):
+def windows(corpus, seed=1, **changes):
     ids = np.arange(2, 57, dtype=np.int32)
-    return Windows(corpora, ids, PARAMS.model_copy(update=changes), seed)
+    return Windows(corpus, ids, PARAMS.model_copy(update=changes), seed)
 
 
-def shown(batch):
-    """The words of each window as they were before any was hidden."""
+def unmasked(batch):
+    """The words of each window before masking."""
     given = batch.token_ids.gather(1, batch.places)
-    words = given.where(batch.labels == SHOWN, batch.labels)
+    words = given.where(batch.labels == NOT_MASKED, batch.labels)
     words = batch.token_ids.scatter(1, batch.places, words)
     padding = torch.zeros_like(words, dtype=torch.bool)
     padding = padding if batch.padding_mask is None else batch.padding_mask
     return [row[~mask].tolist() for row, mask in zip(words, padding, strict=True)]
 
 
-def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpora):
-    of_epoch = windows(corpora)
-    batches = list(of_epoch.epoch(1))
-    assert len(batches) == len(of_epoch)
-    pieces = [piece for batch in batches for piece in shown(batch)]
+def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpus):
+    made = windows(corpus)
+    batches = list(made.epoch(1))
+    assert len(batches) == len(made)
+    pieces = [piece for batch in batches for piece in unmasked(batch)]
     assert sorted(word for piece in pieces for word in piece) == list(range(2, 57))
     ends = {2 + end for end in np.cumsum([20, 8, 1, 9, 17])}
     for piece in pieces:
@@ -74,38 +72,38 @@ def test_an_epoch_holds_every_token_once_in_windows_of_one_text(corpora):
         assert not ends & set(piece[1:]), "that ends with its text"
 
 
-def test_hidden_words_are_given_as_unknown_and_asked_for(corpora):
-    batches = [batch for epoch in range(50) for batch in windows(corpora).epoch(epoch)]
+def test_masked_words_are_unknown_in_the_input_and_the_labels(corpus):
+    batches = [batch for epoch in range(50) for batch in windows(corpus).epoch(epoch)]
     for batch in batches:
         given = batch.token_ids.gather(1, batch.places)
-        assert torch.equal(given == UNKNOWN, batch.labels != SHOWN)
-        lengths = [len(words) for words in shown(batch)]
-        hidden = [math.ceil(length * 0.3) for length in lengths]
-        assert (batch.token_ids == UNKNOWN).sum(dim=1).tolist() == hidden, "no other is unknown"
+        assert torch.equal(given == UNKNOWN, batch.labels != NOT_MASKED)
+        lengths = [len(words) for words in unmasked(batch)]
+        masked = [math.ceil(length * 0.3) for length in lengths]
+        assert (batch.token_ids == UNKNOWN).sum(dim=1).tolist() == masked, "no other is unknown"
     places = {place for batch in batches for place in batch.places.flatten().tolist()}
     assert places == set(range(8))
 
 
 @pytest.mark.parametrize("length", [100, 103])
-def test_the_share_that_is_hidden_is_that_of_decimals_whatever_is_padded(tmp_path, length):
+def test_padding_does_not_change_the_number_of_masked_words(tmp_path, length):
     ids = np.arange(100 + length, dtype=np.int32)
     lengths = np.array([100, length])
     write_corpus(tmp_path / "a.arrow", [Block(ids, lengths, np.zeros(2))])
     params = PARAMS.model_copy(update={"window": 128, "masked_fraction": 0.15})
-    (batch,) = Windows([Corpus(tmp_path / "a.arrow")], ids + 2, params, 1).epoch(1)
-    hidden = (batch.labels != SHOWN).sum(dim=1).tolist()
-    assert sorted(hidden) == [15, 15 if length == 100 else 16]
+    (batch,) = Windows(Corpus(tmp_path / "a.arrow"), ids + 2, params, 1).epoch(1)
+    masked = (batch.labels != NOT_MASKED).sum(dim=1).tolist()
+    assert sorted(masked) == [15, 15 if length == 100 else 16]
 
 
-def test_unknown_words_and_padding_are_never_asked_for(corpora):
+def test_unknown_words_and_padding_are_never_masked(corpus):
     ids = np.full(55, UNKNOWN, dtype=np.int32)
-    for batch in Windows(corpora, ids, PARAMS, 1).epoch(1):
-        assert (batch.labels == SHOWN).all()
+    for batch in Windows(corpus, ids, PARAMS, 1).epoch(1):
+        assert (batch.labels == NOT_MASKED).all()
 
 
-def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpora):
+def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpus):
     def ids(epoch=1, skip=0, seed=1):
-        return [b.token_ids.tolist() for b in windows(corpora, seed=seed).epoch(epoch, skip=skip)]
+        return [b.token_ids.tolist() for b in windows(corpus, seed=seed).epoch(epoch, skip=skip)]
 
     assert ids() == ids()
     assert ids()[2:] == ids(skip=2)
@@ -113,8 +111,8 @@ def test_batches_depend_on_seed_and_epoch_alone_and_can_be_skipped(corpora):
     assert ids() != ids(epoch=2)
 
 
-def test_evaluation_hides_the_same_words_each_time(corpora):
-    first, second = (list(windows(corpora, seed=seed).in_order_of_length()) for seed in (1, 2))
+def test_evaluation_masks_the_same_words_each_time(corpus):
+    first, second = (list(windows(corpus, seed=seed).in_order_of_length()) for seed in (1, 2))
     assert [b.labels.tolist() for b in first] == [b.labels.tolist() for b in second]
 
 
@@ -126,17 +124,17 @@ def make_loss():
 
 
 def full_loss(masked_loss, batch):
-    """The sum over the hidden words, by all words but the specials."""
-    hidden = batch.labels != SHOWN
+    """The sum over the masked words; the softmax is over all words except the special tokens."""
+    masked = batch.labels != NOT_MASKED
     features = masked_loss.model(batch.token_ids, batch.padding_mask, batch.places)
-    logits = masked_loss.model.logits(features[hidden])
+    logits = masked_loss.model.logits(features[masked])
     logits[:, :2] = -math.inf
-    return torch.nn.functional.cross_entropy(logits, batch.labels[hidden], reduction="sum").item()
+    return torch.nn.functional.cross_entropy(logits, batch.labels[masked], reduction="sum").item()
 
 
-def batch_of(corpora):
+def batch_of(corpus):
     ids = (np.arange(55, dtype=np.int32) % (WORDS - 2)) + 2
-    return next(Windows(corpora, ids, PARAMS, 1).epoch(1))
+    return next(Windows(corpus, ids, PARAMS, 1).epoch(1))
 
 
 def loss_of(masked_loss, batch, rows=slice(None)):
@@ -145,32 +143,32 @@ def loss_of(masked_loss, batch, rows=slice(None)):
         return masked_loss.loss(batch.take(rows), batch)
 
 
-def test_the_sampled_loss_is_near_that_of_all_words(corpora, monkeypatch):
+def test_the_sampled_loss_is_near_that_of_all_words(corpus, monkeypatch):
     monkeypatch.setattr(masked_words, "NEGATIVES", 200_000)
-    masked_loss, batch = make_loss(), batch_of(corpora)
-    hidden = (batch.labels != SHOWN).sum()
-    expected = full_loss(masked_loss, batch) / hidden
+    masked_loss, batch = make_loss(), batch_of(corpus)
+    masked = (batch.labels != NOT_MASKED).sum()
+    expected = full_loss(masked_loss, batch) / masked
     assert loss_of(masked_loss, batch).item() == pytest.approx(expected.item(), rel=0.02)
 
 
-def test_evaluation_is_over_all_words(corpora):
-    masked_loss, batch = make_loss(), batch_of(corpora)
+def test_evaluation_is_over_all_words(corpus):
+    masked_loss, batch = make_loss(), batch_of(corpus)
     loss, right, count = masked_loss.evaluate(batch).tolist()
-    assert count == (batch.labels != SHOWN).sum()
+    assert count == (batch.labels != NOT_MASKED).sum()
     assert 0 <= right <= count
     assert loss == pytest.approx(full_loss(masked_loss, batch))
 
 
-def test_every_weight_gets_a_gradient(corpora):
+def test_every_weight_gets_a_gradient(corpus):
     masked_loss = make_loss()
-    loss_of(masked_loss, batch_of(corpora)).backward()
+    loss_of(masked_loss, batch_of(corpus)).backward()
     for name, weight in masked_loss.model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
 
 
-def test_shares_of_a_batch_add_up_to_its_loss(corpora):
-    masked_loss, batch = make_loss(), batch_of(corpora)
+def test_shares_of_a_batch_add_up_to_its_loss(corpus):
+    masked_loss, batch = make_loss(), batch_of(corpus)
     losses = []
     for rows in (slice(None), slice(0, None, 2), slice(1, None, 2)):
         torch.manual_seed(1)
@@ -178,15 +176,15 @@ def test_shares_of_a_batch_add_up_to_its_loss(corpora):
     assert losses[0] == pytest.approx(losses[1] + losses[2], abs=1e-5)
 
 
-def test_a_batch_in_which_nothing_is_hidden_has_no_loss(corpora):
-    masked_loss, batch = make_loss(), batch_of(corpora)
-    nothing = batch._replace(labels=torch.full_like(batch.labels, SHOWN))
+def test_a_batch_without_a_masked_word_has_loss_0(corpus):
+    masked_loss, batch = make_loss(), batch_of(corpus)
+    nothing = batch._replace(labels=torch.full_like(batch.labels, NOT_MASKED))
     assert loss_of(masked_loss, nothing).item() == 0
 
 
-def test_counts_of_words_leave_specials_out(corpora):
+def test_counts_of_words_leave_special_tokens_out(corpus):
     ids = np.array([UNKNOWN, 2, 2, *[3] * 52], dtype=np.int32)
-    assert count_words(corpora[0], ids, 5).tolist() == [0, 0, 2, 26, 0]
+    assert count_words(corpus, ids, 5).tolist() == [0, 0, 2, 52, 0]
 
 
 def pretraining(data, **changes):
@@ -200,9 +198,7 @@ def test_it_learns_which_words_occur_where(data):
     assert losses[-1] < 0.9 * math.log(60)
 
 
-def test_the_epoch_of_the_lowest_perplexity_is_kept_whatever_its_accuracy(
-    data, tmp_path, monkeypatch
-):
+def test_the_epoch_with_the_lowest_perplexity_is_kept(data, tmp_path, monkeypatch):
     setup = pretraining(data, epochs=3)
     results = iter([(3.0, 0.1), (2.0, 0.2), (2.5, 0.3)])  # loss, accuracy
     monkeypatch.setattr(setup.training, "evaluate", lambda _: next(results))
@@ -212,13 +208,13 @@ def test_the_epoch_of_the_lowest_perplexity_is_kept_whatever_its_accuracy(
     assert written == {"perplexity": pytest.approx(math.exp(2), abs=1e-5), "accuracy": 0.2}
 
 
-def test_a_pretraining_of_no_epoch_imports_no_torch():
+def test_a_pretraining_of_0_epochs_imports_no_torch():
     code = "import sys, pipeline.pretrain; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_test_is_never_read_and_validation_is_not_learnt_from(data, tmp_path):
-    """The bits are the same without the file of test; the tokens are those of train alone."""
+def test_it_reads_no_test_text_and_learns_from_train_alone(data, tmp_path):
+    """Without the file of test the bits are the same, and the tokens are those of train."""
     assert set(PRETRAINING_SPLITS) == {"train", "unlabeled"}
     folder = shutil.copytree(data, tmp_path / "data")
     (folder / "tokens" / "test.arrow").unlink()
@@ -231,7 +227,7 @@ def test_test_is_never_read_and_validation_is_not_learnt_from(data, tmp_path):
     assert sum(event.tokens for event in training.steps) == train.lengths.sum()
 
 
-def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
+def test_a_validation_without_a_known_word_is_one_line(data, tmp_path):
     tokens = shutil.copytree(data, tmp_path / "data") / "tokens"
     ids = Inputs(data).ids_of_types
     unknown = np.flatnonzero(ids == UNKNOWN)
@@ -245,7 +241,7 @@ def test_a_validation_of_unknown_words_alone_is_one_line(data, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_parameters_that_it_does_not_use_are_in_none_of_its_files(data):
+def test_unused_parameters_do_not_change_its_config(data):
     setups = [
         language_model(tiny_params(model=changes), data)
         for changes in ({}, {"token_dropout": 0.1, "dropout": 0.3, "max_len": 9})

@@ -84,8 +84,7 @@ def test_a_restored_state_goes_on_with_the_same_bits(kind):
     (network, optimizers), (other, _) = train(kind), train(kind)
     restored = Optimizers(other, kind)
     restored.set_learning_rate(0.1)
-    tensors, numbers = optimizers.state()
-    restored.load_state({name: t.clone() for name, t in tensors.items()}, numbers)
+    restored.load_state({name: t.clone() for name, t in optimizers.state().items()})
     for made_of in ((network, optimizers), (other, restored)):
         step_of(*made_of, (1, 2, 3))
     for one, two in zip(network.parameters(), other.parameters(), strict=True):

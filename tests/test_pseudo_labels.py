@@ -22,17 +22,8 @@ from sentiformer.text.corpus import Corpus
 from sentiformer.training.batching import TextBatches
 from sentiformer.training.inputs import training_key
 from sentiformer.training.losses import ClassificationLoss
-from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
-
-
-@pytest.fixture
-def texts(tmp_path):
-    """Two labelled texts and two with pseudo-labels."""
-    labeled = write_texts(tmp_path / "train.arrow", [[1, 2], [3]], np.array([1, 0]))
-    unlabeled = write_texts(tmp_path / "unlabeled.arrow", [[4], [5, 6, 7]], np.array([-1, -1]))
-    return PseudoLabeledTexts(labeled, unlabeled, PROBABILITIES)
 
 
 def fit_teacher(folder):
@@ -50,32 +41,30 @@ def pseudo_labels_of(folder):
     return read_pseudo_labels(folder / "teacher", (rows, 2))
 
 
-def test_labelled_texts_come_first_with_one_hot_labels(texts):
-    assert len(texts) == 4
-    assert texts.lengths.tolist() == [2, 1, 1, 3]
-    assert [texts[number].tolist() for number in range(4)] == [[1, 2], [3], [4], [5, 6, 7]]
-    assert texts.labels.tolist() == [[0, 1], [1, 0], *PROBABILITIES.tolist()]
-
-
-def test_a_batch_has_their_probabilities(texts):
-    ids = np.arange(2, 12, dtype=np.int32)
-    batcher = TextBatches(texts, ids, batch_size=3, max_len=8)
-    batches = list(batcher.epoch(1))
-    assert sum(len(batch.rows) for batch in batches) == 4
-    for batch in batches:
+def test_a_batch_has_the_one_hot_labels_and_the_pseudo_labels(unlabeled_data):
+    fit_teacher(unlabeled_data)
+    batches = make_setup(unlabeled_data).training.train
+    labels = Corpus(unlabeled_data / "tokens" / "train.arrow").labels
+    expected = np.concatenate([np.eye(2)[labels], pseudo_labels_of(unlabeled_data)])
+    seen = []
+    for batch in batches.epoch(1):
         assert batch.labels.dtype == torch.float32
-        assert batch.labels.tolist() == texts.labels[batch.rows].tolist()
+        assert np.array_equal(batch.labels, expected[batch.rows])
+        seen += batch.rows.tolist()
+    assert sorted(seen) == list(range(len(expected)))
 
 
-def test_the_loss_is_the_cross_entropy_of_the_probabilities(texts):
+def test_the_loss_is_the_cross_entropy_of_the_probabilities(tmp_path):
     class Constant(torch.nn.Module):
         classifier = torch.nn.Linear(1, 2)
 
         def forward(self, token_ids, padding_mask):
             return torch.tensor([[0.0, 1.0]]).expand(len(token_ids), 2)
 
+    texts = write_texts(tmp_path / "a.arrow", [[1, 2], [3], [4], [5, 6]], np.zeros(4))
+    labels = np.array([[0, 1], [1, 0], *PROBABILITIES], dtype=np.float32)
     ids = np.arange(2, 12, dtype=np.int32)
-    (batch,) = TextBatches(texts, ids, batch_size=4, max_len=8).epoch(1)
+    (batch,) = TextBatches(texts, ids, labels=labels, batch_size=4, max_len=8).epoch(1)
     each = -(batch.labels * F.log_softmax(torch.tensor([0.0, 1.0]), dim=0))
     loss = ClassificationLoss(Constant()).loss(batch, batch)
     assert loss.item() == pytest.approx(each.sum().item() / 4)

@@ -1,4 +1,4 @@
-"""A training from its inputs to its files: checkpoints, hashes, permissions."""
+"""A run of a training: checkpoints, hashes, permissions."""
 
 import hashlib
 import json

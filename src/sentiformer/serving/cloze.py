@@ -1,4 +1,4 @@
-"""Use of a language model: the most probable words for a gap, and the likelihood of a text."""
+"""Use of a language model: the most probable masked words, and the likelihood of a text."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.core.runtime import Runtime
 from sentiformer.core.text_files import require_whole_characters
 from sentiformer.model.language_model import MaskedLanguageModel
-from sentiformer.serving.trained_model import TrainedModel, read_config
+from sentiformer.serving.trained_model import Config, TrainedModel, read_config
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import UNKNOWN
 
@@ -48,27 +48,27 @@ class Score(BaseModel):
     tokens: list[TokenScore]
 
 
-class LanguageModel:
+class LanguageModel(TrainedModel[MaskedLanguageModel]):
     """The language model that stage pretrain wrote to a folder, with its tokenizer.
 
     Raises:
         UserError: the folder holds no language model, or a file is missing or corrupt.
     """
 
+    made_by = "pretrain"
+
     def __init__(self, folder: Path, runtime: Runtime) -> None:
-        config = read_config(folder, made_by="pretrain")
+        config = read_config(folder, made_by=self.made_by)
         if not config["params"]["pretrain"]["epochs"]:
             raise UserError(
                 f"{folder} holds no language model: pretrain.epochs was 0; raise it, for instance "
                 "to 1, and run `dvc repro pretrain`"
             )
-        self._trained = TrainedModel(
-            folder,
-            runtime,
-            made_by="pretrain",
-            make=lambda config: MaskedLanguageModel(config.params.model, config),
-        )
-        self._tokenizer = Tokenizer(self._trained.config.params.tokenize.language)
+        super().__init__(folder, runtime)
+        self._tokenizer = Tokenizer(self.config.params.tokenize.language)
+
+    def _build(self, config: Config) -> MaskedLanguageModel:
+        return MaskedLanguageModel(config.params.model, config)
 
     def fill(self, text: str, count: int) -> list[list[Guess]]:
         """The `count` most probable words for each `[MASK]` in a text.
@@ -79,13 +79,10 @@ class LanguageModel:
         """
         token_ids, gaps = self._read_gaps(text)
         probabilities = self._log_probabilities(token_ids[None], gaps[None]).exp()
-        vocab = self._trained.vocab
-        best = probabilities.topk(min(count, len(vocab) - len(SPECIAL_TOKENS)))
+        tokens = self.vocab.tokens
+        best = probabilities.topk(min(count, len(tokens) - len(SPECIAL_TOKENS)))
         return [
-            [
-                Guess(word=vocab.tokens[word], probability=probability)
-                for word, probability in zip(words, values, strict=True)
-            ]
+            [Guess(word=tokens[i], probability=p) for i, p in zip(words, values, strict=True)]
             for words, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
@@ -93,14 +90,13 @@ class LanguageModel:
         """The (T,) token ids of a text with gaps, and the (G,) positions of the gaps."""
         require_whole_characters(text, "the text")
         first, *others = self._tokenizer(text.split(GAP))
-        vocab, longest = self._trained.vocab, self._trained.params.max_len
-        ids, gaps = vocab.encode(first).tolist(), []
+        ids, gaps = self.vocab.encode(first).tolist(), []
         for part in others:
             gaps.append(len(ids))
-            ids += [UNKNOWN, *vocab.encode(part).tolist()]
+            ids += [UNKNOWN, *self.vocab.encode(part).tolist()]
         if not gaps:
             raise UserError(f"the text has no {GAP}; write {GAP} in place of the missing word")
-        if len(ids) > longest:
+        if len(ids) > (longest := self.params.max_len):
             raise UserError(
                 f"the text has {len(ids)} tokens, the model reads at most {longest}; shorten it"
             )
@@ -114,12 +110,12 @@ class LanguageModel:
         """
         require_whole_characters(text, "the text")
         (tokens,) = self._tokenizer([text])
-        ids = torch.from_numpy(self._trained.vocab.encode(tokens)).long()
+        ids = torch.from_numpy(self.vocab.encode(tokens)).long()
         known = ids != UNKNOWN
         if not known.any():
             raise UserError("the text has no word that the model knows; give another text")
         values: list[float] = []
-        for piece in ids.split(self._trained.params.max_len):
+        for piece in ids.split(self.params.max_len):
             values += self._score_piece(piece)
         mean = torch.tensor(values, dtype=torch.float64)[known].mean()
         scores = [
@@ -142,8 +138,7 @@ class LanguageModel:
 
         Special tokens have probability 0.
         """
-        model, device = self._trained.model, self._trained.device
-        features = model(token_ids.to(device), None, positions.to(device))
-        logits = model.logits(features.flatten(0, 1)).float()
+        features = self.model(token_ids.to(self.device), None, positions.to(self.device))
+        logits = self.model.logits(features.flatten(0, 1)).float()
         logits[:, : len(SPECIAL_TOKENS)] = -torch.inf
         return logits.log_softmax(dim=1).cpu()

@@ -1,7 +1,7 @@
 """Raw texts to predictions."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, tee
+from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
@@ -19,13 +19,7 @@ BATCH_TOKENS = 2048  # with padding; a larger batch does not fit into the caches
 
 
 class Prediction(BaseModel):
-    """The prediction for one text.
-
-    Attributes:
-        label: the most probable class.
-        probability: of that class.
-        probabilities: of each class, by its name.
-    """
+    """The most probable class of a text, its probability, and those of all classes by name."""
 
     label: str
     probability: float
@@ -35,7 +29,7 @@ class Prediction(BaseModel):
 class Predictor:
     """A trained classifier with its tokenizer.
 
-    Other texts in the same call change a prediction by no more than rounding.
+    The other texts of a call change a prediction by no more than rounding.
     """
 
     def __init__(self, classifier: Classifier, tokenizer: Tokenizer) -> None:
@@ -69,12 +63,11 @@ class Predictor:
             yield from ((chunk, self(chunk)) for chunk in chunks)
             return
 
-        def predict(chunk: list[str]) -> list[Prediction]:
+        def predict(chunk: list[str]) -> tuple[list[str], list[Prediction]]:
             torch.set_num_threads(1)
-            return self(chunk)
+            return chunk, self(chunk)
 
-        texts, chunks = tee(chunks)
-        yield from zip(texts, ordered_map(predict, chunks, workers=workers), strict=True)
+        yield from ordered_map(predict, chunks, workers=workers)
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify raw texts; for one without a known word see `Classifier.predict_batch`."""
@@ -86,14 +79,10 @@ class Predictor:
         ]
         result = np.empty((len(texts), len(labels)))
         for rows in batches_by_length([len(ids) for ids in token_ids]):
-            padded, padding_mask = pad(
-                [token_ids[row] for row in rows.tolist()],
-                params.max_len,
-                classifier.length_multiple,
-            )
+            ids = [token_ids[row] for row in rows.tolist()]
+            padded = pad(ids, params.max_len, classifier.length_multiple)
             no_labels = torch.zeros(len(rows), dtype=torch.int64)
-            batch = Batch(padded, padding_mask, no_labels, rows)
-            result[rows] = classifier.predict_batch(batch)
+            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows))
         return [_prediction(labels, row) for row in result.tolist()]
 
 

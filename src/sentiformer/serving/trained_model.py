@@ -1,8 +1,8 @@
 """A trained model, loaded from the files of its folder."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from sentiformer.text.vocab import UNKNOWN, Vocab
 from sentiformer.training.batching import Batch, TextBatches
 
 BATCH_TEXTS = 32  # in a batch of a corpus
-BF16_LENGTH_MULTIPLE = 64  # a CPU compiles bf16 kernels for each length, which costs more than it
+# A CPU compiles bf16 kernels for each length, which takes longer than some padding.
+BF16_LENGTH_MULTIPLE = 64
 Model = TypeVar("Model", bound=torch.nn.Module)
 
 
@@ -57,66 +58,59 @@ def read_config(folder: Path, *, made_by: str) -> JsonObject:
     return config
 
 
-class TrainedModel(Generic[Model]):
-    """A trained model with its vocabulary, ready for prediction.
-
-    Args:
-        folder: the output of a stage that trains.
-        runtime: settings of this machine.
-        made_by: the name of that stage.
-        make: builds the model; its weights are then replaced by those in the folder.
-        precision: of matrix products; see `Runtime`.
+class TrainedModel(ABC, Generic[Model]):
+    """The model and the vocabulary that the stage `made_by` wrote to a folder.
 
     Raises:
         UserError: a file is missing or corrupt, or the files do not belong together.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        runtime: Runtime,
-        *,
-        made_by: str,
-        make: Callable[[Config], Model],
-        precision: Precision = "fp32",
-    ) -> None:
+    made_by: ClassVar[str]
+
+    def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
         self._prepared = prepare_device(runtime, precision)
         self.device = self._prepared.device
         bf16 = self._prepared.precision == "bf16"
         self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE
+        made_by = self.made_by
         config = read_config(folder, made_by=made_by)
         self.config = parse(Config, config, where=str(folder / "config.json"))
         self.params = self.config.params.model
-        self.vocab = _read_vocab(folder / "vocab.txt", self.config.vocab_size, made_by)
-        model, path = make(self.config), folder / "model.safetensors"
+        path, expected = folder / "vocab.txt", self.config.vocab_size
+        self.vocab = Vocab.load(path, made_by=made_by)
+        if (found := len(self.vocab)) != expected:
+            raise corrupt(path, made_by, f"it holds {found} words, the model has {expected}")
+        model, path = self._build(self.config), folder / "model.safetensors"
         with reading(path, made_by, SafetensorError, RuntimeError):
             model.load_state_dict(load_file(path))
         self.model = model.to(self.device).eval()
+
+    @abstractmethod
+    def _build(self, config: Config) -> Model:
+        """Make a model, whose weights are then replaced by those in the folder."""
 
 
 class Classifier(TrainedModel[TransformerClassifier]):
     """The classifier that stage train wrote to a folder; see `TrainedModel`."""
 
+    made_by = "train"
+
     def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
-        super().__init__(
-            folder,
-            runtime,
-            made_by="train",
-            precision=precision,
-            make=lambda config: TransformerClassifier(
-                config.params.model, config, num_classes=len(config.labels)
-            ),
-        )
+        super().__init__(folder, runtime, precision)
         self.labels = self.config.labels
         counts = self.config.data["splits"]["train"]["label_counts"]
         self._priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+
+    def _build(self, config: Config) -> TransformerClassifier:
+        classes = len(config.labels)
+        return TransformerClassifier(config.params.model, config, num_classes=classes)
 
     @torch.inference_mode()
     def predict_batch(self, batch: Batch) -> np.ndarray:
         """The (B, C) float64 probabilities of the classes of a batch.
 
-        A text without a known word gets the frequencies of the classes in the training texts: the
-        model never saw such a text in training, and its output would be confident nonetheless.
+        A text without a known word gets the frequencies of the classes in the training texts,
+        because the model would be confident about a kind of text that it has never seen.
         """
         on_device = batch.to(self.device)
         with self._prepared.autocast():
@@ -131,10 +125,3 @@ class Classifier(TrainedModel[TransformerClassifier]):
         for batch in batches.in_order_of_length():
             result[batch.rows] = self.predict_batch(batch)
         return result
-
-
-def _read_vocab(path: Path, size: int, made_by: str) -> Vocab:
-    vocab = Vocab.load(path, made_by=made_by)
-    if len(vocab) != size:
-        raise corrupt(path, made_by, f"it holds {len(vocab)} words, the model has {size}")
-    return vocab

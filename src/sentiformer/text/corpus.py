@@ -47,10 +47,12 @@ def write_corpus(path: Path, blocks: Iterable[Block]) -> int:
 
 
 class Corpus:
-    """A split on disk, mapped into memory; `corpus[i]` is the type ids of text i, int32.
+    """Splits on disk, one after the other, mapped into memory.
+
+    `corpus[i]` is the type ids of text i, int32.
 
     Args:
-        path: the file.
+        paths: the files, one or more.
         types: the number of types; if given, every type id is checked to be below it.
 
     Attributes:
@@ -58,21 +60,12 @@ class Corpus:
         lengths: number of tokens of each text, (N,) int32.
 
     Raises:
-        UserError: the file is missing or corrupt, or has an invalid type id.
+        UserError: a file is missing or corrupt, or has an invalid type id.
     """
 
-    def __init__(self, path: Path, *, types: int | None = None) -> None:
-        with reading(path, "tokenize", pa.ArrowException):
-            with pa.memory_map(str(path)) as source:
-                table = pa.ipc.open_file(source).read_all()
-            table.validate(full=True)
-            table = table.cast(SCHEMA)
-            self._texts = table["type_ids"]
-            for ids in self.chunks() if types is not None else ():
-                if len(ids) and not 0 <= ids.min() <= ids.max() < types:
-                    raise ValueError(
-                        f"its type ids are from {ids.min()} to {ids.max()}, not below {types}"
-                    )
+    def __init__(self, *paths: Path, types: int | None = None) -> None:
+        table = pa.concat_tables(_read_split(path, types) for path in paths)
+        self._texts = table["type_ids"]
         self.labels: np.ndarray = table["label"].to_numpy()
         self.lengths: np.ndarray = list_value_length(self._texts).to_numpy()
 
@@ -88,16 +81,31 @@ class Corpus:
             yield chunk.flatten().to_numpy()
 
 
-def nonempty_corpus(path: Path, *, types: int | None = None) -> Corpus:
-    """Open a split that must have a text; see `Corpus`, which raises the other errors.
+def _read_split(path: Path, types: int | None) -> pa.Table:
+    with reading(path, "tokenize", pa.ArrowException):
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        table.validate(full=True)
+        table = table.cast(SCHEMA)
+        for chunk in table["type_ids"].chunks if types is not None else ():
+            ids = chunk.flatten().to_numpy()
+            if len(ids) and not 0 <= ids.min() <= ids.max() < types:
+                raise ValueError(
+                    f"its type ids are from {ids.min()} to {ids.max()}, not below {types}"
+                )
+    return table
+
+
+def nonempty_corpus(*paths: Path, types: int | None = None) -> Corpus:
+    """Open splits that must have a text; see `Corpus`, which raises the other errors.
 
     Raises:
-        UserError: it has no text.
+        UserError: they have no text.
     """
-    corpus = Corpus(path, types=types)
+    corpus = Corpus(*paths, types=types)
     if not len(corpus):
         raise UserError(
-            f"{path} has no text; raise its share in the section download of params.yaml"
+            f"{paths[0]} has no text; raise its share in the section download of params.yaml"
         )
     return corpus
 

@@ -1,26 +1,25 @@
-"""Texts to batches: truncation, buckets of similar length, padding.
+"""Batches of texts: truncation, buckets of similar length, padding.
 
-The batches of an epoch depend on seed and epoch alone, so a resumed training finds its place by
-counting.
+The batches of an epoch depend on seed and epoch alone, so a resumed training skips those it has
+done.
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
+from sentiformer.text.corpus import Corpus
 from sentiformer.text.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # batches whose texts are sorted by length together
-MADE_AHEAD = 4  # batches that are prepared while a GPU computes
+PREFETCHED = 4  # batches that are prepared while a GPU computes
 
 
 class Batch(NamedTuple):
@@ -30,9 +29,9 @@ class Batch(NamedTuple):
         token_ids: (B, T) int64.
         padding_mask: (B, T) bool, True at padding; None without padding, where attention is faster.
         labels: (B,) int64 classes, (B, C) float32 probabilities of the classes, or (B, M) int64
-            hidden words.
+            masked words.
         rows: (B,) the numbers of the texts in their corpus.
-        places: (B, M) positions of the hidden words; None if no words are hidden.
+        places: (B, M) positions of the masked words; None in classification.
     """
 
     token_ids: Tensor
@@ -47,32 +46,19 @@ class Batch(NamedTuple):
         padding = 0 if self.padding_mask is None else int(self.padding_mask.sum())
         return self.token_ids.numel() - padding
 
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All tensors of the batch."""
-        return [value for value in self if isinstance(value, Tensor)]
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...] | None, ...]:
-        """The shape of each attribute; None for one that is absent."""
-        return tuple(None if value is None else tuple(value.shape) for value in self)
-
     def take(self, rows: slice) -> "Batch":
         """Some texts of the batch, with the same padding."""
-        return self._each(itemgetter(rows))._replace(rows=self.rows[rows])
+        return Batch._make(None if value is None else value[rows] for value in self)
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; a GPU computes on while it is copied."""
-        return self._each(partial(copied, device=device))
-
-    def _each(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        values = self._asdict()
-        changed: Any = {n: function(v) for n, v in values.items() if isinstance(v, Tensor)}
-        return self._replace(**changed)
+        """The batch on a device; see `to_device`."""
+        return Batch._make(
+            to_device(value, device) if isinstance(value, Tensor) else value for value in self
+        )
 
 
-def copied(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device, without waiting for the device."""
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; a GPU continues to compute while it is copied."""
     if tensor.is_cpu and device.type == "cuda":  # only pinned memory is copied without waiting
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -103,26 +89,18 @@ def pad(
     token_ids[:, 0] = UNKNOWN
     token_ids[places < lengths[:, None]] = np.concatenate(texts)
     padding_mask = places >= np.maximum(lengths, 1)[:, None]
-    return torch.from_numpy(token_ids), (
-        torch.from_numpy(padding_mask) if padding_mask.any() else None
-    )
+    mask = torch.from_numpy(padding_mask) if padding_mask.any() else None
+    return torch.from_numpy(token_ids), mask
 
 
 def shuffled_buckets(
     lengths: np.ndarray, batch_size: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Row numbers in batches of random texts, similar in length within a batch, in random order."""
-    order = rng.permutation(len(lengths))
-    pool = batch_size * POOL_BATCHES
-    pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+    pools = split_rows(rng.permutation(len(lengths)), batch_size * POOL_BATCHES)
     ordered = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in pools])
     batches = split_rows(ordered, batch_size)
     return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def sorted_buckets(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Row numbers in batches for evaluation: every text once, shortest first."""
-    return split_rows(np.argsort(lengths, kind="stable"), batch_size)
 
 
 def split_rows(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
@@ -130,10 +108,10 @@ def split_rows(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-def made_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def prefetch(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches, prepared in a thread while a GPU computes."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, batches, None) for _ in range(MADE_AHEAD))
+        waiting = deque(thread.submit(next, batches, None) for _ in range(PREFETCHED))
         while (batch := waiting.popleft().result()) is not None:
             waiting.append(thread.submit(next, batches, None))
             yield batch
@@ -142,10 +120,8 @@ def made_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 class Batches(ABC):
     """Batches of items of similar length; an item is a text or a window of a text.
 
-    Args:
-        lengths: number of tokens of each item.
-        batch_size: items in a batch.
-        seed: of the order of items, and of what is random within a batch.
+    `lengths` are the numbers of tokens of the items. The seed decides the order of the items, and
+    what is random within a batch.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
@@ -164,25 +140,13 @@ class Batches(ABC):
 
     def in_order_of_length(self) -> Iterator[Batch]:
         """Yield every item once, shortest first, for evaluation: the same batches each time."""
-        for number, rows in enumerate(sorted_buckets(self._lengths, self._batch_size)):
+        order = np.argsort(self._lengths, kind="stable")
+        for number, rows in enumerate(split_rows(order, self._batch_size)):
             yield self._batch(rows, [number], training=False)
 
     @abstractmethod
     def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         """Make the batch of some items; `key` seeds what is random in it."""
-
-
-class Texts(Protocol):
-    """Texts as type ids, such as a `Corpus`, with (N,) labels or (N, C) probabilities."""
-
-    lengths: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        """N."""
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        """The type ids of a text."""
 
 
 class TextBatches(Batches):
@@ -191,27 +155,25 @@ class TextBatches(Batches):
     Args:
         texts: as type ids.
         ids_of_types: (types,) vocabulary id of each type.
-        batch_size: texts in a batch.
-        max_len: tokens that are kept of a text.
-        seed: of the order of the texts, and of the dropped words.
-        word_dropout: probability that `<unk>` replaces a word of a training batch.
+        labels: (N,) classes, or (N, C) float32 probabilities of them; None: those of `texts`.
     """
 
     def __init__(
         self,
-        texts: Texts,
+        texts: Corpus,
         ids_of_types: np.ndarray,
         *,
         batch_size: int,
         max_len: int,
+        labels: np.ndarray | None = None,
         seed: int = 0,
         word_dropout: float = 0.0,
     ) -> None:
         super().__init__(np.minimum(texts.lengths, max_len), batch_size, seed)
-        self.texts = texts
-        self._ids_of_types = ids_of_types
-        self._max_len = max_len
-        self._word_dropout = word_dropout
+        self.texts, self._ids_of_types = texts, ids_of_types
+        labels = texts.labels if labels is None else labels
+        self._labels = labels if labels.ndim == 2 else labels.astype(np.int64)
+        self._max_len, self._word_dropout = max_len, word_dropout
 
     def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         texts = [
@@ -220,6 +182,4 @@ class TextBatches(Batches):
         if training and self._word_dropout:
             drop = np.random.default_rng(key)
             texts = [np.where(drop.random(len(t)) < self._word_dropout, UNKNOWN, t) for t in texts]
-        labels = self.texts.labels[rows]
-        kind = np.int64 if labels.ndim == 1 else np.float32
-        return Batch(*pad(texts, self._max_len), torch.from_numpy(labels.astype(kind)), rows)
+        return Batch(*pad(texts, self._max_len), torch.from_numpy(self._labels[rows]), rows)

@@ -21,13 +21,7 @@ Saved: TypeAlias = tuple[dict[str, Tensor], dict[str, Any]]  # a state: tensors 
 
 
 class Checkpoint:
-    """The checkpoint of one training.
-
-    Args:
-        folder: where checkpoints are kept.
-        stage: the stage that trains.
-        key: names the training.
-    """
+    """The checkpoint, in a folder, of the training that the stage and the key name."""
 
     def __init__(self, folder: Path, stage: str, key: str) -> None:
         self._stage = stage
@@ -59,17 +53,14 @@ class Checkpoint:
             return None
 
     def prune(self) -> None:
-        """Delete old checkpoints of other trainings, which another parameter or commit has left.
-
-        A training that runs at the same time loses nothing: it soon saves its state again.
-        """
+        """Delete old checkpoints of other trainings of the stage; one that runs saves again."""
         others = [p for p in self.path.parent.glob(f"{self._stage}-*") if p.stem != self.path.stem]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[OTHERS_KEPT:]:
             _delete(path)
 
     def delete(self) -> None:
-        """Delete the checkpoint of a finished training, and what a kill left half-written."""
+        """Delete the checkpoint of a finished training, and files that a kill left unfinished."""
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
             _delete(path)
 

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sentiformer.core.device import prepare_device
@@ -12,15 +13,12 @@ from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
-from sentiformer.text.corpus import Corpus
-from sentiformer.training.batching import TextBatches, Texts
+from sentiformer.training.batching import TextBatches
 from sentiformer.training.distributed import Group
-from sentiformer.training.initial_weights import load_initial_weights
-from sentiformer.training.inputs import Inputs
+from sentiformer.training.inputs import Inputs, load_initial_weights
 from sentiformer.training.loop import Settings, Training
 from sentiformer.training.losses import ClassificationLoss, balanced_weights
 from sentiformer.training.params import TrainParams
-from sentiformer.training.pseudo_labeled import PseudoLabeledTexts
 from sentiformer.training.run import Setup
 
 SETTINGS = {field.name for field in fields(Settings)} - {"name"}  # the parameters of the loop
@@ -29,66 +27,49 @@ SETTINGS = {field.name for field in fields(Settings)} - {"name"}  # the paramete
 def set_up_classifier(
     model: ModelParams, params: TrainParams, runtime: Runtime, *, data: Path
 ) -> Setup:
-    """Prepare a training of the classifier, from the first weights that earlier stages have made.
-
-    Args:
-        model, params: the sections `model` and `train` of `params.yaml`.
-        runtime: this machine.
-        data: the folder with what earlier stages wrote.
+    """Prepare a training of the classifier from what earlier stages wrote to `data`.
 
     Raises:
-        UserError: an input is missing or corrupt, or a GPU is asked for that is not there.
+        UserError: an input is missing or corrupt, or torch does not find the requested GPU.
     """
     device = prepare_device(runtime, params.precision)
     inputs = Inputs(data)
-    sections = {"model": model.model_dump(), "train": params.model_dump()}
-    about = inputs.describe(device, sections)
+    about = inputs.describe(device, {"model": model.model_dump(), "train": params.model_dump()})
     torch.manual_seed(params.seed)
     classes = len(about["labels"])
     classifier = TransformerClassifier(model, InputSizes.model_validate(about), num_classes=classes)
-    about["params"] |= load_initial_weights(classifier.encoder, inputs)
-    labeled = inputs.corpus("train")
-    texts, teacher = with_pseudo_labels(labeled, inputs, classes)
+    about["params"]["pretrain"] = load_initial_weights(classifier.encoder, inputs)
+    teacher = read_teacher(data / "teacher")
     about["params"]["teach"] = {"by": teacher}
+    texts = inputs.corpus("train", *([UNLABELED] if teacher else []))
+    labels = texts.labels[: about["data"]["splits"]["train"]["rows"]]
     weights = None
     if params.class_weights == "balanced":
-        weights = balanced_weights(labeled.labels).to(device.device)
+        weights = balanced_weights(labels).to(device.device)
+    settings = params.model_dump(include={"batch_size", "seed", "word_dropout"})
+    settings |= {"ids_of_types": inputs.ids_of_types, "max_len": model.max_len}
     training = Training(
         ClassificationLoss(classifier, weights),
         Settings("train", **params.model_dump(include=SETTINGS)),
-        train=text_batches(texts, inputs, model, params),
-        validation=text_batches(inputs.corpus("validation"), inputs, model, params),
+        train=TextBatches(
+            texts,
+            labels=with_pseudo_labels(labels, len(texts), inputs, classes) if teacher else labels,
+            **settings,
+        ),
+        validation=TextBatches(inputs.corpus("validation"), **settings),
         device=device,
         group=Group.join(device.device),
     )
     return Setup({**about, "made_from": inputs.hashes()}, training, inputs.vocab)
 
 
-def text_batches(
-    texts: Texts, inputs: Inputs, model: ModelParams, params: TrainParams
-) -> TextBatches:
-    """The batches of some texts."""
-    return TextBatches(
-        texts,
-        inputs.ids_of_types,
-        batch_size=params.batch_size,
-        max_len=model.max_len,
-        seed=params.seed,
-        word_dropout=params.word_dropout,
-    )
+def with_pseudo_labels(labels: np.ndarray, texts: int, inputs: Inputs, classes: int) -> np.ndarray:
+    """(texts, classes) float32 probabilities: one-hot of the labels, then those of the teacher.
 
-
-def with_pseudo_labels(labeled: Corpus, inputs: Inputs, classes: int) -> tuple[Texts, str | None]:
-    """Add the unlabelled texts to the labelled ones, if a teacher has given them pseudo-labels.
-
-    Returns:
-        The texts, and the name of the teacher; None without one.
+    A teacher that was fitted to the labelled texts predicts the classes of the unlabelled ones
+    (Scudder 1965; Xie et al. 2020, section 2).
     """
     folder = inputs.data / "teacher"
-    teacher = read_teacher(folder)
-    if teacher is None:
-        return labeled, None
-    unlabeled = inputs.corpus(UNLABELED)
-    probabilities = read_pseudo_labels(folder, (len(unlabeled), classes))
+    probabilities = read_pseudo_labels(folder, (texts - len(labels), classes))
     inputs.read.append(folder / FILE)
-    return PseudoLabeledTexts(labeled, unlabeled, probabilities), teacher
+    return np.concatenate([np.eye(classes, dtype=np.float32)[labels], probabilities])

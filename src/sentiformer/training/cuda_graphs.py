@@ -1,8 +1,8 @@
-"""Steps that a GPU repeats from a recording (CUDA graphs).
+"""CUDA graphs: a GPU records a training step once, and then repeats the recording.
 
 A CPU needs longer to launch the hundreds of kernels of a small step than a GPU needs to compute
-them. A recorded step is launched at once. Its results are bit-identical, since the same kernels run
-in the same order.
+them. A graph is launched at once. Its results are bit-identical, since the same kernels run in the
+same order.
 """
 
 import gc
@@ -10,6 +10,7 @@ import warnings
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from sentiformer.core.errors import is_out_of_memory
 from sentiformer.training.batching import Batch
@@ -29,7 +30,7 @@ class RecordedStep:
 
     The first batch of a shape is computed as usual: CUDA chooses and loads kernels then, which it
     cannot do while it records. All recordings share their memory, as one is repeated at a time.
-    When memory ends, the recordings are given up.
+    If memory runs out, the recordings are deleted, and all steps are computed as usual.
     """
 
     def __init__(self, step: Step) -> None:
@@ -38,19 +39,10 @@ class RecordedStep:
         self._pool = torch.cuda.graph_pool_handle()
         warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
 
-    @property
-    def parts(self) -> int:
-        """See `Step`."""
-        return self._step.parts
-
-    @parts.setter
-    def parts(self, parts: int) -> None:
-        self._step.parts = parts
-
     def __call__(self, batch: Batch, seed: int) -> Results:
-        """See `Step`."""
+        """Update the weights once; see `Step`."""
         results = None
-        if self._recordings is not None and self.parts == 1:
+        if self._recordings is not None and self._step.parts == 1:
             torch.manual_seed(seed)
             try:
                 results = self._repeat(batch, self._recordings)
@@ -60,21 +52,23 @@ class RecordedStep:
                 self._give_up()
         if results is None:
             results = self._step(batch, seed)
-            if self.parts > 1:
+            if self._step.parts > 1:
                 self._give_up()
         return results
 
     def _repeat(self, batch: Batch, recordings: dict[object, Recording | None]) -> Results | None:
-        """The results for a batch of the CPU; None for the first batch of its shape."""
-        if batch.shapes not in recordings:
-            recordings[batch.shapes] = None
+        """The results for a batch in the CPU's memory; None for the first batch of its shape."""
+        shapes = tuple(None if value is None else tuple(value.shape) for value in batch)
+        if shapes not in recordings:
+            recordings[shapes] = None
             return None
-        recording = recordings[batch.shapes]
+        recording = recordings[shapes]
         if recording is None:
-            recording = recordings[batch.shapes] = self._record(batch)
+            recording = recordings[shapes] = self._record(batch)
         else:
-            for target, tensor in zip(recording.batch.tensors, batch.tensors, strict=True):
-                target.copy_(tensor.pin_memory(), non_blocking=True)
+            for target, value in zip(recording.batch, batch, strict=True):
+                if isinstance(target, Tensor) and isinstance(value, Tensor):
+                    target.copy_(value.pin_memory(), non_blocking=True)
         recording.graph.replay()
         loss, norm = recording.results
         return loss.clone(), norm.clone()  # the next repetition overwrites the originals
@@ -83,7 +77,7 @@ class RecordedStep:
         batch = batch.to(self._step.device.device)
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        gc.disable()  # another graph must not be freed while this one is recorded
+        gc.disable()  # no other graph may be freed while this one is recorded
         # Other threads prepare batches meanwhile; their calls must not disturb the recording.
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:

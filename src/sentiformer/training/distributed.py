@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Self
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
@@ -17,28 +18,22 @@ from torch.distributed.rendezvous import rendezvous
 from sentiformer.core.errors import UserError, first_line
 from sentiformer.training.checkpoint import Saved
 
-DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.int64)}
+STATE = "state"  # the name under which `from_leader` sends the JSON of a saved state
 
 
 class Group:
-    """The processes of a training.
-
-    Attributes:
-        rank: the number of this process, from 0.
-        size: the number of processes.
-    """
+    """The processes of a training: this one's rank, from 0, and their number, `size`."""
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
-        self.rank, self.size = rank, size
-        self._device = device
+        self.rank, self.size, self._device = rank, size, device
 
     @classmethod
     def join(cls, device: torch.device) -> Self:
-        """Connect to the other processes that torchrun started, by its environment variables."""
+        """Connect to the processes that torchrun started, by its environment variables."""
         if not distributed.is_torchelastic_launched():
             return cls(0, 1, device)
         store, rank, size = next(rendezvous("env://"))
-        # torchrun keeps one store over all restarts, which still has addresses of dead processes.
+        # torchrun keeps one store over all restarts; it still has addresses of dead processes.
         prefix = f"{os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}"
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
@@ -54,11 +49,11 @@ class Group:
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """The share of this process in `count` items; the shares of all processes are disjoint."""
+        """The share of this process in `count` items; each item is in one share."""
         return slice(self.rank, count, self.size)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over the processes, in place; the result has the same bits in each.
+        """Sum a tensor over the processes, in place; each gets the same bits.
 
         Raises:
             UserError: another process was lost.
@@ -74,7 +69,7 @@ class Group:
         return tensor
 
     def sum_gradients(self, weights: Iterable[torch.nn.Parameter]) -> None:
-        """Sum the gradients over the processes; a process without a text has gradients of zero."""
+        """Sum the gradients over the processes; those of a process without a text are zero."""
         if self.size == 1:
             return
         weights = list(weights)
@@ -85,24 +80,19 @@ class Group:
             weight.grad = part.view_as(weight)
 
     def from_leader(self, saved: Saved | None) -> Saved | None:
-        """Send what process 0 passes to every process; the others pass None."""
+        """Send the saved state of process 0 to every process; the others pass None."""
         if self.size == 1:
             return saved
-        about: bytes = b""
-        if self.leads and saved is not None:
-            tensors, state = saved
-            shapes = {name: (list(t.shape), str(t.dtype)) for name, t in tensors.items()}
-            about = json.dumps([shapes, state]).encode()
-        length = self._broadcast(torch.tensor([len(about)])).item()
+        data = bytearray()
+        if saved is not None:
+            text = torch.frombuffer(bytearray(json.dumps(saved[1]).encode()), dtype=torch.uint8)
+            data = bytearray(save({**saved[0], STATE: text}))
+        length = int(self._broadcast(torch.tensor(len(data))).item())
         if not length:
             return None
-        text = torch.frombuffer(bytearray(about or bytes(int(length))), dtype=torch.uint8)
-        shapes, state = json.loads(bytes(self._broadcast(text).tolist()))
-        received = {}
-        for name, (shape, dtype) in shapes.items():
-            tensor = saved[0][name] if saved else torch.empty(shape, dtype=DTYPES[dtype])
-            received[name] = self._broadcast(tensor)
-        return received, state
+        sent = torch.frombuffer(data or bytearray(length), dtype=torch.uint8)
+        tensors = load(self._broadcast(sent).numpy().tobytes())
+        return tensors, json.loads(bytes(tensors.pop(STATE).tolist()))
 
     def leave(self) -> None:
         """Disconnect from the other processes."""

@@ -6,23 +6,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from sentiformer.core.device import Device
-from sentiformer.core.files import read_json, sha256
+from sentiformer.core.files import read_json, reading, sha256
+from sentiformer.core.word_vectors import FILE, read_word_vectors
+from sentiformer.model.encoder import Encoder
 from sentiformer.text.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.text.vocab import Vocab
 
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # about the data
 CODE = ("core", "text", "model", "training")  # the rooms whose code decides the weights
+PREFIX = "encoder."  # of the names of an encoder's weights in a language model
 
 
 class Inputs:
     """The files of `data/` that a training reads; it keeps a list of them.
 
-    Args:
-        data: the folder with what earlier stages wrote.
-
     Attributes:
-        vocab: the vocabulary.
         ids_of_types: (types,) vocabulary id of each type.
         read: the files that decide the weights.
 
@@ -37,26 +39,22 @@ class Inputs:
         self.ids_of_types = self.vocab.encode(read_types(self._tokens))
         self.read = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
 
-    def corpus(self, split: str) -> Corpus:
-        """A split, which must have a text.
+    def corpus(self, *splits: str) -> Corpus:
+        """The texts of some splits, which must have one.
 
         Raises:
-            UserError: its file is missing, corrupt or empty.
+            UserError: a file is missing or corrupt, or there is no text.
         """
-        self.read.append(self._tokens / f"{split}.arrow")
-        return nonempty_corpus(self.read[-1], types=len(self.ids_of_types))
+        paths = [self._tokens / f"{split}.arrow" for split in splits]
+        self.read += paths
+        return nonempty_corpus(*paths, types=len(self.ids_of_types))
 
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of each file that was read, by its place in `data`."""
         return {path.relative_to(self.data).as_posix(): sha256(path) for path in self.read}
 
     def describe(self, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
-        """What `config.json` of a model says before its training.
-
-        Args:
-            device: of the training.
-            sections: the sections of `params.yaml` that later stages do not repeat.
-        """
+        """What `config.json` says before the training; `sections` are of `params.yaml`."""
         corpus = read_json(self._tokens / "corpus.json", made_by="tokenize")
         coverage = read_json(self.data / "vocab" / "coverage.json", made_by="build_vocab")
         vectors = read_json(self.data / "word_vectors" / "config.json", made_by="word_vectors")
@@ -74,11 +72,39 @@ class Inputs:
 
 def training_key(about: dict[str, Any]) -> str:
     """A name for a training: a hash of what its files say and of the code that runs it."""
-    code = {name: sha256(Path(str(sys.modules[name].__file__))) for name in loaded_code()}
+    rooms = tuple(f"sentiformer.{room}." for room in CODE)
+    modules = sorted(name for name in sys.modules if name.startswith(rooms))
+    code = {name: sha256(Path(str(sys.modules[name].__file__))) for name in modules}
     return hashlib.sha256(json.dumps([code, about]).encode()).hexdigest()[:16]
 
 
-def loaded_code() -> list[str]:
-    """The modules of this process that decide the weights."""
-    rooms = tuple(f"sentiformer.{room}." for room in CODE)
-    return sorted(name for name in sys.modules if name.startswith(rooms))
+def load_initial_weights(encoder: Encoder, inputs: Inputs) -> dict[str, Any]:
+    """Load the weights that stage pretrain, or else stage word_vectors, made for an encoder.
+
+    Returns:
+        The section `pretrain` of `params.yaml` as its stage had it.
+
+    Raises:
+        UserError: a file is missing, corrupt, or of another size.
+    """
+    folder = inputs.data / "pretrained"
+    params = read_json(folder / "config.json", made_by="pretrain")["params"]["pretrain"]
+    if not params["epochs"]:
+        load_word_vectors(encoder, inputs)
+    else:
+        path = folder / "model.safetensors"
+        with reading(path, "pretrain", SafetensorError, RuntimeError):
+            weights = load_file(path)
+            names = [name for name in weights if name.startswith(PREFIX)]
+            encoder.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in names})
+        inputs.read.append(path)
+    return params
+
+
+def load_word_vectors(encoder: Encoder, inputs: Inputs) -> None:
+    """Load the vectors of stage word_vectors, if it made any; see `load_initial_weights`."""
+    words, d_model = encoder.embedding.words.weight.shape
+    vectors = read_word_vectors(inputs.data / "word_vectors", (words, d_model))
+    if vectors is not None:
+        encoder.embedding.load_vectors(vectors)
+        inputs.read.append(inputs.data / "word_vectors" / FILE)

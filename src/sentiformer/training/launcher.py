@@ -1,6 +1,5 @@
 """Stages in processes that torchrun, the launcher of PyTorch, starts."""
 
-import logging
 import os
 import shlex
 import sys
@@ -12,8 +11,7 @@ from typing import TypeAlias, TypeVar
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import Runtime
 
-ELASTIC = "torch.distributed.elastic"  # its loggers
-LOG_OPTIONS = ("-r", "-t", "--redirects", "--tee", "--log")  # its options that write to a folder
+LOG_OPTIONS = ("-r", "-t", "--redirects", "--tee", "--log")  # torchrun writes to a folder
 Parameters = TypeVar("Parameters")
 Main: TypeAlias = Callable[[Parameters, Runtime], None]
 
@@ -21,7 +19,7 @@ Main: TypeAlias = Callable[[Parameters, Runtime], None]
 def by_torchrun(main: Main[Parameters]) -> Main[Parameters]:
     """Run the `main` of a stage under torchrun if `SENTIFORMER_TORCHRUN` has arguments for it.
 
-    This process then starts the others, watches them, and ends when they have ended.
+    This process then starts the others and waits until they end.
 
     Raises:
         UserError: torchrun refuses the arguments, or a process failed too often.
@@ -40,19 +38,16 @@ def by_torchrun(main: Main[Parameters]) -> Main[Parameters]:
 
 
 def _launch(module: str, arguments: str) -> None:
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torchrun's loggers read it when imported
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # avoids a warning; the stage sets its own
-    if "LOGLEVEL" not in os.environ:  # a variable of torchrun's
-        for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
     try:
         words = shlex.split(arguments)
-        with TemporaryDirectory() as unused:  # torchrun makes folders for logs
-            asked = any(word.startswith(LOG_OPTIONS) for word in words)
-            main([*([] if asked else ["--log-dir", unused]), *words, "-m", module])
+        with TemporaryDirectory() as unused:  # torchrun makes folders for logs in any case
+            wants_logs = any(word.startswith(LOG_OPTIONS) for word in words)
+            main([*([] if wants_logs else ["--log-dir", unused]), *words, "-m", module])
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:

@@ -1,4 +1,4 @@
-"""The training loop: it yields what happens, and can stop and resume at any step.
+"""The training loop: it yields events, and can stop and resume at any of them.
 
 Each step seeds PyTorch by its own number, and the batches of an epoch depend on seed and epoch
 alone. The whole state of a training is therefore its weights, its optimizers' moments and its step.
@@ -15,7 +15,7 @@ from torch import Tensor
 from sentiformer.core.device import Device
 from sentiformer.core.errors import UserError
 from sentiformer.core.events import EpochEvent, Event, StepEvent
-from sentiformer.training.batching import Batches, made_ahead
+from sentiformer.training.batching import Batches, prefetch
 from sentiformer.training.checkpoint import Saved
 from sentiformer.training.cuda_graphs import RecordedStep
 from sentiformer.training.distributed import Group
@@ -25,24 +25,15 @@ from sentiformer.training.params import Optimizer
 from sentiformer.training.step import Step
 
 LOG_STEPS = 10  # steps between two StepEvents
-DIVERGED = 3.0  # a mean loss of many texts this many times that of guessing is no accident
+# A training has diverged when its loss is this many times that of equal probabilities:
+DIVERGED = 3.0  # the mean over about MANY_TEXTS
 MANY_TEXTS = 128
-DIVERGED_FEW = 30.0  # the same of few texts, and on validation, where a model may be sure and wrong
+DIVERGED_FEW = 30.0  # the mean over a few texts, or over validation
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is trained.
-
-    Attributes:
-        name: of the stage.
-        seed: of batches and dropout.
-        epochs: at most.
-        patience: epochs without a better one on validation before it stops.
-        batch_size: items in a step.
-        optimizer: see `Optimizers`.
-        learning_rate: the highest.
-    """
+    """How a model is trained: the name of the stage, and parameters as in `params.yaml`."""
 
     name: str
     seed: int
@@ -56,16 +47,10 @@ class Settings:
 class Training:
     """A training in progress: iterate over `run()`; then `best_weights()` are the result.
 
-    Args:
-        loss: of the model with its first weights.
-        settings: how to train it.
-        train, validation: the batches.
-        device: where, and in what precision.
-        group: the processes that train together.
-
     Attributes:
         step: number of steps done.
         steps, epochs: the events so far.
+        update: computes one step.
     """
 
     def __init__(
@@ -83,10 +68,10 @@ class Training:
         self.train, self.validation = train, validation
         self.device, self.group = device, group
         self.optimizers = Optimizers(self.model, settings.optimizer)
-        self.update: Step | RecordedStep = Step(loss, self.optimizers, device, group)
+        self._plain = Step(loss, self.optimizers, device, group)
         alone_on_gpu = device.device.type == "cuda" and group.size == 1
-        if alone_on_gpu and self.optimizers.can_be_recorded:
-            self.update = RecordedStep(self.update)
+        recorded = alone_on_gpu and self.optimizers.can_be_recorded
+        self.update = RecordedStep(self._plain) if recorded else self._plain
         self.step = 0
         self.steps: list[StepEvent] = []
         self.epochs: list[EpochEvent] = []
@@ -101,17 +86,16 @@ class Training:
         """Train from the present state to the end; the state may be saved at each event.
 
         Raises:
-            UserError: the loss is not a number, or far above that of guessing.
+            UserError: the loss is not a number, or far above that of equal probabilities.
         """
-        while not self.is_over():
+        while not self._is_over():
             epoch, done = divmod(self.step, len(self.train))
             if len(self.epochs) == epoch:
                 yield from self._epoch(epoch + 1, done)
-            else:  # it was saved between the last step of an epoch and the validation
+            else:  # the state was saved between the last step of an epoch and the validation
                 yield self._validate(epoch)
 
-    def is_over(self) -> bool:
-        """Whether all epochs are done, or validation has not improved for `patience` epochs."""
+    def _is_over(self) -> bool:
         done = len(self.epochs)
         return done == self.settings.epochs or (
             done > 0 and done - self.best().epoch >= self.settings.patience
@@ -119,7 +103,7 @@ class Training:
 
     def best(self) -> EpochEvent:
         """The epoch that is best on validation."""
-        return max(self.epochs, key=lambda e: self.loss.rank(e.valid_loss, e.valid_accuracy))
+        return max(self.epochs, key=lambda e: self.loss.quality(e.valid_loss, e.valid_accuracy))
 
     def best_weights(self) -> dict[str, Tensor]:
         """The weights after the best epoch, by name, on the CPU."""
@@ -131,7 +115,7 @@ class Training:
         tokens = 0
         batches = self.train.epoch(epoch, skip=done)
         self.model.train()
-        for batch in batches if self.device.device.type == "cpu" else made_ahead(batches):
+        for batch in batches if self.device.device.type == "cpu" else prefetch(batches):
             rate = learning_rate(self.settings.learning_rate, self.step, self.total_steps)
             self.optimizers.set_learning_rate(rate)
             loss, norm = self.update(batch, self.settings.seed * 1_000_003 + self.step)
@@ -150,20 +134,13 @@ class Training:
         self._refuse_divergence(loss, DIVERGED_FEW)
         event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
         self.steps.append(event)
-        self._refuse_divergence(self._loss_of_many(), DIVERGED)
+        many = -(-MANY_TEXTS // (LOG_STEPS * self.settings.batch_size))
+        if len(self.steps) >= many:
+            self._refuse_divergence(_mean_loss(self.steps[-many:]), DIVERGED)
         return event
 
-    def _loss_of_many(self) -> float:
-        """The mean over the last `MANY_TEXTS` texts or more; 0 before there were as many."""
-        total, steps = 0.0, 0
-        for event in reversed(self.steps):
-            total, steps = total + event.loss * event.steps, steps + event.steps
-            if steps * self.settings.batch_size >= MANY_TEXTS:
-                return total / steps
-        return 0.0
-
-    def _refuse_divergence(self, loss: float, times_guessing: float) -> None:
-        if not loss <= times_guessing * self.loss.of_guessing:
+    def _refuse_divergence(self, loss: float, limit: float) -> None:
+        if not loss <= limit * self.loss.uniform_loss:
             name, rate = self.settings.name, self.settings.learning_rate
             raise UserError(
                 f"the loss is {loss:.3g} at step {self.step}: training diverged; lower "
@@ -171,8 +148,7 @@ class Training:
             )
 
     def _validate(self, epoch: int) -> EpochEvent:
-        rows = [event for event in self.steps if event.epoch == epoch]
-        train_loss = sum(row.loss * row.steps for row in rows) / sum(row.steps for row in rows)
+        train_loss = _mean_loss([event for event in self.steps if event.epoch == epoch])
         valid_loss, accuracy = self.evaluate(self.validation)
         self._refuse_divergence(valid_loss, DIVERGED_FEW)
         event = EpochEvent(epoch, self.step, train_loss, valid_loss, accuracy)
@@ -196,17 +172,20 @@ class Training:
 
     def save(self) -> Saved:
         """The whole state: tensors by name, and the rest as JSON."""
-        moments, counts = self.optimizers.state()
+        kinds = {
+            "model": self.model.state_dict(),
+            "best": self._best,
+            "optimizer": self.optimizers.state(),
+        }
         tensors = {
-            **{f"model/{name}": tensor for name, tensor in self.model.state_dict().items()},
-            **{f"best/{name}": tensor for name, tensor in self._best.items()},
-            **{f"optimizer/{name}": tensor for name, tensor in moments.items()},
+            f"{kind}/{name}": tensor
+            for kind, named in kinds.items()
+            for name, tensor in named.items()
         }
         state = {
             "step": self.step,
-            "parts": self.update.parts,
+            "parts": self._plain.parts,
             "processes": self.group.size,
-            "optimizer": counts,
             "steps": [asdict(event) for event in self.steps],
             "epochs": [asdict(event) for event in self.epochs],
         }
@@ -220,7 +199,12 @@ class Training:
             kinds[kind][rest] = tensor
         self.model.load_state_dict(kinds["model"])
         self._best = {name: t.to(self.device.device) for name, t in kinds["best"].items()}
-        self.optimizers.load_state(kinds["optimizer"], state["optimizer"])
-        self.step, self.update.parts = state["step"], state["parts"]
+        self.optimizers.load_state(kinds["optimizer"])
+        self.step, self._plain.parts = state["step"], state["parts"]
         self.steps = [StepEvent(**event) for event in state["steps"]]
         self.epochs = [EpochEvent(**event) for event in state["epochs"]]
+
+
+def _mean_loss(events: list[StepEvent]) -> float:
+    """The mean over all steps of the events."""
+    return sum(event.loss * event.steps for event in events) / sum(event.steps for event in events)

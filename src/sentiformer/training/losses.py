@@ -1,4 +1,4 @@
-"""Loss functions, and how a model is evaluated while it trains."""
+"""Loss functions, and the evaluation of a model during its training."""
 
 import math
 from typing import Protocol
@@ -13,42 +13,38 @@ from sentiformer.training.batching import Batch
 
 
 class Loss(Protocol):
-    """A loss that is a mean over items, which are texts or hidden words.
+    """A loss that is a mean over items, which are texts or masked words.
 
     Attributes:
-        of_guessing: the loss of a model that gives each class the same probability, in nats.
+        uniform_loss: in nats, of a model that gives each class the same probability.
     """
 
-    of_guessing: float
+    uniform_loss: float
 
     @property
     def model(self) -> nn.Module:
-        """The model that the loss is computed of."""
+        """The model that is trained."""
 
     def loss(self, part: Batch, whole: Batch) -> Tensor:
-        """What a part of a batch, which is on the device, adds to the loss of the whole batch.
+        """The share of a part, which is on the device, in the loss of the whole batch.
 
-        Shapes and device tensors alone decide what is computed, so that a GPU can record it.
+        Only shapes and tensors on the device decide what is computed, so that a CUDA graph can
+        repeat it.
         """
 
     def evaluate(self, batch: Batch) -> Tensor:
         """(3,) float64: sum of losses, number of right items, number of items."""
 
-    def rank(self, loss: float, accuracy: float) -> tuple[float, ...]:
+    def quality(self, loss: float, accuracy: float) -> tuple[float, ...]:
         """A value that is higher for a better model, from its loss and accuracy on validation."""
 
 
 class ClassificationLoss:
-    """Cross-entropy of the classes; a text's loss is multiplied by the weight of its class.
-
-    Args:
-        model: on any device.
-        weights: (C,) of the classes; None counts all alike.
-    """
+    """Cross-entropy of the classes; a text's loss is multiplied by its class's weight, (C,)."""
 
     def __init__(self, model: TransformerClassifier, weights: Tensor | None = None) -> None:
         self.model, self.weights = model, weights
-        self.of_guessing = math.log(model.classifier.out_features)
+        self.uniform_loss = math.log(model.classifier.out_features)
 
     def loss(self, part: Batch, whole: Batch) -> Tensor:
         """The mean over the texts of the whole batch, weighted if there are weights."""
@@ -63,10 +59,10 @@ class ClassificationLoss:
     def evaluate(self, batch: Batch) -> Tensor:
         """Sums over texts, without weights."""
         logits = self.model(batch.token_ids, batch.padding_mask).double()
-        return evaluated(logits, batch.labels)
+        return sums_of(logits, batch.labels)
 
-    def rank(self, loss: float, accuracy: float) -> tuple[float, ...]:
-        """By accuracy, then by loss."""
+    def quality(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """A high accuracy; of equal accuracies, a low loss."""
         return accuracy, -loss
 
 
@@ -76,7 +72,7 @@ def balanced_weights(labels: np.ndarray) -> Tensor:
     return torch.from_numpy(len(labels) / (len(counts) * counts)).float()
 
 
-def evaluated(logits: Tensor, labels: Tensor) -> Tensor:
+def sums_of(logits: Tensor, labels: Tensor) -> Tensor:
     """(3,) float64: sum of cross-entropies in nats, number of right items, number of items."""
     loss = F.cross_entropy(logits, labels, reduction="sum").double()
     right = (logits.argmax(dim=1) == labels).sum()

@@ -1,12 +1,11 @@
 """Masked language modelling (Devlin et al. 2019, section 3.1): the loss and the batches.
 
-A hidden word is replaced by `<unk>`, so no further special token is needed.
-Shapes: B windows in a batch, T tokens in the longest, D = d_model, V words, M hidden words in a
+`<unk>` replaces a masked word, so no further special token is needed.
+Shapes: B windows in a batch, T tokens in the longest, D = d_model, V words, M masked words in a
 window at most.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,51 +15,45 @@ from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Corpus
 from sentiformer.text.vocab import UNKNOWN
-from sentiformer.training.batching import Batch, Batches, copied, pad
-from sentiformer.training.losses import evaluated
+from sentiformer.training.batching import Batch, Batches, pad, to_device
+from sentiformer.training.losses import sums_of
 from sentiformer.training.params import PretrainParams
 
 NEGATIVES = 1024  # words that are sampled for the loss of a batch
 FREQUENCY_POWER = 0.75  # a word is sampled in proportion to its frequency to this power
-SHOWN = -1  # the label of a place whose word is not hidden
+NOT_MASKED = -1  # the label of a place whose word is not masked
 
 
 class MaskedWordLoss:
-    """Cross-entropy of the hidden words.
+    """Cross-entropy of the masked words.
 
-    In training, the softmax is over the hidden word and a sample of all words, and each logit is
+    In training, the softmax is over the masked word and a sample of all words, and each logit is
     corrected by how likely its word is sampled (Jean et al. 2015). In evaluation it is over all
-    words.
-
-    Args:
-        model: on its device.
-        counts: (V,) how often each word occurs in the texts.
+    words. `counts`, (V,), are the occurrences of each word in the texts. The model must be on its
+    device already.
     """
 
     def __init__(self, model: MaskedLanguageModel, counts: np.ndarray) -> None:
         self.model, device = model, model.bias.device
-        self.of_guessing = math.log(len(counts))
-        chances = torch.from_numpy(counts / counts.sum()) ** FREQUENCY_POWER
-        chances = chances / chances.sum()
-        self._cumulative = chances.cumsum(dim=0).to(device)
-        self._log_expected = (chances * NEGATIVES).log().float().to(device)
+        self.uniform_loss = math.log(len(counts))
+        probabilities = torch.from_numpy(counts / counts.sum()) ** FREQUENCY_POWER
+        probabilities = probabilities / probabilities.sum()
+        self._cumulative = probabilities.cumsum(dim=0).to(device)
+        self._log_expected = (probabilities * NEGATIVES).log().float().to(device)
 
     def loss(self, part: Batch, whole: Batch) -> Tensor:
-        """The mean over the hidden words of the whole batch."""
+        """The mean over the masked words of the whole batch."""
         assert part.places is not None
         features = self.model(part.token_ids, part.padding_mask, part.places)
-        hidden = (whole.labels != SHOWN).sum().clamp_min(1)
-        losses = self._sampled(features, part.labels.clamp_min(0), self._negatives())
-        return losses.where(part.labels != SHOWN, 0).sum() / copied(hidden, losses.device)
+        count = (whole.labels != NOT_MASKED).sum().clamp_min(1)
+        losses = self._sampled(features, part.labels.clamp_min(0))
+        return losses.where(part.labels != NOT_MASKED, 0).sum() / to_device(count, losses.device)
 
-    def _negatives(self) -> Tensor:
-        """(NEGATIVES,) words."""
-        chances = self._cumulative
-        draws = torch.rand(NEGATIVES, dtype=chances.dtype, device=chances.device)
-        return torch.searchsorted(chances, draws).clamp_max(len(chances) - 1)
-
-    def _sampled(self, features: Tensor, words: Tensor, negatives: Tensor) -> Tensor:
-        """(B, M) losses of hidden words."""
+    def _sampled(self, features: Tensor, words: Tensor) -> Tensor:
+        """(B, M) losses of masked words, against a sample of NEGATIVES words."""
+        ends = self._cumulative
+        draws = torch.rand(NEGATIVES, dtype=ends.dtype, device=ends.device)
+        negatives = torch.searchsorted(ends, draws).clamp_max(len(ends) - 1)
         vectors = self.model.encoder.embedding.words.weight
         right = (features * vectors[words]).sum(dim=-1) + self.model.bias[words]
         others = self.model.logits(features, negatives).float()
@@ -70,51 +63,38 @@ class MaskedWordLoss:
         return logits.logsumexp(dim=-1) - right
 
     def evaluate(self, batch: Batch) -> Tensor:
-        """Sums over hidden words; special tokens are not predicted."""
+        """Sums over masked words; special tokens are not predicted."""
         assert batch.places is not None
         features = self.model(batch.token_ids, batch.padding_mask, batch.places)
-        hidden = batch.labels != SHOWN
-        logits = self.model.logits(features[hidden]).float()
+        masked = batch.labels != NOT_MASKED
+        logits = self.model.logits(features[masked]).float()
         logits[:, : len(SPECIAL_TOKENS)] = -math.inf
-        return evaluated(logits, batch.labels[hidden])
+        return sums_of(logits, batch.labels[masked])
 
-    def rank(self, loss: float, accuracy: float) -> tuple[float, ...]:
-        """By perplexity."""
+    def quality(self, loss: float, accuracy: float) -> tuple[float, ...]:
+        """A low perplexity."""
         return (-loss,)
 
 
 class Windows(Batches):
-    """Batches of windows of texts, in which some words are hidden.
+    """Batches of windows of texts, in which some words are masked.
 
     Each token of each text is in exactly one window of an epoch. The windows of a text differ in
-    length by at most one token. In each window the same share of the known words is hidden, rounded
-    up; each epoch hides others.
-
-    Args:
-        corpora: the texts as type ids.
-        ids_of_types: (types,) vocabulary id of each type.
-        params: length and number of windows, and the share of hidden words.
-        seed: of the order of windows and the hidden words.
+    length by at most one token. In each window the same share of the known words is masked, rounded
+    up; each epoch masks other words. `ids_of_types`, (types,), has the vocabulary id of each type.
     """
 
     def __init__(
-        self,
-        corpora: Sequence[Corpus],
-        ids_of_types: np.ndarray,
-        params: PretrainParams,
-        seed: int,
+        self, texts: Corpus, ids_of_types: np.ndarray, params: PretrainParams, seed: int
     ) -> None:
-        texts = np.concatenate([corpus.lengths for corpus in corpora])
-        pieces = -(-texts // params.window)
-        text = np.repeat(np.arange(len(texts)), pieces)
-        place = np.arange(len(text)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        self._starts = texts[text] * place // pieces[text]
-        lengths = texts[text] * (place + 1) // pieces[text] - self._starts
-        ends = np.cumsum([len(corpus) for corpus in corpora])
-        self._corpus = np.searchsorted(ends, text, side="right")
-        self._rows = text - (ends - [len(corpus) for corpus in corpora])[self._corpus]
-        super().__init__(lengths, params.batch_size, seed)
-        self._params, self._corpora, self._ids_of_types = params, corpora, ids_of_types
+        self._texts, self._ids_of_types, self._params = texts, ids_of_types, params
+        windows = -(-texts.lengths // params.window)  # of each text
+        self._rows = np.repeat(np.arange(len(texts)), windows)
+        number = np.arange(len(self._rows)) - np.repeat(np.cumsum(windows) - windows, windows)
+        length, count = texts.lengths[self._rows], windows[self._rows]
+        self._starts = length * number // count
+        self._ends = length * (number + 1) // count
+        super().__init__(self._ends - self._starts, params.batch_size, seed)
 
     def _batch(self, windows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         rng = np.random.default_rng(key)
@@ -124,13 +104,12 @@ class Windows(Batches):
         share = self._params.masked_fraction
         places = draws.argsort(dim=1)[:, : math.ceil(token_ids.shape[1] * share)]
         counts = (known.sum(dim=1, keepdim=True).double() * share).ceil()
-        hidden = torch.arange(places.shape[1]) < counts
+        masked = torch.arange(places.shape[1]) < counts
         words = token_ids.gather(1, places)
-        token_ids = token_ids.scatter(1, places, words.masked_fill(hidden, UNKNOWN))
-        labels = words.masked_fill(~hidden, SHOWN)
+        token_ids = token_ids.scatter(1, places, words.masked_fill(masked, UNKNOWN))
+        labels = words.masked_fill(~masked, NOT_MASKED)
         return Batch(token_ids, padding_mask, labels, windows, places)
 
     def _window(self, window: int) -> np.ndarray:
-        start = self._starts[window]
-        text = self._corpora[self._corpus[window]][int(self._rows[window])]
-        return self._ids_of_types[text[start : start + self._lengths[window]]]
+        text = self._texts[int(self._rows[window])]
+        return self._ids_of_types[text[self._starts[window] : self._ends[window]]]

@@ -20,42 +20,32 @@ class Optimizers:
     embeddings by SparseAdam: a row that a batch does not use keeps its value and its moments, which
     saves most of the time that a large table takes. `muon` updates the matrices of the encoder's
     layers by Muon (Jordan et al. 2024), scaled so that Adam's learning rate fits (Liu et al. 2025,
-    section 2.2), and all other weights by Adam.
-
-    Args:
-        model: on its device.
-        kind: see above.
+    section 2.2), and all other weights by Adam. The model must be on its device already.
     """
 
     def __init__(self, model: torch.nn.Module, kind: Optimizer) -> None:
         special: list[Tensor] = []  # the weights that Adam does not update
+        self._all: list[torch.optim.Optimizer] = []
+        self._tables: list[Tensor] = []
         if kind == "muon":
             special = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
-        if kind == "lazy_adam":
-            tables = [
-                module for module in model.modules() if isinstance(module, torch.nn.Embedding)
-            ]
-            special = [table.weight for table in tables]
-            for table in tables:
-                table.sparse = True
-        known = set(special)
-        others = [weight for weight in model.parameters() if weight not in known]
-        on_gpu = others[0].is_cuda
-        rate: float | Tensor = 1.0  # each step sets it
-        if on_gpu:  # a recorded step reads the rate from the GPU
-            rate = torch.tensor(rate, device=others[0].device)
-        adam = torch.optim.Adam(others, lr=rate, fused=True, capturable=on_gpu)
-        self._all: list[torch.optim.Optimizer] = [adam]
-        if kind == "muon":
-            muon = torch.optim.Muon(
-                special, weight_decay=MUON_DECAY, adjust_lr_fn="match_rms_adamw"
+            self._all.append(
+                torch.optim.Muon(special, weight_decay=MUON_DECAY, adjust_lr_fn="match_rms_adamw")
             )
-            self._all.append(muon)
         if kind == "lazy_adam":
+            for module in model.modules():
+                if isinstance(module, torch.nn.Embedding):
+                    module.sparse = True
+                    special.append(module.weight)
             torch.sparse.check_sparse_tensor_invariants.disable()  # otherwise torch warns
             self._all.append(torch.optim.SparseAdam(special))
-        self._sparse = special if kind == "lazy_adam" else []
-        self.can_be_recorded = kind == "adam"  # the others ask the GPU for numbers
+            self._tables = special
+        others = [weight for weight in model.parameters() if weight not in set(special)]
+        on_gpu, rate = others[0].is_cuda, 1.0  # each step sets the rate
+        # A CUDA graph reads the rate from the GPU.
+        lr = torch.tensor(rate, device=others[0].device) if on_gpu else rate
+        self._all.append(torch.optim.Adam(others, lr=lr, fused=True, capturable=on_gpu))
+        self.can_be_recorded = kind == "adam"  # the others copy numbers from the GPU
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -64,7 +54,7 @@ class Optimizers:
 
     def step(self) -> None:
         """Update all weights by their gradients."""
-        for table in self._sparse:
+        for table in self._tables:
             if table.grad is not None:
                 table.grad = nonzero_rows(table.grad)
         for optimizer in self._all:
@@ -79,23 +69,23 @@ class Optimizers:
                 else:
                     group["lr"] = rate
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """The moments by name, and the counts of steps, which may be plain numbers."""
-        tensors: dict[str, Tensor] = {}
-        numbers: dict[str, int] = {}
-        for which, optimizer in enumerate(self._all):
-            for weight, values in optimizer.state_dict()["state"].items():
-                for name, value in values.items():
-                    place: dict[str, Any] = tensors if isinstance(value, Tensor) else numbers
-                    place[f"{which}/{weight}/{name}"] = value
-        return tensors, numbers
+    def state(self) -> dict[str, Tensor]:
+        """The moments and the counts of steps, by name."""
+        return {
+            f"{number}/{weight}/{name}": torch.as_tensor(value)
+            for number, optimizer in enumerate(self._all)
+            for weight, values in optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
 
-    def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, int]) -> None:
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Return to what `state` gave."""
         states: list[dict[int, dict[str, Any]]] = [{} for _ in self._all]
-        for key, value in [*tensors.items(), *numbers.items()]:
-            which, weight, name = key.split("/")
-            states[int(which)].setdefault(int(weight), {})[name] = value
+        for key, value in tensors.items():
+            number, weight, name = key.split("/")
+            is_count = value.dtype == torch.int64  # SparseAdam counts steps in a plain number
+            entry = states[int(number)].setdefault(int(weight), {})
+            entry[name] = value.item() if is_count else value
         for optimizer, state in zip(self._all, states, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -104,8 +94,8 @@ class Optimizers:
 def nonzero_rows(gradient: Tensor) -> Tensor:
     """The rows of a gradient that are not zero, as a sparse tensor.
 
-    A dense gradient comes from a sum over processes. A sparse one has rows of zeros for tokens that
-    token dropout left out; without them both give the same step.
+    A dense gradient comes from a sum over processes. A sparse one also has rows of zeros, for words
+    of which token dropout left out all tokens. Without these rows both give the same step.
     """
     if not gradient.is_sparse:
         return gradient.to_sparse(1)
@@ -119,10 +109,12 @@ def clip_gradients(weights: Iterable[Tensor]) -> Tensor:
     """Scale all gradients down to a joint norm of `MAX_NORM`, if it is larger; return the norm."""
     gradients = []
     for weight in weights:
-        if weight.grad is not None:
-            if weight.grad.is_sparse:
-                weight.grad = weight.grad.coalesce()  # each row once
-            gradients.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
+        gradient = weight.grad
+        if gradient is not None and gradient.is_sparse:
+            weight.grad = gradient.coalesce()  # each row once
+            gradient = weight.grad.values()
+        if gradient is not None:
+            gradients.append(gradient)
     norm = torch.nn.utils.get_total_norm(gradients)
     torch._foreach_mul_(gradients, (MAX_NORM / (norm + 1e-6)).clamp(max=1.0))
     return norm

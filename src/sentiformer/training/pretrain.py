@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.events import STEP_COLUMNS
+from sentiformer.core.files import whole_folder, write_csv, write_json
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.params import ModelParams
 from sentiformer.training.params import PretrainParams
-from sentiformer.training.perplexity import write_no_language_model
 
 if TYPE_CHECKING:
     from sentiformer.training.run import Tracker
@@ -25,8 +25,8 @@ def pretrain(
 ) -> None:
     """Train a masked language model, or resume its training, and write it to `output`.
 
-    `output` is a folder in `data`, which has what earlier stages wrote. With 0 epochs there is no
-    model, and the tables are empty.
+    `output` is in the folder with what earlier stages wrote. With 0 epochs there is no model, and
+    the tables are empty.
 
     Raises:
         UserError: an input is missing or corrupt, or the training diverges.
@@ -43,3 +43,12 @@ def pretrain(
 
     setup = set_up_language_model(model, params, runtime, data=output.parent)
     run_training(setup, output, runtime, tracker=tracker)
+
+
+def write_no_language_model(folder: Path) -> None:
+    """Write the files of a language model, without a model and with empty tables."""
+    about = {"stage": "pretrain", "params": {"pretrain": {"epochs": 0}}}
+    write_json(folder / "config.json", about)
+    write_csv(folder / "steps.csv", STEP_COLUMNS, [])
+    write_json(folder / "metrics.json", {})
+    write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], [])

@@ -1,4 +1,4 @@
-"""A training from its inputs to its files: it resumes, is followed, and writes the model."""
+"""Run a training: resume it, pass its events on, and write the model."""
 
 import sys
 import time
@@ -17,17 +17,16 @@ from sentiformer.text.vocab import Vocab
 from sentiformer.training.checkpoint import Checkpoint
 from sentiformer.training.inputs import training_key
 from sentiformer.training.loop import Training
-from sentiformer.training.perplexity import write_perplexity
 
 Listener: TypeAlias = Callable[[Event], None]
 CHECKPOINTS = ".checkpoints"  # the folder in the project
 
 
 class Tracker(Protocol):
-    """A system that follows trainings, such as MLflow."""
+    """A system that logs trainings, such as MLflow."""
 
     def live_run(self, about: dict[str, Any]) -> AbstractContextManager[Listener]:
-        """Open the run of a training; what it gives is called with each event."""
+        """Open the run of a training; its listener is called with each event."""
 
     def sync(self, stage: str, data: Path) -> None:
         """Log the finished files in `data` that a stage has just written."""
@@ -35,13 +34,10 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True)
 class Setup:
-    """A training and what belongs to its model.
+    """A training, and what is written beside its weights.
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment, hashes.
-        training: the training.
-        vocab: the words of the model.
-        is_language_model: whether its perplexity is written as well.
     """
 
     about: dict[str, Any]
@@ -50,29 +46,17 @@ class Setup:
     is_language_model: bool = False
 
 
-def run_training(
-    setup: Setup,
-    output: Path,
-    runtime: Runtime,
-    *,
-    tracker: Tracker,
-) -> None:
-    """Train a model, or resume its stopped training, and write it to `output`.
+def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Tracker) -> None:
+    """Train a model, or resume its stopped training, and write it to `output`, a folder in `data`.
 
     Of several processes, only the first returns.
-
-    Args:
-        setup: what to train.
-        output: a folder in `data`.
-        runtime: this machine.
-        tracker: a system that follows the training.
 
     Raises:
         UserError: the training diverges, or another process writes the same output.
     """
     training, stage = setup.training, setup.training.settings.name
     about = {"stage": stage, **setup.about}
-    # Other processes, or another number of them, may resume what these have begun.
+    # Another number of processes may resume the training.
     environment = {**about["environment"], "processes": None}
     resume_key = training_key({**about, "environment": environment})
     checkpoint = Checkpoint(project_root() / CHECKPOINTS, stage, resume_key)
@@ -97,10 +81,7 @@ def run_with_checkpoints(
 ) -> Iterator[Event]:
     """Train to the end, from the checkpoint if there is one; yield all events, old ones as well.
 
-    Args:
-        training: at its beginning.
-        checkpoint: where its state is saved.
-        seconds: between two checkpoints.
+    At least `seconds` pass between two checkpoints.
     """
     display = TrainingDisplay(training.settings.name, training.settings.epochs)
     saved = training.group.from_leader(checkpoint.load() if training.group.leads else None)
@@ -126,12 +107,15 @@ def run_with_checkpoints(
 
 
 def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
-    """Write the weights of the best epoch, and all that belongs to them."""
-    training = setup.training
+    """Write the weights of the best epoch, `config.json`, the vocabulary, and the tables."""
+    training, best = setup.training, setup.training.best()
     write_tensors(folder / "model.safetensors", training.best_weights())
-    write_json(folder / "config.json", {**about, "best": asdict(training.best())})
+    write_json(folder / "config.json", {**about, "best": asdict(best)})
     setup.vocab.save(folder / "vocab.txt")
     write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, training.steps))
     write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, training.epochs))
     if setup.is_language_model:
-        write_perplexity(folder, training.best(), training.epochs)
+        metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
+        write_json(folder / "metrics.json", {name: round(x, 6) for name, x in metrics.items()})
+        rows = ({"epoch": e.epoch, "perplexity": e.perplexity} for e in training.epochs)
+        write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)

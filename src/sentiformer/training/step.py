@@ -1,7 +1,7 @@
 """One training step: loss, backward, optimizer step.
 
 A step gives the same result, except for rounding, however its batch is divided: over the processes
-of a group, and in each process into parts whose gradients add up, if memory is short.
+of a group, and in each process into parts whose gradients are added, if memory is short.
 """
 
 import torch
@@ -16,17 +16,11 @@ from sentiformer.training.distributed import Group
 from sentiformer.training.losses import Loss
 from sentiformer.training.optimizers import Optimizers, clip_gradients
 
-Results = tuple[Tensor, Tensor]  # this process's share of the loss, and the norm of the gradient
+Results = tuple[Tensor, Tensor]  # loss of this process's share, norm of the gradient
 
 
 class Step:
-    """Updates the weights of a model by one batch.
-
-    Args:
-        loss: of a model, which is on the device.
-        optimizers: of its weights.
-        device: where, and in what precision.
-        group: the processes that train together.
+    """Updates the weights of a model, which is on the device, by one batch.
 
     Attributes:
         parts: into how many parts this process divides its share of a batch.
@@ -41,32 +35,34 @@ class Step:
         return self._gradients(batch, seed), self._update()
 
     def on_device(self, batch: Batch) -> Results:
-        """The same of a batch on the device, undivided: all that a GPU records of a step."""
+        """The same for a whole batch that is on the device; a CUDA graph records this."""
         self.optimizers.zero_grad()
-        return self._add_gradients(batch, slice(0, len(batch.rows), 1), batch), self._update()
+        return self._backward(batch, slice(0, len(batch.rows), 1), batch), self._update()
 
     def _gradients(self, batch: Batch, seed: int) -> Tensor:
         """Gradients of this process's share of a batch, in more parts when memory is short."""
-        rows = self.group.share(len(batch.rows))
+        share = self.group.share(len(batch.rows))
         while True:
             self.optimizers.zero_grad()
+            losses = []
             try:
-                losses = [self._backward(batch, part, seed) for part in divide(rows, self.parts)]
+                for rows in divide(share, self.parts):
+                    torch.manual_seed(seed)
+                    part = batch.take(rows).to(self.device.device)
+                    losses.append(self._backward(part, rows, batch))
                 return torch.stack(losses).sum()
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[rows]):
+                if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[share]):
                     raise
-            self._use_more_parts()
+            self.parts *= 2
+            self.optimizers.zero_grad()
+            torch.cuda.empty_cache()  # does nothing on a CPU
+            say(f"a batch does not fit into memory; it is now computed in {self.parts} parts")
 
-    def _backward(self, batch: Batch, rows: slice, seed: int) -> Tensor:
-        """Add the gradients of some texts of a batch; return their share of the batch's loss."""
-        part = batch.take(rows).to(self.device.device)
+    def _backward(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
+        """Add the gradients of some rows of a batch; return their share of the batch's loss."""
         if not len(part.rows):
             return torch.zeros((), device=self.device.device)
-        torch.manual_seed(seed)
-        return self._add_gradients(part, rows, batch)
-
-    def _add_gradients(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
         with self.device.autocast(), part_of_batch(rows, len(whole.rows)):
             loss = self.loss.loss(part, whole)
         loss.backward()
@@ -79,12 +75,6 @@ class Step:
         norm = clip_gradients(weights)
         self.optimizers.step()
         return norm
-
-    def _use_more_parts(self) -> None:
-        self.parts *= 2
-        self.optimizers.zero_grad()
-        torch.cuda.empty_cache()  # does nothing on a CPU
-        say(f"a batch does not fit into memory; it is now computed in {self.parts} parts")
 
 
 def divide(rows: slice, parts: int) -> list[slice]:
