@@ -10,7 +10,7 @@ from conftest import made_up_reviews, tiny_params, write_package
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import SPLITS
-from sentiformer.data import bundled, near_duplicates, tables
+from sentiformer.data import bundled, tables
 from sentiformer.data import download as stage
 from sentiformer.data.bundled import read_reviews
 from sentiformer.data.download import digest, download, fingerprint
@@ -63,7 +63,6 @@ def test_unbalanced_classes_are_reported_in_one_line(tmp_path, capsys, rare, rep
 def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch):
     for module in (stage, tables):
         monkeypatch.setattr(module, "BLOCK_CHARACTERS", 2**20)
-    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", 2**17)
     peaks = []
     for length in (200, 20_000):
         rows = ((f"{number} " + "x" * length, number % 2) for number in range(2000))

@@ -6,19 +6,15 @@ import random
 import numpy as np
 import pytest
 
-from sentiformer.data import near_duplicates
 from sentiformer.data.near_duplicates import (
-    BAND_VALUES,
-    BANDS,
-    MARGIN,
+    LOWEST_ESTIMATE,
     THRESHOLD,
-    CandidateSearch,
     Match,
     count_matches,
     find_near_duplicates,
     jaccard,
     shingles,
-    signatures,
+    signature,
     write_matches,
 )
 
@@ -79,9 +75,10 @@ def test_the_share_of_equal_values_estimates_the_similarity(share):
     first = [text(seed, common) + " " + text(seed + 1000, length - common) for seed in range(100)]
     second = [text(seed, common) + " " + text(seed + 2000, length - common) for seed in range(100)]
     exact = np.mean([jaccard(*pair) for pair in zip(first, second, strict=True)])
-    estimates = (signatures(first) == signatures(second)).mean(axis=1)
+    pairs = zip(map(signature, first), map(signature, second), strict=True)
+    estimates = np.array([mine.jaccard(other) for mine, other in pairs])
     assert estimates.mean() == pytest.approx(exact, abs=0.02)
-    assert estimates.std() < MARGIN / 2.5
+    assert estimates.std() < (THRESHOLD - LOWEST_ESTIMATE) / 2.5
 
 
 def test_near_duplicates_are_found_and_others_are_not():
@@ -124,13 +121,11 @@ def test_nearly_all_matches_just_above_the_threshold_are_found():
     assert len(matches) >= 0.97 * above
 
 
-@pytest.mark.parametrize("chunk", [1, 10])
-def test_the_most_similar_of_several_texts_is_the_match(monkeypatch, chunk):
-    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", 1)
-    monkeypatch.setattr(near_duplicates, "CHUNK_TEXTS", chunk)
+def test_the_first_of_the_most_similar_texts_is_the_match():
     original = text(1)
     others = [changed(original, share) for share in (1 / 15, 1 / 50, 1 / 20)]
-    (match,) = find_near_duplicates(splits(validation=[original], train=[text(2), *others]))
+    train = [text(2), *others, *others]
+    (match,) = find_near_duplicates(splits(validation=[original], train=train))
     assert (match.split, match.other_row) == ("validation", 2)
 
 
@@ -158,30 +153,6 @@ def test_rows_in_another_order_have_the_same_near_duplicates():
 
     assert len(found(1)) == 50
     assert found(1) == found(2)
-
-
-@pytest.mark.parametrize(("characters", "chunk"), [(1, 1), (5000, 7), (2**20, 2**15)])
-def test_the_sizes_of_blocks_and_chunks_do_not_change_the_result(monkeypatch, characters, chunk):
-    tests = [text(seed) for seed in range(30)]
-    train = [changed(words, 1 / 20) for words in tests]
-    expected = find_near_duplicates(splits(test=tests, train=train))
-    monkeypatch.setattr(near_duplicates, "BLOCK_CHARACTERS", characters)
-    monkeypatch.setattr(near_duplicates, "CHUNK_TEXTS", chunk)
-    assert find_near_duplicates(splits(test=tests, train=train)) == expected
-    assert len(expected) == 30
-
-
-def test_a_candidate_agrees_in_a_band_and_has_a_high_estimate():
-    rng = np.random.default_rng(1)
-    width = BANDS * BAND_VALUES
-    mine = rng.integers(0, 2**16, (3, width), dtype=np.uint16)
-    others = rng.integers(0, 2**16, (5, width), dtype=np.uint16)
-    others[4, : width // 2] = mine[1, : width // 2]
-    others[2, :BAND_VALUES] = mine[0, :BAND_VALUES]
-    search = CandidateSearch(mine)
-    search.update(others[:3])
-    search.update(others[3:])
-    assert list(search.candidates()) == [(1, 4)]
 
 
 def test_the_list_shows_the_beginning_of_both_texts(tmp_path):
