@@ -8,7 +8,7 @@ import pytest
 from conftest import made_up_reviews
 
 from sentiformer.core.names import SPLITS
-from sentiformer.data import download, splits, tables
+from sentiformer.data import download, splits, tables, text_store
 from sentiformer.data.bundled import LABELS
 from sentiformer.data.download import digest, write_split
 from sentiformer.data.source import Source, Stream
@@ -295,8 +295,7 @@ def test_the_fingerprint_is_the_hash_of_the_sorted_hashes_of_label_and_text():
 def test_the_size_of_blocks_does_not_change_a_split(monkeypatch, characters):
     rows = pd.concat([reviews(60), table(*[(text, 1) for text in EQUAL])])
     first, _ = make_splits({"train": rows, "test": rows})
-    for module in (download, tables):
-        monkeypatch.setattr(module, "BLOCK_CHARACTERS", characters)
+    monkeypatch.setattr(text_store, "BLOCK_CHARACTERS", characters)
     again, _ = make_splits({"train": rows, "test": rows})
     for split in SPLITS:
         pd.testing.assert_frame_equal(again[split], first[split])

@@ -4,6 +4,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
+from sentiformer.data import text_store
 from sentiformer.data.text_store import ROW_CHARACTERS, StoredTexts, TextStore, blocks
 
 TEXTS = ["plain", "", "é😀 \u2028", "two\nlines\r\n", "x" * 100_000]
@@ -22,13 +23,16 @@ def test_texts_are_read_in_any_order(order):
 
 
 @pytest.mark.parametrize("characters", [1, 250, 10_000, 10**9])
-def test_blocks_contain_all_rows_in_order_and_about_the_given_number_of_characters(characters):
+def test_blocks_contain_all_rows_in_order_and_about_the_given_number_of_characters(
+    monkeypatch, characters
+):
+    monkeypatch.setattr(text_store, "BLOCK_CHARACTERS", characters)
     rows = [(text, number) for number, text in enumerate(TEXTS * 3)]
-    cut = list(blocks(rows, characters=characters))
+    cut = list(blocks(rows))
     assert [row for block in cut for row in block] == rows
     for block in cut:
         assert sum(len(text) + ROW_CHARACTERS for text, _ in block[:-1]) < characters
 
 
 def test_no_rows_give_no_block():
-    assert list(blocks([], characters=1)) == []
+    assert list(blocks([])) == []

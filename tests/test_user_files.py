@@ -126,6 +126,25 @@ def test_files_and_folders_belong_to_splits_by_the_names_of_the_hub(tmp_path, pa
     assert {split: len(files) for split, files in found.items()} == splits
 
 
+def test_the_unused_files_of_a_folder_are_counted_and_the_first_are_named(tmp_path, capsys):
+    folder = tmp_path / "set"
+    (folder / "a").mkdir(parents=True)
+    for name in ("train.csv", "test.csv", "a/notes.csv", ".hidden.csv", "val.csv"):
+        (folder / name).touch()
+    (tmp_path / "v.csv").touch()
+    find_files(files(train=str(folder), validation=str(folder)))
+    line = f"unused files in the folder {folder} "
+    assert capsys.readouterr().out == f"{line}(1): a/notes.csv\n"
+    (folder / "a/notes.csv").unlink()
+    find_files(files(train=str(folder)))
+    assert capsys.readouterr().out == ""
+    for number in range(9):
+        (folder / f"test{number}.tsv").touch()
+    find_files(files(train=str(folder), validation=str(tmp_path / "v.csv")))
+    names = "test0.tsv, test1.tsv, test2.tsv, test3.tsv, test4.tsv, …"
+    assert capsys.readouterr().out == f"{line}(10): {names}\n"
+
+
 def test_in_the_copy_of_an_experiment_paths_are_relative_to_the_project(
     write, tmp_path, monkeypatch
 ):
@@ -188,7 +207,7 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
         (
             {"a_jsonl": '{"text": "a", "label": 1}\n' * 2 + '{"text": "b", "label": "1"}'},
             {"train": "a.jsonl"},
-            "download.train, a.jsonl: its labels are 2 int and 1 str; make them all text or all",
+            "download.train, a.jsonl: it has labels of two types, such as 1 and '1'; make them all",
         ),
         (
             {"a_jsonl": r'{"text": "a \ud83d", "label": 1}'},

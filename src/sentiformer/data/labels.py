@@ -1,12 +1,12 @@
 """Labels of a source, and their numbers in the list of label names.
 
-A source has labels that are texts or whole numbers. In a split, a label is its number in the list
-of label names, and a text without a label has the number -1, as in data sets of the Hub.
+Labels of a source are texts or whole numbers. In a split, a label is its number in the list of
+label names; a text without a label has -1, as on the Hub.
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from unicodedata import normalize
 
 from sentiformer.console.output import say
@@ -15,27 +15,25 @@ from sentiformer.core.text_files import require_whole_characters
 
 NO_LABEL = -1
 MAX_CLASSES, MAX_CLASS_SHARE = 100, 0.9  # more labels than both, the latter a share of the texts
+WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]{0,99}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # control characters and line breaks
 
 
-def require_one_type(name: str, counts: Mapping[object, int]) -> None:
-    """Check that a split has texts, and that its labels are all texts or all numbers.
-
-    Args:
-        name: what the error message calls the split.
-        counts: the number of rows of each label.
+def require_one_type(name: str, labels: Iterable[object]) -> None:
+    """Check the labels of the split `name`.
 
     Raises:
-        UserError: there is no row, or the labels have two types.
+        UserError: there are none, or some are texts and others numbers.
     """
-    if not counts:
+    examples = {type(label): repr(label) for label in labels}
+    if not examples:
         raise UserError(f"{name}: there is no text; add texts")
-    types: Counter[str] = Counter()
-    for label, count in counts.items():
-        types[type(label).__name__] += count
-    if len(types) > 1:
-        found = " and ".join(f"{count:,} {kind}" for kind, count in sorted(types.items()))
-        raise UserError(f"{name}: its labels are {found}; make them all text or all numbers")
+    if len(examples) > 1:
+        found = " and ".join(examples.values())
+        raise UserError(
+            f"{name}: it has labels of two types, such as {found}; make them all text or all "
+            "numbers"
+        )
 
 
 def require_classes(name: str, *, texts: int, labels: int) -> None:
@@ -54,36 +52,27 @@ def require_classes(name: str, *, texts: int, labels: int) -> None:
 def number_labels(
     found: Iterable[object], names: list[str] | None
 ) -> tuple[dict[str, int], list[str]]:
-    """Number the labels of all splits.
+    """Return the number of each label, by its spelling, and the label names in their order.
 
     If all labels are in `names`, they are names. Otherwise whole numbers are positions in `names`,
     from 0. Without `names`, the labels are sorted, by value if all are whole numbers.
-
-    Args:
-        found: the distinct labels, texts or integers.
-        names: the label names in their order, if they are given.
-
-    Returns:
-        the number of each label, by its spelling; and the label names.
 
     Raises:
         UserError: a label is not one of the names, there is only one label, or a name contains a
             line break, a control character or half of a surrogate pair.
     """
     known = {str(label) for label in found}
-    whole = all(_is_whole(label) for label in known)
-    if names is None:
-        names = sorted(known, key=int) if whole else sorted(known)
+    whole = all(map(WHOLE_NUMBER.fullmatch, known))
+    names = names or (sorted(known, key=int) if whole else sorted(known))
     if len(names) < 2:
         raise UserError(
             f"download.label_column has only the label {names[0]!r}; a classifier needs two"
         )
     _check_names(names)
     numbers = {name: number for number, name in enumerate(names)}
-    if not known <= numbers.keys() and whole:
+    if whole and not known <= numbers.keys():
         numbers = {str(number): number for number in range(len(names))}
-    unknown = sorted(known - numbers.keys())
-    if unknown:
+    if unknown := sorted(known - numbers.keys()):
         counted = f", numbered from 0 to {len(names) - 1}" if whole else ""
         raise UserError(
             f"download.labels are {listed(names)}{counted}; the data also have {listed(unknown)}; "
@@ -106,10 +95,3 @@ def _check_names(names: list[str]) -> None:
         if len(group) > 1:
             shown = ", ".join(map(repr, group))
             say(f"the labels {shown} differ only in case or white space; are they one class?")
-
-
-def _is_whole(label: str) -> bool:
-    try:
-        return str(int(label)) == label
-    except ValueError:
-        return False

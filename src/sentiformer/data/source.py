@@ -51,11 +51,7 @@ def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
 
 
 def checked_row(values: Sequence[object], place: str) -> tuple[str, object]:
-    """Check a row's text and, if there is one, its label; return both.
-
-    Args:
-        values: text and label, or the text alone; then the label is None.
-        place: file and line or row, for error messages.
+    """Check a row's text and its label, which is None if there are no labels; return both.
 
     Raises:
         UserError: the text is not a text, or the label is neither a text nor a whole number.

@@ -8,13 +8,15 @@ import hashlib
 import re
 from array import array
 from html import unescape
+from itertools import groupby
 from operator import itemgetter
+from sys import intern
 from typing import TYPE_CHECKING
 
 from sentiformer.core.names import UNLABELED
 from sentiformer.data.labels import NO_LABEL, number_labels, require_classes, require_one_type
 from sentiformer.data.source import Source, Stream
-from sentiformer.data.text_store import BLOCK_CHARACTERS, TextStore, blocks
+from sentiformer.data.text_store import TextStore, blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +45,9 @@ def _hash(text: str) -> int:
 
 
 def store_source(source: Source, store: TextStore) -> tuple["dict[str, pd.DataFrame]", list[str]]:
-    """Write the texts of all splits to a store.
+    """Write the texts of all splits to a store; return the table of each split and the label names.
 
-    Returns:
-        the table of each split, with the label -1 in `unlabeled`; and the label names.
+    The label is -1 in `unlabeled`.
 
     Raises:
         UserError: a split has no texts or labels of two types, or the labels are not at least two
@@ -79,7 +80,7 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
 
     hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(store)
     numbers: dict[object, int] = {}
-    for block in blocks(stream.rows, characters=BLOCK_CHARACTERS):
+    for block in blocks(stream.rows):
         hashed = [(text_hash(text), text, label) for text, label in block]
         # texts are later read in the order of their hashes: sorted blocks need few disk seeks
         for hash_, text, label in sorted(hashed, key=itemgetter(0)):
@@ -87,8 +88,7 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
             hashes.append(hash_)
             contents.append(content_hash(text))
             codes.append(numbers.setdefault(label, len(numbers)))
-    counts = np.bincount(np.array(codes), minlength=len(numbers)).tolist()
-    require_one_type(stream.name, dict(zip(numbers, counts, strict=True)))
+    require_one_type(stream.name, numbers)
     columns = {
         "hash": np.array(hashes),
         "content": np.array(contents),
@@ -100,17 +100,12 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
 
 def sort_by_hash(table: "pd.DataFrame", store: TextStore) -> "pd.DataFrame":
     """Sort by hash, text and label: a random order that does not depend on the order before."""
-    import numpy as np
-
-    table = table.sort_values("hash", kind="stable", ignore_index=True)
-    order = table.index.to_numpy().copy()
-    _, starts, counts = np.unique(table["hash"], return_index=True, return_counts=True)
-    positions, labels = table["position"].to_numpy(), table["label"].to_numpy()
-    for start, count in zip(starts[counts > 1], counts[counts > 1], strict=True):
-        unique: dict[str, str] = {}  # equal texts share memory
-        keys = {}
-        for row in range(start, start + count):
-            text = store[positions[row]]
-            keys[row] = (unique.setdefault(text, text), labels[row])
-        order[start : start + count] = sorted(keys, key=keys.__getitem__)
+    table = table.sort_values("hash", ignore_index=True)
+    columns = zip(table["hash"], table["position"], table["label"], table.index, strict=True)
+    order: list[int] = []
+    for _, group in groupby(columns, key=itemgetter(0)):
+        rows = list(group)
+        if len(rows) > 1:  # equal texts share memory
+            rows.sort(key=lambda row: (intern(store[row[1]]), row[2]))
+        order.extend(row[3] for row in rows)
     return table.take(order).reset_index(drop=True)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
-BLOCK_CHARACTERS = 2**24  # in memory at a time
+BLOCK_CHARACTERS = 2**24
 ROW_CHARACTERS = 100  # memory of a row's Python objects beside the text, in characters
 
 
@@ -33,12 +33,7 @@ class TextStore:
 
 
 class StoredTexts(Sequence[str]):
-    """A sequence of texts in a store; each is read when it is accessed.
-
-    Args:
-        store: the store.
-        positions: (N,) the position of each text in the store.
-    """
+    """The texts at (N,) positions of a store; each is read when it is accessed."""
 
     def __init__(self, store: TextStore, positions: "np.ndarray") -> None:
         self._store, self._positions = store, positions
@@ -50,14 +45,14 @@ class StoredTexts(Sequence[str]):
         return self._store[self._positions[index]]
 
 
-def blocks(rows: Iterable[Row], *, characters: int) -> Iterator[list[Row]]:
-    """Cut rows into lists of about `characters` characters; a row begins with its text."""
+def blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Cut rows into lists of about `BLOCK_CHARACTERS` characters; a row begins with its text."""
     block: list[Row] = []
     size = 0
     for row in rows:
         block.append(row)
         size += len(row[0]) + ROW_CHARACTERS
-        if size >= characters:
+        if size >= BLOCK_CHARACTERS:
             yield block
             block, size = [], 0
     if block:

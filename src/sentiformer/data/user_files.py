@@ -3,9 +3,11 @@
 import glob
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import project_root
 from sentiformer.core.text_files import Columns, read_rows
@@ -13,6 +15,7 @@ from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+SHOWN_FILES = 5  # of the unused ones
 
 
 def read_files(params: DownloadParams) -> Source:
@@ -43,7 +46,7 @@ def _rows(paths: list[Path], columns: Columns) -> Iterator[tuple[str, object]]:
 
 
 def find_files(params: DownloadParams) -> dict[str, list[Path]]:
-    """Find the files of each split, sorted by path.
+    """Find the files of each split, sorted by path; report the files of folders that are not used.
 
     If `params.train` is a folder, it also gives the splits that have no path of their own.
 
@@ -51,12 +54,14 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
         UserError: a path does not exist, or a folder has no file of the split.
     """
     found: dict[str, list[Path]] = {}
+    folders = set()
     for split, (name, *_) in SPLIT_NAMES.items():  # train is the first
         if not (pattern := getattr(params, split)):
             continue
         paths = _search(pattern)
         missing = "there is no such file; paths are relative to the project's root"
         if len(paths) == 1 and paths[0].is_dir():
+            folders.add(paths[0])
             inside = splits_in(paths[0])
             found |= inside if split == "train" else {}
             paths = inside.get(split, [])
@@ -64,22 +69,26 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
         if not paths:
             raise UserError(f"download.{split} is {pattern!r}: {missing}")
         found[split] = paths
+    used = {path for paths in found.values() for path in paths}
+    for folder in folders:
+        _report_unused(folder, [path for path in _files_in(folder) if path not in used])
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
 def _search(pattern: str) -> list[Path]:
-    """Find the files of a path or glob in the working directory, or else in the project's root.
+    """The path, or else the paths that match it as a glob.
 
-    The two differ in the copy that DVC makes for an experiment, which has only tracked files.
+    It is relative to the working directory, or else to the project's root. The two differ in the
+    copy that DVC makes for an experiment, which has only tracked files.
     """
     path = Path(os.path.expanduser(pattern))  # noqa: PTH111, which keeps an unknown user
-    return _glob(path) or _glob(Path(os.path.relpath(project_root())) / path)
-
-
-def _glob(path: Path) -> list[Path]:
-    """The path itself if it exists, otherwise the paths that match it as a glob."""
-    names = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path.glob takes no absolute path
-    return [path] if path.exists() else sorted(map(Path, names))
+    for place in (path, Path(os.path.relpath(project_root())) / path):
+        if place.exists():
+            return [place]
+        # Path.glob takes no absolute path
+        if found := glob.glob(str(place), recursive=True):  # noqa: PTH207
+            return sorted(map(Path, found))
+    return []
 
 
 def splits_in(folder: Path) -> dict[str, list[Path]]:
@@ -89,17 +98,28 @@ def splits_in(folder: Path) -> dict[str, list[Path]]:
     that is true of no file, the innermost folder that is named after a split decides, as in
     `train/0000.parquet`. Hidden files are skipped.
     """
-    found = glob.glob("**/*.*", root_dir=folder, recursive=True)  # noqa: PTH207, skips hidden ones
-    files = sorted(folder / name for name in found if name.lower().endswith(SUFFIXES))
-    by_name: dict[str, list[Path]] = {}
-    by_folder: dict[str, list[Path]] = {}
-    for path in files:
+    split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+    by_name, by_folder = defaultdict(list), defaultdict(list)
+    for path in _files_in(folder):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
         start = re.split("[^a-z]", path.stem.lower())[0]
-        parents = reversed(path.relative_to(folder).parent.parts)
-        for paths, names in ((by_name, (start,)), (by_folder, map(str.lower, parents))):
-            splits = [
-                split for name in names for split in SPLIT_NAMES if name in SPLIT_NAMES[split]
-            ]
-            if splits:
-                paths.setdefault(splits[0], []).append(path)
+        if start in split_of:
+            by_name[split_of[start]].append(path)
+        parents = map(str.lower, path.relative_to(folder).parent.parts)
+        if inside := [split_of[name] for name in parents if name in split_of]:
+            by_folder[inside[-1]].append(path)
     return by_name or by_folder
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """All files of a folder and its subfolders, except hidden ones."""
+    names = glob.glob("**", root_dir=folder, recursive=True)  # noqa: PTH207, skips hidden ones
+    return sorted(path for path in map(folder.joinpath, names) if path.is_file())
+
+
+def _report_unused(folder: Path, paths: list[Path]) -> None:
+    if paths:
+        names = [str(path.relative_to(folder)) for path in paths[:SHOWN_FILES]]
+        more = ["…"] * (len(paths) > SHOWN_FILES)
+        say(f"unused files in the folder {folder} ({len(paths):,}): {', '.join(names + more)}")
