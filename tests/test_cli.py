@@ -207,7 +207,7 @@ def test_an_argument_with_a_lone_surrogate_is_reported_with_its_number(mistake, 
 def test_a_lone_surrogate_in_a_file_is_reported(mistake, tmp_path):
     path = tmp_path / "half.jsonl"
     path.write_text('{"text": "a \\ud83d"}\n')
-    assert "text 1 holds '\\ud83d'" in mistake("predict", "--json", "--file", path)
+    assert "line 1: the text holds '\\ud83d'" in mistake("predict", "--json", "--file", path)
 
 
 def test_the_error_names_the_file_that_cannot_be_read(mistake, tmp_path):

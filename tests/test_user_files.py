@@ -138,11 +138,12 @@ def test_the_unused_files_of_a_folder_are_counted_and_the_first_are_named(tmp_pa
     (folder / "a/notes.csv").unlink()
     find_files(files(train=str(folder)))
     assert capsys.readouterr().out == ""
-    for number in range(9):
-        (folder / f"test{number}.tsv").touch()
+    for number in range(30):
+        (folder / f"test{number:02}.tsv").touch()
     find_files(files(train=str(folder), validation=str(tmp_path / "v.csv")))
-    names = "test0.tsv, test1.tsv, test2.tsv, test3.tsv, test4.tsv, …"
-    assert capsys.readouterr().out == f"{line}(10): {names}\n"
+    output = capsys.readouterr().out
+    assert output.startswith(f"{line}(31): test00.tsv, test01.tsv, test02.tsv, ")
+    assert output.endswith(", test19.tsv and 11 others\n")
 
 
 def test_in_the_copy_of_an_experiment_paths_are_relative_to_the_project(

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,15 +26,7 @@ Row: TypeAlias = tuple[str, tuple[object, ...]]
 
 
 def read_texts(path: Path, column: str) -> Iterator[str]:
-    """Yield the texts of a file.
-
-    Args:
-        path: the suffix is the format: `.csv`, `.jsonl`, `.parquet`, or `.txt` (one text a line).
-        column: the column or key that holds the text; ignored for `.txt`.
-
-    Raises:
-        UserError: the file does not have this format, or does not have the column.
-    """
+    """Yield the texts in a column of a file; see `read_rows`."""
     for place, (value,) in read_rows(path, {column: "--column"}):
         yield as_text(value, place)
 
@@ -43,17 +35,14 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
     """Yield each row of a file: its place, for error messages, and its values in some columns.
 
     Args:
-        path: as in `read_texts`; `.txt` has a single column, whose name does not matter.
+        path: its suffix is the format: `.csv`, `.jsonl`, `.parquet`, or for a single column `.txt`
+            with one text a line; then the column's name does not matter.
         columns: the option that names each column, for error messages, by the column's name.
 
     Raises:
-        UserError: the file does not have the format of its suffix, or does not have a column.
+        UserError: the file does not have this format, does not have a column, or cannot be read.
     """
-    readers: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
-        ".csv": _read_csv,
-        ".jsonl": _read_jsonl,
-        ".parquet": _read_parquet,
-    }
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     if len(columns) == 1:
         readers[".txt"] = _read_lines
     reader = readers.get(path.suffix.lower())
@@ -83,26 +72,19 @@ def batch_rows(
 
 
 def as_text(value: object, place: str) -> str:
-    """Return a value, which must be a text.
-
-    Raises:
-        UserError: it is not a text.
-    """
+    """Return a value of a row; raise a UserError if it is not a text of whole characters."""
     if not isinstance(value, str):
         raise UserError(f"{place}: the text is {value!r}, which is not a text; correct the row")
+    require_whole_characters(value, f"{place}: the text")
     return value
 
 
 def require_whole_characters(text: str, name: str) -> None:
-    """Check that a text can be encoded as UTF-8.
-
-    An escape in JSON, or bytes on a command line, can give one half of a surrogate pair.
-
-    Args:
-        name: what the text is called in the error message.
+    """Check that a text, called `name` in the error message, can be encoded as UTF-8.
 
     Raises:
-        UserError: it contains half of a surrogate pair.
+        UserError: it contains half of a surrogate pair, which an escape in JSON, or bytes on a
+            command line, can give.
     """
     try:
         text.encode()
@@ -113,12 +95,7 @@ def require_whole_characters(text: str, name: str) -> None:
 
 
 def require_columns(columns: Columns, present: list[str], place: str) -> None:
-    """Check that each column occurs exactly once.
-
-    Args:
-        columns: as in `read_rows`.
-        present: the names of all columns.
-        place: the file or line, for the error message.
+    """Check that each column occurs exactly once among those that are `present`.
 
     Raises:
         UserError: a column is missing or occurs several times.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import UNLABELED
-from sentiformer.core.text_files import as_text, require_whole_characters
+from sentiformer.core.text_files import as_text
 from sentiformer.data.params import DownloadParams
 
 SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; the first one wins
@@ -17,29 +17,18 @@ SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; 
 
 
 class Stream(NamedTuple):
-    """The rows of a split, which can be read once.
+    """The rows of a split, which can be read once."""
 
-    Attributes:
-        rows: text and label of each row; the label is a text, an integer, or None without labels.
-        name: what error messages call the split.
-    """
-
-    rows: Iterator[tuple[str, object]]
-    name: str
+    rows: Iterator[tuple[str, object]]  # text, and label: a text, an integer or None
+    name: str  # of the split, for error messages
 
 
 class Source(NamedTuple):
-    """The splits of a source and where they come from.
-
-    Attributes:
-        streams: a stream for each split; train is always present.
-        labels: the label names in the order of their numbers, or None if they are not known.
-        origin: name, licence and citation, and what else identifies the data.
-    """
+    """The splits of a source, always with train, and where they come from."""
 
     streams: dict[str, Stream]
-    labels: list[str] | None
-    origin: dict[str, Any]
+    labels: list[str] | None  # the names in the order of their numbers, if they are known
+    origin: dict[str, Any]  # name, licence and citation, and what else identifies the data
 
 
 def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
@@ -57,7 +46,6 @@ def checked_row(values: Sequence[object], place: str) -> tuple[str, object]:
         UserError: the text is not a text, or the label is neither a text nor a whole number.
     """
     text = as_text(values[0], place)
-    require_whole_characters(text, f"{place}: the text")
     if len(values) == 1:
         return text, None
     label = values[1]

@@ -25,12 +25,8 @@ def make_splits(
     """Make the splits of a source, with no text in two of them.
 
     Test stays as the source has it. Validation loses the texts of test; train and the unlabelled
-    texts lose those of both, and their duplicates.
-
-    Args:
-        tables: the table of each split of the source.
-        store: the texts.
-        share: of train, for each of validation and test that the source does not have.
+    texts lose those of both, and their duplicates. `share` is the part of train that becomes each
+    of validation and test that the source does not have.
 
     Returns:
         the table of each split; and how many rows were removed for which reason.
@@ -83,17 +79,12 @@ def remove_leaks(table: "pd.DataFrame", *others: "pd.DataFrame") -> tuple["pd.Da
 def hold_out(
     table: "pd.DataFrame", missing: Sequence[str], share: float
 ) -> dict[str, "pd.DataFrame"]:
-    """Split a table by thresholds on the hash, so that another row moves no text.
+    """Split a table, sorted by hash, by thresholds on the hash, so that another row moves no text.
 
     The range of the hash, [0, 2^64), begins with one interval of `share` for each missing split;
     the rest belongs to train. In small data a split can be without a label. If the label has a
     text for each split, the split then takes the text with the lowest hash from the split that has
     most texts of this label. Only such a text can move when rows are added.
-
-    Args:
-        table: sorted by hash.
-        missing: the splits to hold out.
-        share: of the texts, for each of these splits.
     """
     import numpy as np
 
@@ -114,17 +105,11 @@ def require_labels(
 ) -> None:
     """Check that train, validation and test have texts of each label.
 
-    Args:
-        labels: the label names.
-        splits: the table of each split.
-        removed: how many rows were removed for which reason.
-
     Raises:
-        UserError: a split has no text of a label.
+        UserError: a split has no text of a label; says how many rows were removed, and why.
     """
     for split in SPLITS:
-        absent = sorted(set(range(len(labels))) - set(splits[split]["label"]))
-        if absent:
+        if absent := sorted(set(range(len(labels))) - set(splits[split]["label"])):
             names = listed([labels[label] for label in absent])
             reasons = ("duplicates", "contradictions", "leaked")
             counts = ", ".join(f"{name} {removed[name]:,}" for name in reasons if removed[name])

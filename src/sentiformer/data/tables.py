@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sentiformer.core.names import UNLABELED
 from sentiformer.data.labels import NO_LABEL, number_labels, require_classes, require_one_type
 from sentiformer.data.source import Source, Stream
-from sentiformer.data.text_store import TextStore, blocks
+from sentiformer.data.text_store import TextStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,14 +80,11 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
 
     hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(store)
     numbers: dict[object, int] = {}
-    for block in blocks(stream.rows):
-        hashed = [(text_hash(text), text, label) for text, label in block]
-        # texts are later read in the order of their hashes: sorted blocks need few disk seeks
-        for hash_, text, label in sorted(hashed, key=itemgetter(0)):
-            store.append(text)
-            hashes.append(hash_)
-            contents.append(content_hash(text))
-            codes.append(numbers.setdefault(label, len(numbers)))
+    for text, label in stream.rows:
+        store.append(text)
+        hashes.append(text_hash(text))
+        contents.append(content_hash(text))
+        codes.append(numbers.setdefault(label, len(numbers)))
     require_one_type(stream.name, numbers)
     columns = {
         "hash": np.array(hashes),

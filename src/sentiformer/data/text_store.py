@@ -2,12 +2,11 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-Row = TypeVar("Row", bound=tuple[Any, ...])
 BLOCK_CHARACTERS = 2**24
 ROW_CHARACTERS = 100  # memory of a row's Python objects beside the text, in characters
 
@@ -45,9 +44,9 @@ class StoredTexts(Sequence[str]):
         return self._store[self._positions[index]]
 
 
-def blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Cut rows into lists of about `BLOCK_CHARACTERS` characters; a row begins with its text."""
-    block: list[Row] = []
+def blocks(rows: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    """Cut rows of text and label into lists of about `BLOCK_CHARACTERS` characters."""
+    block: list[tuple[str, int]] = []
     size = 0
     for row in rows:
         block.append(row)

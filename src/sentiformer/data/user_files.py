@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.errors import UserError
+from sentiformer.core.errors import UserError, listed
 from sentiformer.core.runtime import project_root
 from sentiformer.core.text_files import Columns, read_rows
 from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-SHOWN_FILES = 5  # of the unused ones
 
 
 def read_files(params: DownloadParams) -> Source:
@@ -32,11 +31,8 @@ def read_files(params: DownloadParams) -> Source:
     for split, paths in find_files(params).items():
         name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
         streams[split] = Stream(_rows(paths, columns_of(split, params)), name)
-    return Source(
-        streams,
-        params.labels,
-        {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"},
-    )
+    origin = {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"}
+    return Source(streams, params.labels, origin)
 
 
 def _rows(paths: list[Path], columns: Columns) -> Iterator[tuple[str, object]]:
@@ -71,7 +67,9 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
         found[split] = paths
     used = {path for paths in found.values() for path in paths}
     for folder in folders:
-        _report_unused(folder, [path for path in _files_in(folder) if path not in used])
+        unused = [str(path.relative_to(folder)) for path in _files_in(folder) if path not in used]
+        if unused:
+            say(f"unused files in the folder {folder} ({len(unused):,}): {listed(unused)}")
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
@@ -116,10 +114,3 @@ def _files_in(folder: Path) -> list[Path]:
     """All files of a folder and its subfolders, except hidden ones."""
     names = glob.glob("**", root_dir=folder, recursive=True)  # noqa: PTH207, skips hidden ones
     return sorted(path for path in map(folder.joinpath, names) if path.is_file())
-
-
-def _report_unused(folder: Path, paths: list[Path]) -> None:
-    if paths:
-        names = [str(path.relative_to(folder)) for path in paths[:SHOWN_FILES]]
-        more = ["…"] * (len(paths) > SHOWN_FILES)
-        say(f"unused files in the folder {folder} ({len(paths):,}): {', '.join(names + more)}")
