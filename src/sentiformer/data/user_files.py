@@ -66,7 +66,7 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
             raise UserError(f"download.{split} is {pattern!r}: {missing}")
         found[split] = paths
     used = {path for paths in found.values() for path in paths}
-    for folder in folders:
+    for folder in sorted(folders):
         unused = [str(path.relative_to(folder)) for path in _files_in(folder) if path not in used]
         if unused:
             say(f"unused files in the folder {folder} ({len(unused):,}): {listed(unused)}")
