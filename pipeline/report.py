@@ -8,7 +8,7 @@ from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.report import write_report
 from sentiformer.params import Params
 from sentiformer.stage import stage
-from sentiformer.tracking.sync import sync
+from sentiformer.tracking.tracker import sync_all
 
 DATA = Path("data")
 OUTPUT = DATA / "report"
@@ -20,7 +20,7 @@ def main(params: Params, runtime: Runtime) -> None:
     with whole_folder(OUTPUT) as folder:
         write_report(DATA, folder)
     say(f"report → {OUTPUT / 'report.html'}")
-    sync(DATA)
+    sync_all(DATA)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from conftest import ROOT, RUNTIME
 
 from sentiformer import cli
 from sentiformer.serving.predictor import Prediction, Predictor
-from sentiformer.tracking import sync as tracking
+from sentiformer.tracking import tracker
 
 TEXTS = ["a great, moving film", "dull and boring", "0", ""]
 
@@ -243,11 +243,11 @@ def test_an_unknown_command_prints_the_usage(capsys):
 def test_track_updates_mlflow_and_fails_if_that_fails(monkeypatch, could):
     folders = []
 
-    def sync(data):
+    def sync_all(data):
         folders.append(str(data))
         return could
 
-    monkeypatch.setattr(tracking, "sync", sync)
+    monkeypatch.setattr(tracker, "sync_all", sync_all)
     if could:
         cli.main(["track"])
     else:

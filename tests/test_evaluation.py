@@ -11,9 +11,9 @@ from conftest import RUNTIME, tiny_params
 
 from sentiformer.baselines.linear import KINDS
 from sentiformer.core.errors import UserError
-from sentiformer.evaluation.comparison import accuracy_interval
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.metrics import (
+    accuracy_interval,
     compute_metrics,
     compute_scores,
     expected_calibration_error,
@@ -236,7 +236,7 @@ def test_each_of_three_classes_has_a_curve():
 
 
 def test_predictions_table_has_one_row_per_text():
-    table = predictions_table(TWO, ACTUAL_TWO, np.arange(5), list("abcde"), ["bad", "good"])
+    table = predictions_table(list("abcde"), TWO, ACTUAL_TWO, np.arange(5), ["bad", "good"])
     assert table["text"].tolist() == list("abcde")
     assert table["tokens"].tolist() == [0, 1, 2, 3, 4]
     assert table["actual"].tolist() == ["good", "bad", "good", "bad", "good"]

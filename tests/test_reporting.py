@@ -18,7 +18,6 @@ from test_evaluation import DAMAGES, change_json, files_in, many_texts
 from sentiformer.baselines.linear import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
-from sentiformer.evaluation.comparison import verdict
 from sentiformer.evaluation.figures import draw_all
 from sentiformer.evaluation.metrics import compute_metrics
 from sentiformer.evaluation.report import (
@@ -27,6 +26,7 @@ from sentiformer.evaluation.report import (
     comparison_rows,
     confident_mistakes,
     read_table,
+    verdict,
     write_report,
 )
 from sentiformer.evaluation.tables import make_tables, predictions_table
@@ -34,7 +34,7 @@ from sentiformer.evaluation.tables import make_tables, predictions_table
 VOID = "meta br hr img input link".split()
 LOADING = "src srcset href xlink:href action data poster formaction background".split()
 FORBIDDEN = {"script", "link", "iframe", "object", "embed", "base", "form"}
-CSVS = [f"{place}/{name}.csv" for name, (place, _) in TABLES.items()]
+CSVS = [name for name, _ in TABLES.values()]
 INPUTS = [
     "model/config.json",
     "evaluation/lineage.json",
@@ -100,10 +100,7 @@ def html(data):
 
 @pytest.fixture(scope="module")
 def tables(data):
-    return {
-        name: read_table(data / place / f"{name}.csv", columns, made_by="train")
-        for name, (place, columns) in TABLES.items()
-    }
+    return {name: read_table(data, *place) for name, place in TABLES.items()}
 
 
 @pytest.fixture
@@ -119,7 +116,7 @@ def three_labels(copy, request):
     lengths = np.arange(120)
     metrics = compute_metrics(probabilities, actual)
     tables = make_tables(probabilities, actual, lengths, labels)
-    predictions = predictions_table(probabilities, actual, lengths, ["a text"] * 120, labels)
+    predictions = predictions_table(["a text"] * 120, probabilities, actual, lengths, labels)
     folder = copy / "evaluation"
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -423,7 +420,7 @@ def test_page_compares_the_transformer_with_each_baseline(html, data):
     text = Page(html).text
     for name, kind in KINDS.items():
         found = read_json(data / "evaluation" / "baselines" / f"{name}.json", made_by="evaluate")
-        assert verdict(found, "the Transformer", f"the {kind.title}") in text
+        assert verdict(found, f"the {kind.title}") in text
         for shown in (f"{found['ngrams']:,}", f"{found['log_loss']:.4f}", f"{found['c']:g}"):
             assert shown in text
 
@@ -447,7 +444,8 @@ def test_table_of_the_models_has_a_cell_for_each(data):
         "baseline_alone": 11,
         "p_value": 0.48,
     }
-    rows = comparison_rows(metrics, best, [baseline, baseline])
+    ours = {**metrics, "validation_accuracy": best["valid_accuracy"]}
+    rows = comparison_rows([ours, baseline, baseline])
     assert {len(cells) for _, cells in rows} == {3}
     shown = "90.00|80.00 to 95.00|−1.23|−3.00 to +0.40|7|11|p = 0.48|0.9100|0.2000|89.00|10|12,345"
     assert [cells[1] for _, cells in rows] == shown.split("|")

@@ -32,22 +32,16 @@ def test_metric_outside_the_tolerance_is_named_with_both_values(verified, rebuil
         verified(rebuilt)
 
 
-@pytest.mark.parametrize("rebuilt", ["0.88", [0.88], None, {}])
-def test_metric_that_is_not_a_number_is_corrupt(verified, rebuilt):
-    with pytest.raises(UserError, match=r"metrics\.json is corrupt \(its accuracy is .*no number"):
-        verified(rebuilt)
-
-
 def test_tolerance_of_zero_requires_equal_metrics(verified):
     assert verified(0.88, tolerance=0)
     with pytest.raises(UserError, match="expected"):
         verified(0.880001, tolerance=0)
 
 
-def test_missing_metric_differs_from_the_expected_one(tmp_path, verified):
+def test_missing_metric_is_named(tmp_path, verified):
     verified(0.88)
     (tmp_path / "metrics.json").write_text("{}")
-    with pytest.raises(UserError, match=r"metrics\.json: accuracy is nan"):
+    with pytest.raises(UserError, match=r"metrics\.json is corrupt \(it lacks 'accuracy'\)"):
         verify(tmp_path / "metrics.json", tmp_path / "expected.json")
 
 

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Classify texts from arguments, a file or standard input, chunk by chunk."""
-    texts = writable(chosen_texts(options))
+    texts = chosen_texts(options)
     predictor = load_predictor(options.model)
     show, empty = as_json if options.json else as_row, True
     cut = chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS)
@@ -76,17 +76,17 @@ def score(options: argparse.Namespace) -> None:
 
 def track(options: argparse.Namespace) -> None:
     """Update MLflow from the files."""
-    from sentiformer.tracking.sync import sync
+    from sentiformer.tracking.tracker import sync_all
 
-    if not sync(options.data):
+    if not sync_all(options.data):
         sys.exit(1)
 
 
 def verify(options: argparse.Namespace) -> None:
     """Compare rebuilt metrics with the committed ones."""
-    from sentiformer.evaluation import verify as verification
+    from sentiformer.evaluation.verify import verify
 
-    say(verification.verify(options.metrics, options.expected))
+    say(verify(options.metrics, options.expected))
 
 
 def load_predictor(model: str) -> "Predictor":
@@ -102,24 +102,26 @@ def load_predictor(model: str) -> "Predictor":
 
 
 def chosen_texts(options: argparse.Namespace) -> Iterator[str]:
-    """The texts that the command line gives or names."""
-    from sentiformer.core.text_files import read_texts
+    """Yield the texts of the command line, of the file that it names, or of standard input.
+
+    Raises:
+        UserError: a text cannot be read, or has a lone surrogate, from an escape in JSON or bytes
+            on the command line.
+    """
+    from sentiformer.core.text_files import read_texts, require_whole_characters
 
     if options.file is not None and options.texts:
         raise UserError("texts and --file are both given; give one of the two")
+    texts: Iterable[str] = options.texts or lines_of_standard_input()
     if options.file is not None:
-        return read_texts(options.file, options.column)
-    if options.texts:
-        return iter(options.texts)
-    return lines_of_standard_input()
+        texts = read_texts(options.file, options.column)
+    for number, text in enumerate(texts, start=1):
+        require_whole_characters(text, f"text {number}")
+        yield text
 
 
 def lines_of_standard_input() -> Iterator[str]:
-    """The lines of standard input; each is a text.
-
-    Raises:
-        UserError: a line is not UTF-8.
-    """
+    """Yield the lines of standard input, which must be UTF-8."""
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -128,19 +130,6 @@ def lines_of_standard_input() -> Iterator[str]:
                 f"standard input, line {number}: byte {error.object[error.start]:#04x} is not "
                 f"UTF-8; convert the input, for instance with `{ICONV}`"
             ) from None
-
-
-def writable(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts; reject lone surrogates, from JSON escapes or bytes of the command line.
-
-    Raises:
-        UserError: a text cannot be written as UTF-8.
-    """
-    from sentiformer.core.text_files import require_whole_characters
-
-    for number, text in enumerate(texts, start=1):
-        require_whole_characters(text, f"text {number}")
-        yield text
 
 
 def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -181,49 +170,37 @@ def _parser() -> argparse.ArgumentParser:
         prog="sentiformer", description="Classify texts with a trained model, and manage its files."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_predict(commands.add_parser("predict", help="classify texts"))
-    command = commands.add_parser("fill", help="guess the words at each [MASK] in a text")
+
+    def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
+        return command
+
+    _add_predict(add("predict", predict, "classify texts"))
+    command = add("fill", fill, "guess the words at each [MASK] in a text")
     command.add_argument("--top", type=_count, default=5, help="words per [MASK] (default: 5)")
-    _add_language_model(command, run=fill)
-    command = commands.add_parser("score", help="log-probability of each token of a text")
-    _add_language_model(command, run=score)
-    command = commands.add_parser("track", help="update MLflow from the files in data/")
+    _add_language_model(command)
+    _add_language_model(add("score", score, "log-probability of each token of a text"))
+    command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
-    command.set_defaults(run=track)
-    command = commands.add_parser("verify", help="compare rebuilt metrics with the committed ones")
+    command = add("verify", verify, "compare rebuilt metrics with the committed ones")
     command.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
     command.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
-    command.set_defaults(run=verify)
     return parser
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "texts", nargs="*", metavar="text", help="a text; if there is none, standard input is read"
-    )
-    command.add_argument(
-        "--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (one text per line)"
-    )
-    command.add_argument(
-        "--column", default="text", help="column of the texts in the file (default: text)"
-    )
-    command.add_argument("--json", action="store_true", help="print one JSON object per line")
-    command.add_argument(
-        "--model",
-        default="data/model",
-        help="a folder (default: data/model), or an MLflow address such as "
-        "models:/sentiformer@champion",
-    )
-    command.set_defaults(run=predict)
+    add = command.add_argument
+    add("texts", nargs="*", metavar="text", help="a text; without one, standard input is read")
+    add("--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (one text per line)")
+    add("--column", default="text", help="column of the texts in the file (default: text)")
+    add("--json", action="store_true", help="print one JSON object per line")
+    example = "an MLflow address such as models:/sentiformer@champion"
+    add("--model", default="data/model", help=f"a folder (default: data/model), or {example}")
 
 
-def _add_language_model(command: argparse.ArgumentParser, *, run: object) -> None:
-    command.add_argument("text")
-    command.add_argument("--json", action="store_true", help="print JSON on one line")
-    command.add_argument(
-        "--model",
-        type=Path,
-        default=Path("data/pretrained"),
-        help="folder of stage pretrain (default: data/pretrained)",
-    )
-    command.set_defaults(run=run)
+def _add_language_model(command: argparse.ArgumentParser) -> None:
+    add, help_text = command.add_argument, "folder of stage pretrain (default: data/pretrained)"
+    add("text")
+    add("--json", action="store_true", help="print JSON on one line")
+    add("--model", type=Path, default=Path("data/pretrained"), help=help_text)

@@ -4,14 +4,12 @@ import io
 import re
 import warnings
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Corner: TypeAlias = Literal["lower left", "lower right"]
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, INK = "#2f5fd0", "#d9730d", "#c3c8d0", "#2b2f36"
 COLORS = (BLUE, ORANGE, "#2a9d5c", "#c43d4b", "#7d56c2", "#8a6248", "#d667a8", "#1b8a9a")
@@ -38,20 +36,14 @@ STYLE: dict[str, Any] = {
 }
 
 
-def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -> dict[str, str]:
-    """Draw every figure of the report.
+def draw_all(tables: dict[str, pd.DataFrame], labels: list[str], epoch: int) -> dict[str, str]:
+    """Draw every figure of the report from its table, as SVG text by the figure's name.
 
     Args:
-        tables: steps, history, confusion, roc, precision_recall, calibration, by_length; of a
-            language model also pretrain_steps and pretrain_history.
+        tables: by name; of a language model also pretrain_steps and pretrain_history.
         labels: the classes in their order.
         epoch: the epoch whose weights are the model.
-
-    Returns:
-        SVG text by the figure's name.
     """
-    import matplotlib as mpl
-
     with mpl.rc_context():
         mpl.rcdefaults()  # the user's matplotlibrc must not change the figures
         mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
@@ -60,17 +52,19 @@ def draw_all(tables: "dict[str, pd.DataFrame]", labels: list[str], epoch: int) -
             "accuracy": accuracy(tables["history"], epoch),
             "confusion": confusion(tables["confusion"], labels),
             "calibration": calibration(tables["calibration"]),
-            "roc": roc(tables["roc"]),
-            "precision_recall": precision_recall(tables["precision_recall"]),
+            "roc": curves(tables["roc"], ("false positive rate", "recall"), "lower right"),
+            "precision_recall": curves(
+                tables["precision_recall"], ("recall", "precision"), "lower left"
+            ),
             "by_length": by_length(tables["by_length"]),
         }
         if "pretrain_steps" in tables:
-            curves = tables["pretrain_steps"], tables["pretrain_history"]
-            figures["pretraining"] = loss(*curves, "pretraining", "hidden word")
+            both = tables["pretrain_steps"], tables["pretrain_history"]
+            figures["pretraining"] = loss(*both, "pretraining", "hidden word")
         return figures
 
 
-def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, unit: str) -> str:
+def loss(steps: pd.DataFrame, history: pd.DataFrame, name: str, unit: str) -> str:
     """Training loss by step and validation loss by epoch, in nats per unit."""
     figure, axes = _axes("training step", f"loss, nats per {unit}")
     axes.plot(steps["step"], steps["loss"], color=BLUE, alpha=0.25, linewidth=1)
@@ -82,18 +76,13 @@ def loss(steps: "pd.DataFrame", history: "pd.DataFrame", name: str, unit: str) -
     return _svg(figure, name)
 
 
-def accuracy(history: "pd.DataFrame", epoch: int) -> str:
+def accuracy(history: pd.DataFrame, epoch: int) -> str:
     """Validation accuracy by epoch; the epoch of the model is marked."""
     figure, axes = _axes("epoch", "validation accuracy")
     axes.plot(history["epoch"], history["valid_accuracy"], color=ORANGE, marker="o")
     reached = history.set_index("epoch")["valid_accuracy"][epoch]
-    axes.annotate(
-        f"model {reached:.2%}",
-        (epoch, reached),
-        xytext=(0, 10),
-        textcoords="offset points",
-        ha="center",
-    )
+    place: dict[str, Any] = {"xytext": (0, 10), "textcoords": "offset points", "ha": "center"}
+    axes.annotate(f"model {reached:.2%}", (epoch, reached), **place)
     axes.set_xticks(history["epoch"])
     axes.margins(x=0.15, y=0.3)
     return _svg(figure, "accuracy")
@@ -104,7 +93,7 @@ def is_large(labels: list[str]) -> bool:
     return len(labels) > SMALL_CLASSES or max(map(len, labels)) > SMALL_LABEL
 
 
-def confusion(table: "pd.DataFrame", labels: list[str]) -> str:
+def confusion(table: pd.DataFrame, labels: list[str]) -> str:
     """Texts by actual and predicted class; a small figure also has their shares of the class."""
     large, count = is_large(labels), len(labels)
     size = (4 + 0.33 * count, 3.6 + 0.26 * count) if large else SMALL_SIZE
@@ -126,7 +115,7 @@ def confusion(table: "pd.DataFrame", labels: list[str]) -> str:
     return _svg(figure, "confusion")
 
 
-def calibration(table: "pd.DataFrame") -> str:
+def calibration(table: pd.DataFrame) -> str:
     """Accuracy by confidence; a perfectly calibrated model is on the diagonal."""
     figure, axes = _axes("confidence", "accuracy")
     low = min(table["confidence"].min(), table["accuracy"].min())
@@ -138,22 +127,18 @@ def calibration(table: "pd.DataFrame") -> str:
     return _svg(figure, "calibration")
 
 
-def roc(table: "pd.DataFrame") -> str:
-    """ROC curves."""
-    figure, axes = _axes("false positive rate", "recall")
-    _curves(axes, table, "fpr", "tpr", free_corner="lower right")
-    return _svg(figure, "tpr")
+def curves(
+    table: pd.DataFrame, titles: tuple[str, str], legend: Literal["lower left", "lower right"]
+) -> str:
+    """One curve per class; if there are more classes than colors, all have one color.
 
-
-def precision_recall(table: "pd.DataFrame") -> str:
-    """Precision-recall curves."""
-    figure, axes = _axes("recall", "precision")
-    _curves(axes, table, "recall", "precision", free_corner="lower left")
-    return _svg(figure, "precision")
-
-
-def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner: Corner) -> None:
-    """Draw one curve per class; if there are more classes than colors, all have one color."""
+    Args:
+        table: the class, x and y of each point.
+        titles: of the axes.
+        legend: the corner that the curves leave free.
+    """
+    figure, axes = _axes(*titles)
+    _, x, y = table.columns
     classes = list(table.groupby("class", sort=False))
     few = len(classes) <= len(COLORS)
     lines = []
@@ -164,12 +149,13 @@ def _curves(axes: "Axes", table: "pd.DataFrame", x: str, y: str, *, free_corner:
     axes.set_ylim(-0.02, 1.02)
     if few:
         names = [_shortened(str(label)) for label, _ in classes]
-        axes.legend(lines, names, loc=free_corner)  # a label of a line must not begin with "_"
+        axes.legend(lines, names, loc=legend)  # a label of a line must not begin with "_"
     else:
         axes.set_title(f"{len(classes)} classes, one curve each", fontsize="medium")
+    return _svg(figure, y)
 
 
-def by_length(table: "pd.DataFrame") -> str:
+def by_length(table: pd.DataFrame) -> str:
     """Accuracy in bins of the length of the texts."""
     figure, axes = _axes("accuracy", "tokens per text")
     rows = range(len(table))
@@ -187,15 +173,11 @@ def by_length(table: "pd.DataFrame") -> str:
 
 def _shortened(label: str) -> str:
     """The label without its middle if it is long: long labels often differ in one end only."""
-    if len(label) <= LABEL_CHARACTERS:
-        return label
     half = LABEL_CHARACTERS // 2
-    return f"{label[:half]}…{label[-half + 1 :]}"
+    return label if len(label) <= 2 * half else f"{label[:half]}…{label[-half + 1 :]}"
 
 
-def _axes(x: str, y: str, size: tuple[float, float] = SMALL_SIZE) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
+def _axes(x: str, y: str, size: tuple[float, float] = SMALL_SIZE) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(x)
@@ -203,9 +185,7 @@ def _axes(x: str, y: str, size: tuple[float, float] = SMALL_SIZE) -> "tuple[Figu
     return figure, axes
 
 
-def _svg(figure: "Figure", name: str) -> str:
-    import matplotlib as mpl
-
+def _svg(figure: Figure, name: str) -> str:
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # browsers have more fonts

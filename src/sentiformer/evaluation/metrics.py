@@ -1,23 +1,23 @@
-"""The metrics of a classifier on a split."""
+"""The metrics of a classifier, and whether two classifiers differ on the same texts.
 
-from typing import TYPE_CHECKING
+`probabilities` are (N, C), `actual` are the true classes, (N,), and `is_right` is whether the
+prediction for each text is right, (N,).
+"""
+
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn import metrics
 
-from sentiformer.evaluation.comparison import accuracy_interval
 from sentiformer.evaluation.tables import calibration_table
 
-if TYPE_CHECKING:
-    import pandas as pd
+Z = 1.959963984540054  # standard deviations that hold 95 % of a normal distribution
 
 
 def compute_metrics(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:
-    """All metrics: scores, the 95 % interval of the accuracy, and the calibration error.
-
-    Args:
-        probabilities: (N, C).
-        actual: (N,) the true classes.
-    """
+    """All metrics: scores, the 95 % interval of the accuracy, and the calibration error."""
     error = expected_calibration_error(calibration_table(probabilities, actual))
     interval = accuracy_interval(probabilities.argmax(axis=1) == actual)
     scores = compute_scores(probabilities, actual)
@@ -28,13 +28,7 @@ def compute_scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, f
     """Accuracy, balanced accuracy, F1, ROC AUC, and log loss in nats.
 
     With more than two classes, F1 and ROC AUC are macro averages.
-
-    Args:
-        probabilities: (N, C).
-        actual: (N,) the true classes.
     """
-    from sklearn import metrics
-
     predicted = probabilities.argmax(axis=1)
     classes = list(range(probabilities.shape[1]))
     is_binary = len(classes) == 2
@@ -47,10 +41,49 @@ def compute_scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, f
         "roc_auc": metrics.roc_auc_score(actual, score, multi_class="ovr", labels=classes),
         "log_loss": metrics.log_loss(actual, probabilities, labels=classes),
     }
-    return {name: round(float(value), 6) for name, value in values.items()}
+    return _rounded(values)
 
 
-def expected_calibration_error(calibration: "pd.DataFrame") -> float:
+def expected_calibration_error(calibration: pd.DataFrame) -> float:
     """The mean difference of accuracy and confidence over all texts (Naeini et al. 2015)."""
     difference = (calibration["accuracy"] - calibration["confidence"]).abs()
     return float((difference * calibration["texts"]).sum() / calibration["texts"].sum())
+
+
+def accuracy_interval(is_right: np.ndarray) -> dict[str, float]:
+    """The 95 % interval of an accuracy (Wilson 1927)."""
+    interval = binomtest(int(is_right.sum()), len(is_right)).proportion_ci(method="wilson")
+    return _rounded({"accuracy_low": interval.low, "accuracy_high": interval.high})
+
+
+def paired_difference(is_right: np.ndarray, baseline_is_right: np.ndarray) -> dict[str, Any]:
+    """The accuracy of the Transformer less a baseline's, its 95 % interval, and McNemar's test.
+
+    Only texts on which one of the two is right count. The interval is that of Agresti & Min
+    (2005): Wald's interval with 0.5 added to each of the four counts. The p-value is the
+    probability of counts that differ at least as much, if both models are equally good
+    (McNemar 1947, the exact test).
+    """
+    texts = len(is_right)
+    transformer_alone = int((is_right & ~baseline_is_right).sum())
+    baseline_alone = int((baseline_is_right & ~is_right).sum())
+    discordant = transformer_alone + baseline_alone
+    middle = (transformer_alone - baseline_alone) / (texts + 2)
+    variance = (discordant + 1) / (texts + 2) - middle**2
+    half = Z * float(np.sqrt(variance / (texts + 2)))
+    p_value = binomtest(transformer_alone, discordant).pvalue if discordant else 1
+    differences = {
+        "difference": (transformer_alone - baseline_alone) / texts,
+        "difference_low": max(-1, middle - half),
+        "difference_high": min(1, middle + half),
+    }
+    return {
+        **_rounded(differences),
+        "transformer_alone": transformer_alone,
+        "baseline_alone": baseline_alone,
+        "p_value": float(f"{p_value:.3g}"),
+    }
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in values.items()}

@@ -4,46 +4,43 @@ The bytes of the page depend on the files of earlier stages alone: it has no dat
 commit. The MLflow run of the model names the commit.
 """
 
-from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sentiformer.baselines.linear import KINDS
 from sentiformer.core.errors import UserError, plain
 from sentiformer.core.files import read_json, reading, sha256
-from sentiformer.evaluation.comparison import p_value_text, points, verdict
 from sentiformer.evaluation.figures import draw_all, is_large
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from jinja2 import Template
-
-TEMPLATE = "report.html.j2"
 STAGES = {"model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}  # by folder
-TABLES = {  # by name: the folder, and the columns that are drawn
-    "steps": ("model", ["step", "loss"]),
-    "history": ("model", ["epoch", "step", "valid_loss", "valid_accuracy"]),
-    "confusion": ("evaluation", ["actual", "predicted"]),
-    "roc": ("evaluation", ["class", "fpr", "tpr"]),
-    "precision_recall": ("evaluation", ["class", "recall", "precision"]),
-    "calibration": ("evaluation", ["texts", "confidence", "accuracy"]),
-    "by_class": ("evaluation", ["class", "precision", "recall", "f1", "texts"]),
-    "by_length": ("evaluation", ["tokens", "accuracy"]),
+STEPS, HISTORY = ["step", "loss"], ["epoch", "step", "valid_loss", "valid_accuracy"]
+TABLES = {  # by name: the file, and the columns that are drawn
+    "steps": ("model/steps.csv", STEPS),
+    "history": ("model/history.csv", HISTORY),
+    "confusion": ("evaluation/confusion.csv", ["actual", "predicted"]),
+    "roc": ("evaluation/roc.csv", ["class", "fpr", "tpr"]),
+    "precision_recall": ("evaluation/precision_recall.csv", ["class", "recall", "precision"]),
+    "calibration": ("evaluation/calibration.csv", ["texts", "confidence", "accuracy"]),
+    "by_class": ("evaluation/by_class.csv", ["class", "precision", "recall", "f1", "texts"]),
+    "by_length": ("evaluation/by_length.csv", ["tokens", "accuracy"]),
 }
-CURVES = ("steps", "history")  # the tables that a language model has, too
+PRETRAIN_TABLES = {
+    "pretrain_steps": ("pretrained/steps.csv", STEPS),
+    "pretrain_history": ("pretrained/history.csv", HISTORY),
+}
 NAMES = ("actual", "predicted", "class", "tokens")  # columns of text; a class may be named 1 or NA
 MISTAKES = 10  # most confident mistakes that are shown
 EXCERPT = 700  # characters of a text that are shown
 LONG_WORD = 50  # characters; Chinese and Japanese texts have no spaces
+SIGNIFICANT = 0.05  # a difference with a smaller p-value is statistically significant
 
 
 def write_report(data: Path, folder: Path) -> None:
-    """Write `report.html` and `figures/*.svg` to `folder`.
-
-    Args:
-        data: the folder with the outputs of the earlier stages.
-        folder: an empty folder.
+    """Write `report.html` and `figures/*.svg` on the files in `data` to an empty folder.
 
     Raises:
         UserError: an input is missing or corrupt, or the evaluation is of another model.
@@ -53,19 +50,32 @@ def write_report(data: Path, folder: Path) -> None:
     lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
     if lineage["model_sha256"] != sha256(model / "model.safetensors", made_by="train"):
         raise UserError(f"{evaluation} is not of the model in {model}; run `dvc repro`")
-    language_model = None
+    language_model, places = None, TABLES
     if about["params"]["pretrain"]["epochs"]:
         language_model = read_json(data / "pretrained" / "metrics.json", made_by="pretrain")
-    tables = read_tables(data, with_language_model=language_model is not None)
+        places = TABLES | PRETRAIN_TABLES
+    tables = {name: read_table(data, *place) for name, place in places.items()}
     figures = draw_all(tables, about["labels"], about["best"]["epoch"])
-    html = template().render(
+    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
+    baselines = {
+        kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
+        for name, kind in KINDS.items()
+    }
+    transformer = {**metrics, "validation_accuracy": about["best"]["valid_accuracy"]}
+    loader = PackageLoader("sentiformer.evaluation", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    html = environment.get_template("report.html.j2").render(
         about=about,
-        language_model=language_model,
-        **_results(evaluation, about["best"]),
-        is_large=is_large(about["labels"]),
-        classes=tables["by_class"].to_dict("records"),
-        figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
         lineage=lineage,
+        language_model=language_model,
+        metrics=metrics,
+        baselines=baselines,
+        verdict=verdict,
+        comparison=comparison_rows([transformer, *baselines.values()]),
+        classes=tables["by_class"].to_dict("records"),
+        mistakes=confident_mistakes(evaluation / "predictions.parquet", MISTAKES),
+        is_large=is_large(about["labels"]),
+        figures={name: svg[svg.index("<svg") :] for name, svg in figures.items()},
     )
     (folder / "figures").mkdir()
     for name, svg in figures.items():
@@ -73,107 +83,76 @@ def write_report(data: Path, folder: Path) -> None:
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
-def _results(evaluation: Path, best: dict[str, Any]) -> dict[str, Any]:
-    """The values of the template that the evaluation decides."""
-    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
-    baselines = {
-        kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
-        for name, kind in KINDS.items()
-    }
-    return {
-        "metrics": metrics,
-        "verdicts": [
-            verdict(found, "the Transformer", f"the {title}") for title, found in baselines.items()
-        ],
-        "titles": list(baselines),
-        "comparison": comparison_rows(metrics, best, list(baselines.values())),
-        "mistakes": confident_mistakes(evaluation / "predictions.parquet", MISTAKES),
-    }
-
-
-def template() -> "Template":
-    """The template of the page; a name without a value is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("sentiformer.evaluation", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    return environment.get_template(TEMPLATE)
-
-
-def read_tables(data: Path, *, with_language_model: bool) -> "dict[str, pd.DataFrame]":
-    """Read the tables that are drawn, by name.
-
-    Raises:
-        UserError: one is missing or corrupt.
-    """
-    places = {name: (place, name, columns) for name, (place, columns) in TABLES.items()}
-    if with_language_model:
-        places |= {f"pretrain_{name}": ("pretrained", name, TABLES[name][1]) for name in CURVES}
-    return {
-        name: read_table(data / place / f"{file}.csv", columns, made_by=STAGES[place])
-        for name, (place, file, columns) in places.items()
-    }
-
-
-def read_table(path: Path, columns: list[str], *, made_by: str) -> "pd.DataFrame":
-    """Read columns of a CSV that an earlier stage wrote.
+def read_table(data: Path, name: str, columns: list[str]) -> pd.DataFrame:
+    """Read columns of a CSV file in `data`.
 
     Raises:
         UserError: the file is missing or corrupt.
     """
-    import pandas as pd
-
     types = {column: str if column in NAMES else float for column in columns}
-    with reading(path, made_by):
-        return pd.read_csv(path, usecols=columns, dtype=types, keep_default_na=False)
+    with reading(data / name, STAGES[name.partition("/")[0]]):
+        return pd.read_csv(data / name, usecols=columns, dtype=types, keep_default_na=False)
 
 
-def comparison_rows(
-    metrics: dict[str, Any], best: dict[str, Any], baselines: list[dict[str, Any]]
-) -> list[tuple[str, list[str]]]:
-    """The table of all models: the title of each row, and its cell for each model.
+def verdict(found: dict[str, Any], baseline: str) -> str:
+    """A `paired_difference` in a sentence, with this name of the baseline."""
+    better, worse, sign = "the Transformer", baseline, 1
+    if found["difference"] < 0:
+        better, worse, sign = worse, better, -1
+    low, high = sorted(sign * found[name] for name in ("difference_low", "difference_high"))
+    significance = "" if found["p_value"] < SIGNIFICANT else "not "
+    words = (
+        f"{better} is better than {worse} by {100 * abs(found['difference']):.2f} points (95 % "
+        f"interval {points(low)} to {points(high)}), which is {significance}statistically "
+        "significant"
+        if found["difference"]
+        else f"{better} and {worse} are equally accurate"
+    )
+    test = f"McNemar's exact test: {p_value_text(found['p_value'])}"
+    return f"{words[0].upper()}{words[1:]} ({test})."
 
-    Args:
-        metrics: those of the Transformer on test.
-        best: its best epoch.
-        baselines: the metrics of each baseline.
-    """
-    transformer = ChainMap({"validation_accuracy": best["valid_accuracy"]}, metrics)
 
-    def every(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
-        return [form(transformer), *map(form, baselines)]
+def percent(fraction: float) -> str:
+    """A fraction in percent, without the sign."""
+    return f"{100 * fraction:.2f}"
 
-    def of_baselines(form: Callable[[Mapping[str, Any]], str]) -> list[str]:
-        return ["", *map(form, baselines)]
 
+def points(difference: float) -> str:
+    """A difference of accuracies in percentage points, with its sign."""
+    return f"{100 * difference:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_value_text(p_value: float) -> str:
+    """A p-value for readers."""
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
+
+
+ROWS: list[tuple[str, Callable[[Any], str], list[str]]] = [  # of the comparison: title, form, keys
+    ("accuracy, %", percent, ["accuracy"]),
+    ("95 % interval", percent, ["accuracy_low", "accuracy_high"]),
+    ("difference of the Transformer, points", points, ["difference"]),
+    ("95 % interval", points, ["difference_low", "difference_high"]),
+    ("only the Transformer is right", "{:,}".format, ["transformer_alone"]),
+    ("only the baseline is right", "{:,}".format, ["baseline_alone"]),
+    ("McNemar's exact test", p_value_text, ["p_value"]),
+    ("ROC AUC", "{:.4f}".format, ["roc_auc"]),
+    ("log loss, nats", "{:.4f}".format, ["log_loss"]),
+    ("validation accuracy, %", percent, ["validation_accuracy"]),
+    ("C of the logistic regression", "{:g}".format, ["c"]),
+    ("n-grams", "{:,}".format, ["ngrams"]),
+]
+
+
+def comparison_rows(models: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The title of each row, and its cell for each model; one is empty if the model lacks a key."""
     return [
-        ("accuracy, %", every(lambda m: f"{100 * m['accuracy']:.2f}")),
-        ("95 % interval", every(_interval)),
-        ("difference of the Transformer, points", of_baselines(lambda m: points(m["difference"]))),
-        ("95 % interval", of_baselines(_difference_interval)),
-        ("only the Transformer is right", of_baselines(lambda m: f"{m['transformer_alone']:,}")),
-        ("only the baseline is right", of_baselines(lambda m: f"{m['baseline_alone']:,}")),
-        ("McNemar's exact test", of_baselines(lambda m: p_value_text(m["p_value"]))),
-        ("ROC AUC", every(lambda m: f"{m['roc_auc']:.4f}")),
-        ("log loss, nats", every(lambda m: f"{m['log_loss']:.4f}")),
-        ("validation accuracy, %", every(lambda m: f"{100 * m['validation_accuracy']:.2f}")),
-        ("C of the logistic regression", of_baselines(lambda m: f"{m['c']:g}")),
-        ("n-grams", of_baselines(lambda m: f"{m['ngrams']:,}")),
+        (title, [" to ".join(form(model[key]) for key in keys if key in model) for model in models])
+        for title, form, keys in ROWS
     ]
-
-
-def _interval(metrics: Mapping[str, Any]) -> str:
-    return f"{100 * metrics['accuracy_low']:.2f} to {100 * metrics['accuracy_high']:.2f}"
-
-
-def _difference_interval(metrics: Mapping[str, Any]) -> str:
-    return f"{points(metrics['difference_low'])} to {points(metrics['difference_high'])}"
 
 
 def confident_mistakes(path: Path, count: int) -> list[dict[str, Any]]:
     """The mistakes with the highest confidence: text, actual, predicted, probability."""
-    import pandas as pd
-
     with reading(path, "evaluate"):
         table = pd.read_parquet(path)
     probabilities = table.filter(regex="^probability_")

@@ -20,9 +20,8 @@ WRITER_SECONDS = 2.0  # to wait for another process that writes
 ARTIFACTS = "mlartifacts"
 SQLITE = "sqlite:///"
 SPECIAL = re.compile(r"""%[0-9A-Fa-f]{2}|[?"]""")  # characters of a path with a meaning in a URI
-EXPERIMENTS = "experiments"
 ARTIFACT_COLUMNS = {  # by table of MLflow: the column with the address of the artifacts
-    EXPERIMENTS: "artifact_location",
+    "experiments": "artifact_location",
     "runs": "artifact_uri",
     "logged_models": "artifact_location",
     "model_versions": "storage_location",
@@ -34,14 +33,14 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(project_root())
 
 
-def default_uri(root: Path) -> str:
-    """The address of a project's database."""
-    return f"{SQLITE}{database_of(root)}"
-
-
 def database_of(root: Path) -> Path:
     """The file of a project's database."""
     return root / "mlflow.db"
+
+
+def default_uri(root: Path) -> str:
+    """The address of a project's database."""
+    return f"{SQLITE}{database_of(root)}"
 
 
 def artifacts_of(root: Path) -> str:
@@ -71,7 +70,7 @@ def locked_database(root: Path, create: Callable[[str], object]) -> Iterator[Non
         )
     with FileLock(root / "mlflow.db.lock", timeout=LOCK_SECONDS):
         if not database.exists() or not database.stat().st_size:
-            partial.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)  # of a process that was killed
             try:
                 create(f"{SQLITE}{partial}")
                 partial.replace(database)
@@ -96,13 +95,9 @@ def check_address(uri: str) -> None:
 def prepare_database(root: Path, *, write: bool = False) -> None:
     """Check the project's database, and update its addresses if its folder was moved.
 
-    Args:
-        root: the project.
-        write: whether it must be possible to write to the database.
-
     Raises:
         UserError: the file is not a database, or is damaged.
-        sqlite3.Error: the database cannot be read, or cannot be written.
+        sqlite3.Error: the database cannot be read, or `write` is set and it cannot be written.
     """
     path = database_of(root)
     address = f"{path.as_uri()}?mode=rw"
@@ -110,10 +105,10 @@ def prepare_database(root: Path, *, write: bool = False) -> None:
         try:
             database.execute("PRAGMA schema_version")  # this reads the file
             with nullcontext() if write else suppress(sqlite3.OperationalError):
+                if write:
+                    database.execute("BEGIN IMMEDIATE")
                 _update_addresses(database, root)
             database.commit()
-            if write:
-                database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
@@ -128,9 +123,7 @@ def _update_addresses(database: sqlite3.Connection, root: Path) -> None:
     MLflow stores absolute addresses, and would still write to the old folder. If the database was
     copied without its artifacts, only the addresses of new artifacts are replaced.
     """
-    columns = ARTIFACT_COLUMNS
-    if not (root / ARTIFACTS).is_dir():
-        columns = {EXPERIMENTS: ARTIFACT_COLUMNS[EXPERIMENTS]}
+    tables = ARTIFACT_COLUMNS if (root / ARTIFACTS).is_dir() else ["experiments"]
     new = artifacts_of(root)
     known = database.execute(
         "SELECT DISTINCT artifact_location FROM experiments "
@@ -138,7 +131,8 @@ def _update_addresses(database: sqlite3.Connection, root: Path) -> None:
         (new,),
     ).fetchall()
     for (old,) in known:
-        for table, column in columns.items():
+        for table in tables:
+            column = ARTIFACT_COLUMNS[table]
             database.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                 f"WHERE substr({column} || '/', 1, ?) = ?",

@@ -5,19 +5,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.core.events import EpochEvent, StepEvent
+from sentiformer.core.events import EpochEvent, Event, StepEvent
 from sentiformer.core.files import read_csv, read_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 
-def event_metrics(event: StepEvent | EpochEvent, stage: str) -> "list[Metric]":
+def event_metrics(event: Event, stage: str) -> "list[Metric]":
     """The points that an event of a stage (train or pretrain) adds to the curves."""
-    values: dict[str, float] = {}
     if isinstance(event, StepEvent):
-        for field in ("loss", "learning_rate", "gradient_norm"):
-            values[f"{stage}/{field}"] = getattr(event, field)
+        fields = ("loss", "learning_rate", "gradient_norm")
+        values = {f"{stage}/{field}": getattr(event, field) for field in fields}
     else:
         validation = "valid/" if stage == "train" else "pretrain/valid_"
         values = {
@@ -39,13 +38,6 @@ def history_metrics(folder: Path, stage: str) -> "list[Metric]":
             values: dict[str, Any] = {column: float(value) for column, value in row.items()}
             metrics += event_metrics(kind(**{**values, "step": int(row["step"])}), stage)
     return metrics
-
-
-def best_metrics(about: dict[str, Any]) -> "list[Metric]":
-    """The best epoch of a classifier, from its `config.json`."""
-    best = about["best"]
-    names = ("epoch", "valid_accuracy", "valid_loss")
-    return to_metrics({f"best/{name}": best[name] for name in names}, best["step"])
 
 
 def test_metrics(evaluation: Path) -> "list[Metric]":
@@ -72,13 +64,9 @@ def metric_names(labels: list[str]) -> list[str]:
     return names
 
 
-def flatten(values: dict[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
-    """Nested values by joined keys: `{"a": {"b": 1}}` becomes `{"a/b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{separator}{key}" if prefix else key
-        flat |= flatten(value, separator, name) if isinstance(value, dict) else {name: value}
-    return flat
+def flatten(values: dict[str, dict[str, Any]], separator: str) -> dict[str, Any]:
+    """Values of two levels by joined keys: `{"a": {"b": 1}}` becomes `{"a/b": 1}`."""
+    return {f"{a}{separator}{b}": value for a in values for b, value in values[a].items()}
 
 
 def to_metrics(values: dict[str, float], step: int) -> "list[Metric]":

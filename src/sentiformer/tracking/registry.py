@@ -21,11 +21,11 @@ def log_model(store: Store, run_id: str, model: Path, about: dict[str, Any]) -> 
     if not versions:
         register(run_id, model)
         versions = store.client.search_model_versions(wanted)
-    number = str(min(int(found.version) for found in versions))
+    number = min((found.version for found in versions), key=int)
     validation = about["data"]["splits"]["validation"]["fingerprint"]
     accuracy = about["best"]["valid_accuracy"]
-    for key, value in (("validation", validation), ("accuracy", accuracy)):
-        store.client.set_model_version_tag(NAME, number, key, value)
+    store.client.set_model_version_tag(NAME, number, "validation", validation)
+    store.client.set_model_version_tag(NAME, number, "accuracy", accuracy)
     _promote_if_best(store, number, validation, accuracy)
 
 
@@ -67,26 +67,26 @@ def download_model(uri: str, folder: Path) -> Path:
     Raises:
         UserError: there is no such model.
     """
-    root = project_root()
-    is_own = tracking_uri() == default_uri(root)
+    root, store = project_root(), tracking_uri()
+    is_own = store == default_uri(root)
     if is_own and not database_of(root).exists():
         raise UserError(
             f"--model {uri}: {database_of(root)} is missing; run from the project's root"
         )
     mlflow = import_mlflow()
-    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_tracking_uri(store)
     try:
         if is_own:
             prepare_database(root)
         files = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
     except Exception as error:  # the store and its transport raise errors of any class
         raise UserError(
-            f"--model {uri} cannot be loaded from MLflow at {tracking_uri()}: {reason_of(error)}"
+            f"--model {uri} cannot be loaded from MLflow at {store}: {reason_of(error)}"
         ) from None
     model = Path(files) / "artifacts" / "model"
     if not model.exists():
         raise UserError(
-            f"--model {uri}: MLflow at {tracking_uri()} has no model of this project there, or its "
+            f"--model {uri}: MLflow at {store} has no model of this project there, or its "
             "files are gone; give another address, or the folder of a model"
         )
     return model

@@ -8,8 +8,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +56,14 @@ class Store:
         uri = tracking_uri()
         mlflow.set_tracking_uri(uri)  # this sets MLFLOW_TRACKING_URI, too
         is_own = uri == default_uri(root)
-
-        def create_tables(address: str) -> None:
-            mlflow.MlflowClient(address).search_experiments(max_results=1)
-
+        location = database.artifacts_of(root) if is_own else None
         if not is_own:
             database.check_address(uri)
-        with database.locked_database(root, create_tables) if is_own else nullcontext():
+        with database.locked_database(root, _create_tables) if is_own else nullcontext():
             client = mlflow.MlflowClient()
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or NAME
-            experiment = client.get_experiment_by_name(name)
-            if experiment is not None:
+            if (experiment := client.get_experiment_by_name(name)) is not None:
                 return cls(client, experiment.experiment_id)
-            location = database.artifacts_of(root) if is_own else None
             return cls(client, client.create_experiment(name, artifact_location=location))
 
     def run_of(self, about: dict[str, Any]) -> "Run":
@@ -95,22 +90,19 @@ class Store:
 
     def _describe(self, run_id: str, about: dict[str, Any]) -> None:
         """Log the data sets and the parameters of a run."""
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import Param
 
         self.client.log_inputs(run_id, _data_inputs(about))
-        params = {**flatten(about["params"], "."), **flatten(about["environment"], ".", "machine")}
-        self.client.log_batch(
-            run_id,
-            params=[Param(key, str(value)) for key, value in params.items()],
-            tags=[RunTag("mlflow.note.content", f"Stage {about['stage']}, logged from its files.")],
-        )
+        params = flatten({**about["params"], "machine": about["environment"]}, ".")
+        self.client.log_batch(run_id, params=[Param(key, str(params[key])) for key in params])
 
     def log_missing(self, run_id: str, metrics: "list[Metric]") -> None:
         """Log the points that the run lacks, or has with another value."""
-        known: set[tuple[str, int, float]] = set()
-        for key in {metric.key for metric in metrics}:
-            points = self.client.get_metric_history(run_id, key)
-            known.update((key, point.step, point.value) for point in points)
+        known = {
+            (key, point.step, point.value)
+            for key in {metric.key for metric in metrics}
+            for point in self.client.get_metric_history(run_id, key)
+        }
         self.log(run_id, [m for m in metrics if (m.key, m.step, m.value) not in known])
 
     def log(self, run_id: str, metrics: "list[Metric]") -> None:
@@ -132,6 +124,10 @@ class Store:
             self.client.set_terminated(run_id, "FINISHED")
 
 
+def _create_tables(uri: str) -> None:
+    import_mlflow().MlflowClient(uri).search_experiments(max_results=1)
+
+
 def _tags(about: dict[str, Any]) -> dict[str, str]:
     """The tags that name and describe a run."""
     splits = about["data"]["splits"].items()
@@ -140,6 +136,7 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
         **{f"{NAME}.{split}": facts["fingerprint"] for split, facts in splits},
         "mlflow.source.name": f"pipeline/{about['stage']}.py",
         "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": f"Stage {about['stage']}, logged from its files.",
         "mlflow.source.git.commit": output_of("git", "rev-parse", "HEAD"),
         "dvc.stage": about["stage"],
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
@@ -177,42 +174,31 @@ def import_mlflow() -> Any:
     import mlflow
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # `failures_reported` reports errors
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # `use_store` reports errors
     return mlflow
 
 
-@contextmanager
-def open_store() -> Iterator[Store]:
-    """Connect to the store, which one thread may use at a time.
+def use_store(work: Callable[[Store], None]) -> bool:
+    """Connect to the store, which one thread may use at a time, and call `work` with it.
 
-    Raises:
-        TimeoutError: a live run still uses it.
-    """
-    if not _in_use.acquire(blocking=False):
-        raise TimeoutError("it is still busy with the live run")
-    try:
-        yield Store.connect()
-    finally:
-        _in_use.release()
-
-
-@contextmanager
-def failures_reported(consequence: str) -> Iterator[None]:
-    """Report a failure of the block in one line on stderr, instead of raising it.
-
-    Args:
-        consequence: what a failure means for the training, for that line.
+    A failure is one line on stderr. Returns whether there was none.
     """
     try:
-        yield
-        return
+        if not _in_use.acquire(blocking=False):
+            raise TimeoutError("it is still busy with the live run")
+        try:
+            work(Store.connect())
+        finally:
+            _in_use.release()
+        return True
     except UserError as error:  # a file that was to be logged is missing or corrupt
         problem = str(error)
     except Exception as error:  # MLflow, its database and its transport raise errors of any class
         problem = f"MLflow at {tracking_uri()} fails ({reason_of(error)})"
     with suppress(OSError):  # stderr may be closed
-        line = f"{problem}; {consequence}, `make track` logs this run later"
+        line = f"{problem}; the files in data/ are not affected, `make track` logs this run later"
         print(line, file=sys.stderr, flush=True)
+    return False
 
 
 def reason_of(error: Exception) -> str:
