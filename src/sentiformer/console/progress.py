@@ -13,13 +13,7 @@ LOG_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
 class Bar:
-    """Progress: a bar on a terminal, and elsewhere a line every ten seconds.
-
-    Args:
-        what: name of the work.
-        total: amount of work.
-        done: amount that is done already.
-    """
+    """Progress: a bar on a terminal, and elsewhere a line every ten seconds."""
 
     def __init__(self, what: str, *, total: int, done: int = 0) -> None:
         self._what, self._total, self._done = what, total, done
