@@ -119,7 +119,14 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin_worker(function: Callable[[Any], Any]) -> None:
-    exit_with_parent()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()  # returns at once if the parent has ended already
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
     gc.freeze()  # the garbage collector would copy the memory that is shared with the parent
     _mapped.append(function)
 
