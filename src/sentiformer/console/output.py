@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+from tqdm import tqdm
+
 from sentiformer.core.errors import is_disk_full
 from sentiformer.core.process import is_first
 
@@ -14,8 +16,6 @@ def say(line: str) -> None:
     Of the processes that torchrun started, only the first prints. If nobody reads standard
     output any more, the line is lost and the work goes on.
     """
-    from tqdm import tqdm
-
     if not is_first():
         return
     try:
