@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Write a folder atomically: the block gets a new folder, which becomes `path` at its end.
 
     If the block fails, `path` keeps its old contents. A lock file beside `path` stays.
