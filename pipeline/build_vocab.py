@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -15,7 +15,7 @@ INPUT, OUTPUT = Path("data/tokens"), Path("data/vocab")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the vocabulary, and its coverage of each split."""
-    with whole_folder(OUTPUT) as folder:
+    with atomic_folder(OUTPUT) as folder:
         coverage = build_vocab(params.build_vocab, INPUT, folder)
     unknown = ", ".join(f"{split} {s:.2%}" for split, s in coverage["unknown_share"].items())
     say(f"vocabulary: {coverage['size']:,} words; unknown tokens: {unknown} → {OUTPUT}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.data.download import download
 from sentiformer.params import Params
@@ -15,7 +15,7 @@ OUTPUT = Path("data/raw")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write a Parquet file for each split, near_duplicates.csv and dataset.json."""
-    with whole_folder(OUTPUT) as folder:
+    with atomic_folder(OUTPUT) as folder:
         dataset = download(params.download, folder)
     rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())
     near = sum(n for others in dataset["near_duplicates"].values() for n in others.values())

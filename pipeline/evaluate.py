@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.params import Params
@@ -16,7 +16,7 @@ OUTPUT = DATA / "evaluation"
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the metrics, the comparison, the predictions, and the tables of the plots."""
-    with whole_folder(OUTPUT) as folder:
+    with atomic_folder(OUTPUT) as folder:
         metrics = evaluate(
             runtime,
             model=DATA / "model",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.report import write_report
 from sentiformer.params import Params
@@ -17,7 +17,7 @@ OUTPUT = DATA / "report"
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the page and its figures, and complete the model's MLflow run."""
-    with whole_folder(OUTPUT) as folder:
+    with atomic_folder(OUTPUT) as folder:
         write_report(DATA, folder)
     say(f"report → {OUTPUT / 'report.html'}")
     sync_all(DATA)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -15,7 +15,7 @@ INPUT, OUTPUT = Path("data/raw"), Path("data/tokens")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write a corpus of type ids for each split, the list of types, and corpus.json."""
-    with whole_folder(OUTPUT) as folder:
+    with atomic_folder(OUTPUT) as folder:
         corpus = tokenize(params.tokenize, INPUT, folder, workers=runtime.threads)
     tokens = sum(facts["tokens"] for facts in corpus["splits"].values())
     by = f"spaCy's {corpus['segmenter']}, language {params.tokenize.language}"

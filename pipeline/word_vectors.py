@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import whole_folder
+from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params
@@ -16,7 +16,7 @@ OUTPUT = DATA / "word_vectors"
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write first vectors of the width of the model."""
-    with whole_folder(OUTPUT) as folder:
+    with atomic_folder(OUTPUT) as folder:
         fit_word_vectors(
             params.word_vectors,
             params.model.d_model,

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from conftest import ROOT, tiny_params
 from dvc.utils.serialize import load_yaml, modify_yaml
+from joblib import cpu_count
 from pydantic import BaseModel
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.params import parse
-from sentiformer.core.process import available_cores
 from sentiformer.core.runtime import Runtime, load_runtime
 from sentiformer.model.params import ModelParams
 from sentiformer.params import Params, load_params
@@ -186,24 +186,6 @@ def test_the_word_no_is_text_and_not_a_boolean(tmp_path):
     assert (params.tokenize.language, params.download.labels) == ("no", ["no", "yes"])
 
 
-def test_only_a_number_in_quotes_gets_the_hint_about_quotes(message):
-    assert "write it without quotes" in message(changed("train", "learning_rate", "0.001"))
-    for section, key, value in [
-        ("tokenize", "language", "1"),
-        ("train", "optimizer", "1e-3"),
-        ("train", "epochs", "four"),
-        ("train", "learning_rate", "nan"),
-        ("train", "learning_rate", -1.0),
-    ]:
-        assert "without quotes" not in message(changed(section, key, value))
-
-
-@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, 1.5])
-def test_the_held_out_share_is_above_0_and_below_a_half(message, value):
-    text = message(changed("download", "held_out", value))
-    assert f"download.held_out is {value}: input should be" in text
-
-
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -212,7 +194,6 @@ def test_the_held_out_share_is_above_0_and_below_a_half(message, value):
         ({"labels": ["a", "b", "a"]}, "labels ['a', 'b', 'a'] name a label twice; name each once"),
         ({"labels": ["a"]}, "download.labels is ['a']: list should have at least 2 items"),
         ({"labels": ["a", 1]}, "download.labels.1 is 1: input should be a valid string"),
-        ({"train": ["a.csv", "b.csv"]}, "a valid string (only one; for several files give a glob"),
         ({"test": ""}, "download.test is '': string should have at least 1 character"),
         ({"hub_revision": "main"}, "download.hub_revision is 'main': string should match pattern"),
         ({"hub_dataset": "a b/c"}, "download.hub_dataset is 'a b/c': string should match pattern"),
@@ -239,35 +220,22 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
     )
 
 
-@pytest.mark.parametrize("section", ["train", "pretrain"])
-def test_a_learning_rate_is_above_zero(message, section):
-    text = message(changed(section, "learning_rate", 0.0))
-    assert f"{section}.learning_rate is 0.0: input should be greater" in text
-
-
-@pytest.mark.parametrize("size", [0, 1, 2])
-def test_a_vocabulary_is_larger_than_its_special_tokens(message, size):
-    text = message(changed("build_vocab", "max_size", size))
-    assert f"build_vocab.max_size is {size}: input should be greater than 2" in text
-
-
 @pytest.mark.parametrize(
-    ("section", "key", "first"),
+    ("section", "key", "value", "fix"),
     [
-        ("download", "source", "bundled"),
-        ("train", "optimizer", "adam"),
-        ("train", "precision", "auto"),
+        *(("download", "held_out", value, "input should be greater than 0") for value in (0, 0.0)),
+        *(("download", "held_out", value, "input should be less than 0.5") for value in (0.5, 1)),
+        *(("build_vocab", "max_size", size, "input should be greater than 2") for size in range(3)),
+        ("train", "learning_rate", 0.0, "input should be greater than 0"),
+        ("pretrain", "learning_rate", 0.0, "input should be greater than 0"),
+        ("download", "source", "sgdw", "input should be 'bundled'"),
+        ("train", "optimizer", "sgdw", "input should be 'adam'"),
+        ("train", "precision", "sgdw", "input should be 'auto'"),
+        ("tokenize", "language", "", "string should have at least 2 characters"),
     ],
 )
-def test_an_unknown_choice_is_refused_and_the_choices_are_named(message, section, key, first):
-    text = message(changed(section, key, "sgdw"))
-    assert f"{section}.{key} is 'sgdw': input should be '{first}'" in text
-
-
-def test_an_empty_language_is_refused(message):
-    assert "tokenize.language is '': string should have" in message(
-        changed("tokenize", "language", "")
-    )
+def test_a_value_that_is_not_allowed_is_refused_with_what_is(message, section, key, value, fix):
+    assert f"{section}.{key} is {value!r}: {fix}" in message(changed(section, key, value))
 
 
 def test_heads_must_divide_the_model(message):
@@ -285,7 +253,7 @@ def test_the_model_must_have_an_even_width():
 
 def test_a_list_in_place_of_all_parameters_is_refused():
     with pytest.raises(
-        UserError, match=r"^config.json: it is \[1\]: it should hold keys, such as d_m"
+        UserError, match=r"^config.json: it is \[1\]: it should hold keys with values$"
     ):
         parse(ModelParams, [1], where="config.json")
 
@@ -293,15 +261,8 @@ def test_a_list_in_place_of_all_parameters_is_refused():
 def test_a_number_in_place_of_a_section_is_refused(message):
     values = yaml.safe_load(COMMITTED) | {"train": 3, "model": None}
     text = message(yaml.safe_dump(values))
-    assert "train is 3: it should hold keys, such as seed" in text
-    assert "model is None: it should hold keys, such as d_model" in text
-
-
-def test_a_list_of_files_gets_the_hint_about_a_glob(message):
-    for key in ("train", "validation", "test", "unlabeled"):
-        assert "for several files give a glob" in message(changed("download", key, ["a", "b"]))
-    assert "glob" not in message(changed("download", "text_column", ["a", "b"]))
-    assert "glob" not in message(changed("tokenize", "language", ["en", "de"]))
+    assert "train is 3: it should hold keys with values" in text
+    assert "model is None: it should hold keys with values" in text
 
 
 def test_all_problems_are_reported_at_once(message):
@@ -374,7 +335,7 @@ def environment(monkeypatch):
 
 
 def test_an_empty_environment_gives_all_cores_and_any_device(environment):
-    expected = Runtime(threads=available_cores(), device="auto", checkpoint_seconds=15)
+    expected = Runtime(threads=cpu_count(), device="auto", checkpoint_seconds=15)
     environment()
     assert load_runtime() == expected
     environment(THREADS="", DEVICE="", CHECKPOINT_SECONDS="")
@@ -387,7 +348,7 @@ def test_an_empty_environment_gives_all_cores_and_any_device(environment):
 def test_the_processes_of_torchrun_share_the_cores(
     environment, monkeypatch, cores, processes, threads
 ):
-    monkeypatch.setattr("sentiformer.core.runtime.available_cores", lambda: cores)
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     environment()
     assert load_runtime().threads == threads
@@ -419,7 +380,6 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
     with pytest.raises(UserError) as caught:
         load_runtime()
     assert str(caught.value).startswith(f"environment: SENTIFORMER_{variable} is {value!r}: {fix}")
-    assert "quotes" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +393,7 @@ def test_a_bad_variable_is_named_with_its_value(environment, variable, value, fi
 def test_a_misspelled_variable_gets_the_similar_name(environment, monkeypatch, slip, meant):
     environment()
     monkeypatch.setenv(f"SENTIFORMER_{slip}", "2")
-    fix = f"SENTIFORMER_{slip} is not a known key; did you mean SENTIFORMER_{meant}?"
+    fix = f"SENTIFORMER_{slip} is not a known variable; did you mean SENTIFORMER_{meant}?"
     with pytest.raises(UserError, match=f"^environment: {re.escape(fix)}$"):
         load_runtime()
 

@@ -330,27 +330,6 @@ def test_progress_yields_each_item_before_it_reads_the_next(capsys, monkeypatch)
     assert capsys.readouterr().out == "read: 1 of 3\nread: 2 of 3\n"
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_replaced(closed):
-    code = (
-        "import sys; from sentiformer.console.errors import one_line_errors\n"
-        "from sentiformer.console.output import say\n"
-        "from sentiformer.console.progress import Bar\n"
-        "with one_line_errors():\n"
-        "    say('é'); print(sys.stdin.read()); print('x', file=sys.stderr)\n"
-        "    with Bar('work', total=1) as bar: bar.advance(1)\n"
-    )
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert (done.returncode, done.stderr.replace("x\n", "")) == (0, "")
-
-
 def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = run(
@@ -369,10 +348,9 @@ def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
 
 
 INTERRUPTED = """
-import signal, sys, time
+import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
 from sentiformer.console.errors import answer_interrupts, one_line_errors
-sys.argv[0] = "-m"
 answer_interrupts()
 with one_line_errors():
     try:

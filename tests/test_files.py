@@ -14,11 +14,11 @@ import torch
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import (
+    atomic_folder,
     corrupt,
     read_json,
     reading,
     sha256,
-    whole_folder,
     write_json,
     write_tensors,
 )
@@ -34,7 +34,7 @@ LOCK = ".model.lock"
 
 def test_a_folder_appears_only_at_the_end_of_its_block(tmp_path):
     path = tmp_path / "deep" / "model"
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "a").write_text("1")
         assert not path.exists()
         assert folder.parent == path.parent, "so that moving it is one rename"
@@ -46,7 +46,7 @@ def test_a_new_folder_replaces_the_old_one_completely(tmp_path):
     path = tmp_path / "model"
     (path / "sub").mkdir(parents=True)
     (path / "old").write_text("1")
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "new").write_text("2")
         assert (path / "old").read_text() == "1", "the old one stays until the block ends"
     assert contents(path) == {"new": "2"}
@@ -59,7 +59,7 @@ def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path, err
     (path / "old").write_text("1")
 
     def fail() -> None:
-        with whole_folder(path) as folder:
+        with atomic_folder(path) as folder:
             (folder / "new").write_text("2")
             raise error
 
@@ -85,11 +85,11 @@ def test_a_missing_key_of_json_is_one_line(tmp_path):
 
 def test_files_of_a_killed_run_are_deleted(tmp_path):
     path = tmp_path / "model"
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         left = folder
     left.mkdir()
     (left / "half").write_text("1")
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         assert folder == left
         assert contents(folder) == {}
     assert contents(path) == {}
@@ -99,7 +99,7 @@ def test_a_kill_between_the_two_renames_leaves_nothing_after_the_next_run(tmp_pa
     path, old = tmp_path / "model", tmp_path / ".model.old"
     old.mkdir()
     (old / "a").write_text("1")
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "a").write_text("2")
     assert contents(path) == {"a": "2"}
     assert sorted(tmp_path.iterdir()) == [path.with_name(LOCK), path]
@@ -111,7 +111,7 @@ def test_a_file_or_link_in_place_of_the_folder_is_refused_before_the_work(tmp_pa
     make(path)
     with (
         pytest.raises(UserError, match=LINK),
-        whole_folder(path),
+        atomic_folder(path),
     ):
         raise AssertionError
     assert list(tmp_path.iterdir()) == [path]
@@ -122,19 +122,19 @@ def test_a_mounted_disk_in_place_of_the_folder_keeps_its_files(tmp_path, monkeyp
     path.mkdir()
     (path / "old").touch()
     monkeypatch.setattr(Path, "is_mount", lambda self: self == path)
-    with pytest.raises(UserError, match="model is a link, a mounted disk"), whole_folder(path):
+    with pytest.raises(UserError, match="model is a link, a mounted disk"), atomic_folder(path):
         pass
     assert [file.name for file in path.iterdir()] == ["old"]
 
 
 def test_a_second_process_that_writes_the_same_folder_is_refused_and_changes_nothing(tmp_path):
     path = tmp_path / "model"
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "a").write_text("1")
         with pytest.raises(UserError, match=r"another process is writing .*model; wait"):
-            whole_folder(path).__enter__()
+            atomic_folder(path).__enter__()
     assert contents(path) == {"a": "1"}
-    with whole_folder(path):
+    with atomic_folder(path):
         pass
     assert contents(path) == {}
 
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_renamed_is_replaced(tmp_path, monkeypatch):
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", as_on_overlayfs)
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "b").write_text("2")
     assert contents(path) == {"b": "2"}
     assert sorted(tmp_path.iterdir()) == [path.with_name(LOCK), path]
@@ -167,7 +167,7 @@ def test_the_old_folder_is_renamed_before_any_file_of_it_is_deleted(tmp_path, mo
             seen.append((deleted, (path / "b").exists()))
 
     monkeypatch.setattr("shutil.rmtree", rmtree)
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "b").write_text("2")
     assert seen == [(tmp_path / ".model.old", True)]
 

@@ -1,6 +1,7 @@
-"""Number of cores, the parallel map, and that no process is left behind."""
+"""The parallel map, and that no process is left behind."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from conftest import ROOT
 
 from sentiformer.core import process
 from sentiformer.core.errors import UserError
-from sentiformer.core.process import available_cores, ordered_map, output_of
+from sentiformer.core.process import ordered_map, output_of
 
 
 def square_slowly_at_first(number: int) -> int:
@@ -76,7 +77,7 @@ def test_there_are_no_more_workers_than_items(monkeypatch):
     monkeypatch.setattr(process, "ProcessPoolExecutor", counted)
     for count in (0, 1, 3):
         assert list(ordered_map(abs, range(count), workers=1000)) == list(range(count))
-    assert asked == [1, 1, 3]
+    assert asked == [3], "one item needs no other process"
 
 
 def test_one_worker_is_this_process_and_several_are_other_processes():
@@ -139,14 +140,16 @@ def test_only_the_parent_answers_ctrl_c():
     assert process.returncode == 1
 
 
-def test_a_process_ends_with_its_killed_parent():
+@pytest.mark.parametrize("command", ["exec {}", "{}; true"], ids=["directly", "by a shell"])
+def test_a_process_ends_with_its_killed_parent(command):
     child = (
         "import time; from sentiformer.core.process import exit_with_parent; "
         "exit_with_parent(); time.sleep(0.7); print('alive', flush=True); time.sleep(60)"
     )
+    line = command.format(shlex.join([sys.executable, "-c", child]))
     parent = python(f"""
-        import subprocess, sys, time
-        subprocess.Popen([sys.executable, "-c", {child!r}])
+        import subprocess, time
+        subprocess.Popen({line!r}, shell=True)
         time.sleep(60)
     """)
     assert parent.stdout.readline() == "alive\n", "it lives as long as its parent"
@@ -215,57 +218,6 @@ def test_an_error_that_cannot_be_pickled_keeps_its_message_and_traceback():
     with pytest.raises(RuntimeError, match=r"^TwoArgumentsError: one and two$") as caught:
         list(ordered_map(raise_what_cannot_be_pickled, range(3), workers=2))
     assert "in raise_what_cannot_be_pickled" in str(caught.value.__cause__)
-
-
-@pytest.fixture
-def cgroups(tmp_path, monkeypatch):
-    """Write this process's cgroups and their files, on a machine of eight cores."""
-    monkeypatch.setattr(process, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(process, "OWN_CGROUPS", tmp_path / "own")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-
-    def write(own: str, **files: str) -> None:
-        (tmp_path / "own").write_text(own)
-        for name, content in files.items():
-            path = tmp_path / "cgroup" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-
-    return write
-
-
-V1 = "12:memory:/a\n4:cpu,cpuacct:/a/b\n1:name=systemd:/\n0::/\n"
-
-
-@pytest.mark.parametrize(
-    ("own", "files", "cores"),
-    [
-        ("0::/\n", {}, 8),
-        ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
-        ("0::/\n", {"cpu.max": "300000 100000\n"}, 3),
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
-        ("0::/\n", {"cpu.max": "1000 100000\n"}, 1),
-        ("0::/\n", {"cpu.max": "9900000 100000\n"}, 8),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "200000 100000\n"}, 2),
-        ("0::/host/name\n", {"cpu.max": "200000 100000\n"}, 2),
-        (V1, {"cpu/a/b/cpu.cfs_quota_us": "-1\n", "cpu/a/b/cpu.cfs_period_us": "100000\n"}, 8),
-        (V1, {"cpu/a/cpu.cfs_quota_us": "250000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 3),
-        (V1, {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 1),
-        (V1, {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
-    ],
-)
-def test_quotas_of_cgroups_limit_the_cores(cgroups, own, files, cores):
-    cgroups(own, **files)
-    assert available_cores() == cores
-
-
-def test_affinity_limits_the_cores(monkeypatch):
-    assert 1 <= available_cores() <= os.cpu_count()
-    monkeypatch.setattr(process, "_cgroup_quotas", lambda: iter(()))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
-    assert available_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert available_cores() == os.cpu_count()
 
 
 @pytest.mark.parametrize(

@@ -5,33 +5,25 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from sentiformer.console.output import flush_or_discard
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, one_line
-
-WRONG_PATH = (  # errors of the system for a path that the user chose
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn mistakes of the user and limits of the machine into one line and exit code 1.
 
-    Any other exception is a defect of the program and keeps its traceback.
+    Any other exception is a defect of the program and keeps its traceback. Standard output and
+    standard error escape characters that their encoding lacks.
     """
-    _make_streams_safe()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except KeyboardInterrupt:
@@ -57,7 +49,8 @@ def _known_problem(error: Exception) -> str | None:
             "out of memory; free some, use one process (SENTIFORMER_THREADS=1), or lower the sizes "
             "in params.yaml, such as model.max_len and train.batch_size"
         )
-    if isinstance(error, OSError) and error.errno in WRONG_PATH and path:
+    # Readers say which stage makes a missing file; another missing file is a defect.
+    if isinstance(error, OSError) and path and error.errno not in (None, errno.ENOENT):
         return f"{path}: {os.strerror(error.errno).lower()}; check the path and its permissions"
     return None
 
@@ -66,29 +59,16 @@ def answer_interrupts() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, except during an import, where it ends the process.
 
     An import can swallow the exception and keep a lock of Python's import system, so that the
-    process hangs later. This changes only stages and the command line, not, for instance, tests.
+    process hangs later.
     """
-    program = Path(sys.argv[0]).name  # "-m" while `python -m pipeline.train` looks for its module
-    ours = program in ("-m", "sentiformer")
-    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+    for caller, _ in traceback.walk_stack(frame):
+        if caller.f_code.co_filename.startswith("<frozen importlib"):
             if "RANK" not in os.environ:
                 os.write(2, b"interrupted\n")
             os._exit(1)
-        frame = frame.f_back
     raise KeyboardInterrupt
-
-
-def _make_streams_safe() -> None:
-    """Replace closed streams, and escape characters that a stream's encoding lacks."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
-        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

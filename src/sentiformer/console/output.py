@@ -1,14 +1,13 @@
 """Lines of output for a person at a terminal."""
 
-import errno
 import os
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
 
+from tqdm import tqdm
+
+from sentiformer.core.errors import is_disk_full
 from sentiformer.core.process import is_first
-
-READER_GONE = (errno.EPIPE, errno.EIO)  # a pipe without a reader, a closed terminal
 
 
 def say(line: str) -> None:
@@ -17,15 +16,13 @@ def say(line: str) -> None:
     Of the processes that torchrun started, only the first prints. If nobody reads standard
     output any more, the line is lost and the work goes on.
     """
-    from tqdm import tqdm
-
     if not is_first():
         return
     try:
         tqdm.write(line)
         sys.stdout.flush()
-    except OSError as error:
-        if error.errno not in READER_GONE:
+    except OSError as error:  # EPIPE: a pipe without a reader; EIO: a closed terminal
+        if is_disk_full(error):
             raise
         flush_or_discard()
 
@@ -38,18 +35,10 @@ def print_results(lines: Iterable[str]) -> None:
     """
     for line in lines:  # computing a line may fail, also with a broken pipe of its own
         try:
-            print(line)
+            print(line, flush=True)
         except BrokenPipeError:
-            _exit_without_reader()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _exit_without_reader()
-
-
-def _exit_without_reader() -> NoReturn:
-    flush_or_discard()
-    sys.exit(0)
+            flush_or_discard()
+            sys.exit(0)
 
 
 def flush_or_discard() -> None:

@@ -1,9 +1,10 @@
 """Progress of long work."""
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Self, TypeVar
+
+from tqdm import tqdm
 
 from sentiformer.console.output import say
 from sentiformer.core.process import is_first
@@ -13,32 +14,27 @@ LOG_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
 class Bar:
-    """Progress: a bar on a terminal, and elsewhere a line every ten seconds.
-
-    Args:
-        what: name of the work.
-        total: amount of work.
-        done: amount that is done already.
-    """
+    """Progress: a bar on a terminal, and elsewhere a line every ten seconds."""
 
     def __init__(self, what: str, *, total: int, done: int = 0) -> None:
         self._what, self._total, self._done = what, total, done
         self._shown = time.monotonic()
-        self._bar = None
-        if sys.stderr.isatty() and is_first():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                desc=what, total=total, initial=done, leave=False, dynamic_ncols=True, unit=""
-            )
+        self._bar = tqdm(
+            desc=what,
+            total=total,
+            initial=done,
+            leave=False,
+            dynamic_ncols=True,
+            unit="",
+            disable=None if is_first() else True,  # None: if standard error is no terminal
+        )
 
     def advance(self, amount: int, note: str = "") -> None:
         """Add an amount of finished work, and show a note such as the loss."""
         self._done += amount
-        if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(amount)
-        elif time.monotonic() - self._shown > LOG_SECONDS:
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(amount)
+        if self._bar.disable and time.monotonic() - self._shown > LOG_SECONDS:
             self._shown = time.monotonic()
             say(f"{self._what}: {self._done:,} of {self._total:,}" + (f", {note}" if note else ""))
 
@@ -46,8 +42,7 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 def progress(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:

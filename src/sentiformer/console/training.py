@@ -9,12 +9,7 @@ from sentiformer.core.events import EpochEvent, Event, StepEvent
 
 
 class TrainingDisplay:
-    """Shows the events of a training.
-
-    Args:
-        stage: the stage that trains.
-        epochs: how many epochs there are at most.
-    """
+    """Shows the events of a training of at most `epochs` epochs."""
 
     def __init__(self, stage: str, epochs: int) -> None:
         self._stage, self._epochs = stage, epochs

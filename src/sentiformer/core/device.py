@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,11 +16,9 @@ from sentiformer.core.runtime import Precision, Runtime
 
 @dataclass(frozen=True)
 class Device:
-    """The device of the tensors, and the precision of matrix products.
+    """The device of the tensors, and the precision of matrix products, `fp32` or `bf16`.
 
     Attributes:
-        device: torch's device.
-        precision: `fp32` or `bf16`.
         environment: what the bits of a model depend on, besides code, parameters and data.
     """
 
@@ -79,9 +78,8 @@ def is_fast_in_bf16(device: torch.device) -> bool:
 
 
 def _environment(device: torch.device, precision: str, runtime: Runtime) -> dict[str, str | int]:
-    on_gpu = device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "processor": processor_name(),
         "threads": runtime.threads,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
@@ -96,7 +94,7 @@ def _environment(device: torch.device, precision: str, runtime: Runtime) -> dict
 def processor_name() -> str:
     """The processor's name, with the vector instructions that torch uses."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
+    text = info.read_text(errors="replace") if info.exists() else ""
+    found = re.search(r"^model name\s*: *(.*\S)", text, re.MULTILINE)
+    name = found[1] if found else platform.processor() or platform.machine()
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"

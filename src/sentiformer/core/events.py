@@ -14,8 +14,7 @@ class StepEvent:
         epoch: the current epoch, from 1.
         steps: number of steps in the means.
         loss: cross-entropy in nats per text, or per masked word.
-        learning_rate: of the last step.
-        gradient_norm: of the last step, before clipping.
+        learning_rate, gradient_norm: of the last step; the norm is before clipping.
         tokens: tokens of the texts since the last event; dropped ones count, padding does not.
     """
 
@@ -33,8 +32,7 @@ class EpochEvent:
     """Losses and accuracy at the end of an epoch.
 
     Attributes:
-        epoch: the epoch, from 1.
-        step: number of steps done.
+        epoch, step: as in `StepEvent`.
         train_loss: mean cross-entropy in nats over the steps of the epoch, with dropout.
         valid_loss: mean cross-entropy in nats on validation, without dropout.
         valid_accuracy: share of validation's texts, or masked words, that are predicted correctly.

@@ -4,11 +4,11 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sentiformer.core.errors import UserError, first_line, is_out_of_memory
 
@@ -18,19 +18,25 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Write a folder atomically: the block gets a new folder, which becomes `path` at its end.
 
-    If the block fails, `path` keeps its old contents.
+    If the block fails, `path` keeps its old contents. A lock file beside `path` stays.
 
     Raises:
         UserError: `path` is not an ordinary folder, or another process is writing it.
     """
+    from filelock import FileLock, Timeout
+
     if path.is_symlink() or path.is_mount() or (path.exists() and not path.is_dir()):
         raise UserError(f"{path} is a link, a mounted disk or a file, not a folder; move it away")
     written, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "old"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    try:
+        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is writing {path}; wait for it, or stop it") from None
+    with lock:
         for folder in (written, old):  # of a process that was killed
             _delete(folder)
         written.mkdir()
@@ -44,19 +50,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _delete(path)
         written.replace(path)
         _delete(old)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lock a path against other processes, by a file beside it that stays."""
-    from filelock import FileLock, Timeout
-
-    try:
-        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"another process is writing {path}; wait for it, or stop it") from None
-    with lock:
-        yield
 
 
 def _delete(folder: Path) -> None:
@@ -76,24 +69,12 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) ->
         writer.writerows(rows)
 
 
-def write_tensors(path: Path, tensors: "dict[str, torch.Tensor] | dict[str, np.ndarray]") -> None:
-    """Write tensors of torch or arrays of NumPy as safetensors.
-
-    The file has the mode that the umask gives; safetensors alone would make it 0600.
-    """
+def write_tensors(path: Path, tensors: "Mapping[str, torch.Tensor | np.ndarray]") -> None:
+    """Write tensors that are on the CPU as safetensors, with the mode that the umask gives."""
     import numpy as np
+    from safetensors.numpy import save  # `save_file` would make the mode 0600
 
-    path.touch()
-    mode = path.stat().st_mode
-    if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
-        from safetensors.numpy import save_file as save_arrays
-
-        save_arrays(cast("dict[str, np.ndarray]", tensors), path)
-    else:
-        from safetensors.torch import save_file
-
-        save_file(cast("dict[str, torch.Tensor]", tensors), path)
-    path.chmod(mode)
+    path.write_bytes(save({name: np.asarray(tensor) for name, tensor in tensors.items()}))
 
 
 def read_csv(path: Path, *, made_by: str) -> list[dict[str, str]]:
@@ -136,12 +117,9 @@ def read_json(path: Path, *, made_by: str) -> JsonObject:
 
 @contextmanager
 def reading(path: Path, made_by: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn errors of reading a file into a UserError.
+    """Turn errors of reading a file of the stage `made_by` into a UserError.
 
-    Args:
-        path: the file that the block reads.
-        made_by: the stage that wrote it.
-        errors: what the reader of this format raises, besides OSError and ValueError.
+    `errors` are what the reader of this format raises, besides OSError and ValueError.
 
     Raises:
         UserError: the file is missing or corrupt.
@@ -150,19 +128,15 @@ def reading(path: Path, made_by: str, *errors: type[Exception]) -> Iterator[None
     try:
         path.open("rb").close()  # some readers do not say why they cannot open a file
     except FileNotFoundError:
-        raise missing(path, made_by) from None
-    kinds: tuple[type[Exception], ...] = (OSError, ValueError, *errors)
+        raise UserError(
+            f"{path} is missing; `dvc repro {made_by}` makes it in the project's root"
+        ) from None
     try:
         yield
-    except kinds as error:
-        if is_out_of_memory(error):
+    except Exception as error:
+        if is_out_of_memory(error) or not isinstance(error, (OSError, ValueError, *errors)):
             raise
         raise corrupt(path, made_by, error) from None
-
-
-def missing(path: Path, made_by: str) -> UserError:
-    """The error for a missing file of the stage `made_by`."""
-    return UserError(f"{path} is missing; `dvc repro {made_by}` makes it in the project's root")
 
 
 def corrupt(path: Path, made_by: str, error: object) -> UserError:

@@ -5,15 +5,13 @@ is in `params.yaml`, where DVC tracks it.
 """
 
 import difflib
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from sentiformer.core.errors import ICONV, UserError
-from sentiformer.core.names import SPLITS, UNLABELED
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
@@ -61,54 +59,26 @@ def parse(kind: type[Parsed], values: Any, *, where: str) -> Parsed:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(kind, values, dict(item)) for item in error.errors())
-        raise UserError(f"{where}: {problems}") from None
+        items = error.errors()
+    missing = [item["loc"] for item in items if item["type"] == "missing"]
+    problems = "; ".join(_problem(item, missing) for item in items)
+    raise UserError(f"{where}: {problems}")
 
 
-def _problem(kind: type[BaseModel], values: Any, item: dict[str, Any]) -> str:
+def _problem(item: ErrorDetails, missing: list[tuple[int | str, ...]]) -> str:
     """One problem in words: the key, its value, and what it should be."""
-    *parents, key = [str(part) for part in item["loc"]] or ["it"]
-    name = ".".join([*parents, key])
-    if item["type"] == "extra_forbidden":
-        return f"{name} is not a known key; {_fix_of_unknown_key(kind, values, parents, key)}"
-    if item["type"] == "missing":
-        return f"{name} is missing; add it"
-    if item["type"] == "value_error":
-        contradiction = str(item["ctx"]["error"])
-        return f"{name}: {contradiction}" if item["loc"] else contradiction
-    if item["type"] == "model_type":
-        first, *_ = _known_keys(kind, item["loc"])
-        return f"{name} is {item['input']!r}: it should hold keys, such as {first}"
-    fix = item["msg"][0].lower() + item["msg"][1:]
-    if item["type"] in ("int_type", "float_type") and _is_number(item["input"]):
-        fix += " (write it without quotes)"
-    if item["type"] == "string_type" and isinstance(item["input"], int | float):
-        fix += " (write it in quotes)"
-    if key in (*SPLITS, UNLABELED) and isinstance(item["input"], list):
-        fix += " (only one; for several files give a glob or a folder)"
-    return f"{name} is {item['input']!r}: {fix}"
-
-
-def _fix_of_unknown_key(kind: type[BaseModel], values: Any, parents: list[str], key: str) -> str:
-    """A similar key that is not given yet, or else to remove the unknown one."""
-    for parent in parents:
-        values = values[parent]
-    absent = [known for known in _known_keys(kind, parents) if known not in values]
-    near = difflib.get_close_matches(key, absent, n=1)
-    return f"did you mean {near[0]}?" if near else "remove it"
-
-
-def _known_keys(kind: type[BaseModel], parents: Sequence[str]) -> list[str]:
-    for parent in parents:
-        section = kind.model_fields[parent].annotation
-        assert isinstance(section, type)
-        assert issubclass(section, BaseModel)
-        kind = section
-    return [field.alias or name for name, field in kind.model_fields.items()]
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and math.isfinite(float(value))
-    except ValueError:
-        return False
+    name = ".".join(map(str, item["loc"])) or "it"
+    match item["type"]:
+        case "extra_forbidden":
+            absent = [str(loc[-1]) for loc in missing if loc[:-1] == item["loc"][:-1]]
+            near = difflib.get_close_matches(str(item["loc"][-1]), absent, n=1)
+            fix = f"did you mean {near[0]}?" if near else "remove it"
+            return f"{name} is not a known key; {fix}"
+        case "missing":
+            return f"{name} is missing; add it"
+        case "value_error":
+            contradiction = str(item["ctx"]["error"])
+            return f"{name}: {contradiction}" if item["loc"] else contradiction
+        case "model_type":
+            return f"{name} is {item['input']!r}: it should hold keys with values"
+    return f"{name} is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"

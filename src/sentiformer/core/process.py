@@ -1,7 +1,6 @@
-"""Processes: number of cores, a parallel map with ordered results, and no orphans."""
+"""Processes: a parallel map with ordered results, and no orphans."""
 
 import gc
-import math
 import multiprocessing
 import os
 import pickle
@@ -14,53 +13,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain, islice
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sentiformer.core.errors import UserError
 
-if TYPE_CHECKING:
-    import psutil
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUPS = Path("/proc/self/cgroup")
 _mapped: list[Callable[[Any], Any]] = []  # in a worker: the function of `ordered_map`
 
 
 def is_first() -> bool:
     """Whether this is the process of torchrun that prints and writes, or the only process."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def available_cores() -> int:
-    """The number of cores that this process may use: by affinity, and by quotas of cgroups."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min([cores, *_cgroup_quotas()])))
-
-
-def _cgroup_quotas() -> Iterator[float]:
-    """The quotas, in cores, of this process's control groups and of all groups above them.
-
-    Source: the Linux kernel's documentation of `cpu.max` (cgroup v2) and `cpu.cfs_quota_us` (v1).
-    """
-    lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
-    for _, controllers, name in (line.split(":", 2) for line in lines):
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        group = CGROUPS / ("cpu" if controllers else "") / name.lstrip("/")
-        for folder in (group, *group.parents):  # in a container, only an upper one may exist
-            for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
-                with suppress(OSError, ValueError):  # no such file, or "max" instead of a number
-                    files = [(folder / name).read_text() for name in names]
-                    quota, period = map(int, " ".join(files).split())
-                    if quota > 0:  # -1: no quota
-                        yield quota / period
 
 
 def output_of(*command: str) -> str:
@@ -75,36 +42,24 @@ def output_of(*command: str) -> str:
 def exit_with_parent() -> None:
     """End this process within a second of its parent's end, so that a kill leaves no orphan.
 
-    DVC may start a stage through a shell that only waits for it (`sh -c`). Then the shell's own
-    parent is watched as well.
+    DVC may start a stage through a shell that only waits for it. Then DVC is watched as well.
     """
     import psutil
 
-    ancestors = [psutil.Process()]
-    while (parent := ancestors[-1].parent()) is not None:
-        ancestors.append(parent)
-        if not _is_waiting_shell(parent):
-            break
-    expected = [process.pid for process in ancestors[1:]]
+    watched = [psutil.Process()]
+    parent = watched[0].parent()  # None for the first process of a container
+    if parent is not None and parent.name().endswith("sh"):
+        watched.append(parent)
+    parents = [process.ppid() for process in watched]
 
     def watch() -> None:
         try:
-            while [process.ppid() for process in ancestors[: len(expected)]] == expected:
+            while [process.ppid() for process in watched] == parents:
                 time.sleep(0.5)
-        finally:  # `ppid` raises if an ancestor has ended meanwhile
+        finally:  # `ppid` raises if the shell has ended
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _is_waiting_shell(process: "psutil.Process") -> bool:
-    import psutil
-
-    try:
-        command = process.cmdline()
-    except psutil.Error:
-        return False
-    return len(command) == 3 and command[1] == "-c" and Path(command[0]).name.endswith("sh")
 
 
 def ordered_map(
@@ -113,24 +68,25 @@ def ordered_map(
     """Apply `function` in `workers` processes; yield results in the order of the items.
 
     At most two items a worker are read ahead, so that memory stays bounded. The processes are
-    forked, so that they share the function's data, such as a model, with this one.
+    forked, so that they share the function's data, such as a model, with this one. For one worker
+    or item there are no other processes.
 
     Raises:
         UserError: a worker process ended abruptly.
         Exception: what `function` or the iterator of the items raises.
     """
-    if workers == 1:
+    items = iter(items)
+    first = list(islice(items, workers))  # the pool forks all workers at once, even without items
+    items = chain(first, items)
+    if len(first) <= 1:
         yield from map(function, items)
         return
-    items = iter(items)
-    first = list(islice(items, workers))
-    workers = max(1, len(first))  # the pool forks all workers at once, also those without an item
     pending: deque[Future[Result]] = deque()
-    with _worker_pool(workers, function) as pool:
-        for item in chain(first, items):
+    with _worker_pool(len(first), function) as pool:
+        for item in items:
             with _interrupts_blocked():  # the forked workers inherit this
                 pending.append(pool.submit(_apply, item))
-            if len(pending) >= 2 * workers:
+            if len(pending) >= 2 * len(first):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -138,11 +94,6 @@ def ordered_map(
 
 @contextmanager
 def _worker_pool(workers: int, function: Callable[[Any], Any]) -> Iterator[ProcessPoolExecutor]:
-    """Forked workers that know a function.
-
-    Raises:
-        UserError: a worker process ended abruptly.
-    """
     fork, processes = multiprocessing.get_context("fork"), list[BaseProcess]()
     try:
         with ProcessPoolExecutor(workers, fork, _begin_worker, (function,)) as pool:
@@ -168,7 +119,6 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin_worker(function: Callable[[Any], Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent answers
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -7,26 +7,26 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sentiformer.core.errors import UserError
 from sentiformer.core.params import parse
-from sentiformer.core.process import available_cores
 
-PREFIX = "SENTIFORMER_"
-SIMILAR = 0.75  # similarity above which an unknown variable counts as a misspelled one
+SIMILAR = 0.9  # similarity above which an unknown variable counts as a misspelled one
 Precision = Literal["auto", "fp32", "bf16"]
 
 
 def _default_threads() -> int:
-    """The cores of this machine, divided by the processes that torchrun started on it."""
-    return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """The cores that this process may use, divided by torchrun's processes on this machine."""
+    from joblib import cpu_count
+
+    return max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class Runtime(BaseModel):
     """Settings from the environment variables `SENTIFORMER_*`.
 
     Attributes:
-        threads: threads of torch in each process that torchrun starts, or in the one process of
-            a training; also processes of the other stages and of prediction. The bits of a
-            Transformer depend on it.
+        threads: threads of torch in each process of a training; processes of the other stages and
+            of prediction. The bits of a Transformer depend on it.
         device: `auto` uses a GPU if torch finds one.
         precision: of the model in prediction. fp32; bf16, which is faster on processors with
             bf16 instructions and changes probabilities by about 0.003; or auto, which is bf16 on
@@ -39,7 +39,7 @@ class Runtime(BaseModel):
         extra="forbid",
         frozen=True,
         populate_by_name=True,
-        alias_generator=lambda field: f"{PREFIX}{field.upper()}",
+        alias_generator=lambda field: f"SENTIFORMER_{field.upper()}",
     )
 
     threads: int = Field(default_factory=_default_threads, gt=0, le=1024)
@@ -52,20 +52,15 @@ class Runtime(BaseModel):
 def load_runtime() -> Runtime:
     """Read the environment variables of `Runtime`.
 
-    Variables with our prefix and a very different name are ignored: for instance, Kubernetes sets
-    some for a service that is called sentiformer.
-
     Raises:
-        UserError: a value is not allowed, or a name looks like a misspelled one.
+        UserError: a value is not allowed, or the name of a variable is misspelled.
     """
-    known = [name.upper() for name in Runtime.model_fields]
-    values = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(PREFIX)
-        and value
-        and difflib.get_close_matches(name.removeprefix(PREFIX), known, cutoff=SIMILAR)
-    }
+    known = [str(field.alias) for field in Runtime.model_fields.values()]
+    for name in os.environ:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=SIMILAR)
+        if near and name not in known:
+            raise UserError(f"environment: {name} is not a known variable; did you mean {near[0]}?")
+    values = {name: os.environ[name] for name in known if os.environ.get(name)}
     return parse(Runtime, values, where="environment")
 
 

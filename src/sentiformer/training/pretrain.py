@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sentiformer.console.output import say
 from sentiformer.core.events import STEP_COLUMNS
-from sentiformer.core.files import whole_folder, write_csv, write_json
+from sentiformer.core.files import atomic_folder, write_csv, write_json
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.params import ModelParams
@@ -33,7 +33,7 @@ def pretrain(
     """
     if not params.epochs:
         if is_first():
-            with whole_folder(output) as folder:
+            with atomic_folder(output) as folder:
                 write_no_language_model(folder)
             say(f"pretrain.epochs is 0: no language model → {output}")
         return

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from sentiformer.console.output import say
 from sentiformer.console.training import TrainingDisplay
 from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, Event
-from sentiformer.core.files import whole_folder, write_csv, write_json, write_tensors
+from sentiformer.core.files import atomic_folder, write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
 from sentiformer.text.vocab import Vocab
 from sentiformer.training.checkpoint import Checkpoint
@@ -66,7 +66,7 @@ def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Track
             pass
         sys.exit(0)
     about = {"training_key": training_key(about), **about}
-    with whole_folder(output) as folder:
+    with atomic_folder(output) as folder:
         with tracker.live_run(about) as listener:
             for event in events:
                 listener(event)
