@@ -65,7 +65,7 @@ def test_a_set_up_begins_at_the_last_commit_whatever_an_experiment_left(project,
     params.write_text("left by another\n")
     project("git", "add", "params.yaml")  # as DVC leaves it
     said = project("make", "quick").splitlines()
-    assert said[0].startswith("params.yaml: that of the last commit again; git stash pop")
+    assert said[0].startswith("params.yaml is that of the last commit; git stash pop")
     assert said[-2] == "committed"
     project("git", "stash", "pop", "--quiet")
     assert params.read_text() == "left by another\n", "nothing is lost"

@@ -36,32 +36,22 @@ ALPHA = 1.0  # added to the count of each n-gram in each class
 class Kind(NamedTuple):
     """The definition of a baseline.
 
-    Attributes:
-        title: its name for readers.
-        max_n: the length of its longest n-grams.
-        weighting: makes the function that weights counts. Its arguments are the counts of train,
-            (N, F), and whether each text is of the class, (N,).
+    `weighting` makes the function that weights counts. Its arguments are the counts of train,
+    (N, F), and whether each text is of the class, (N,).
     """
 
     title: str
-    max_n: int
+    max_n: int  # the length of its longest n-grams
     weighting: MakeWeighting
 
 
 class Baseline(NamedTuple):
-    """A fitted baseline.
+    """A fitted baseline; the last two attributes are not read from files."""
 
-    Attributes:
-        metrics: its C, its number of n-grams, and its validation accuracy.
-        probabilities: class probabilities of the test texts, (N, C).
-        choices: a row of `choices.csv` for each value of C; empty if read from a file.
-        pseudo_labels: class probabilities of the unlabelled texts, (M, C), if it is the teacher.
-    """
-
-    metrics: dict[str, Any]
-    probabilities: np.ndarray
-    choices: Sequence[dict[str, Any]] = ()
-    pseudo_labels: np.ndarray | None = None
+    metrics: dict[str, Any]  # its C, its number of n-grams, and its validation accuracy
+    probabilities: np.ndarray  # class probabilities of the test texts, (N, classes)
+    choices: Sequence[dict[str, Any]] = ()  # a row of `choices.csv` for each value of C
+    pseudo_labels: np.ndarray | None = None  # of the unlabelled texts, (M, classes); of a teacher
 
 
 def tfidf(counts: "csr_array", is_class: np.ndarray) -> Weighting:
@@ -94,12 +84,8 @@ def fit_baselines(
 ) -> None:
     """Fit every baseline; the files do not depend on `workers`.
 
-    Args:
-        params: which baseline is the teacher.
-        tokens: the folder of stage tokenize.
-        folder: gets metrics, validation accuracies, test probabilities and lineage.
-        teacher: gets the pseudo-labels.
-        workers: number of processes at most.
+    The folder `tokens` is that of stage tokenize. `folder` gets metrics, validation accuracies,
+    test probabilities and lineage, and `teacher` the pseudo-labels.
 
     Raises:
         UserError: a file of `tokens` is missing or corrupt, train is too small for a baseline, or
@@ -202,7 +188,7 @@ def predict(
     Args:
         counts: of train and of each split to predict, (N, F) each.
         actual: the classes of train, (N,).
-        classes: the number of classes.
+        classes: their number.
         weighting: see `Kind`.
 
     Returns:
@@ -223,11 +209,7 @@ def predict(
             for c in C_VALUES
         ]
         found.append([np.stack([m.predict_proba(x)[:, 1] for m in models]) for x in others])
-    return [_normalize(np.stack(split, axis=2)) for split in zip(*found, strict=True)]
-
-
-def _normalize(probabilities: np.ndarray) -> np.ndarray:
-    """Make probabilities add up to 1 over the last axis; a single one is that of class 2 of 2."""
-    if probabilities.shape[-1] == 1:
-        return np.concatenate([1 - probabilities, probabilities], axis=-1)
-    return probabilities / probabilities.sum(axis=-1, keepdims=True)
+    splits = [np.stack(split, axis=2) for split in zip(*found, strict=True)]
+    if classes == 2:
+        return [np.concatenate([1 - split, split], axis=2) for split in splits]
+    return [split / split.sum(axis=2, keepdims=True) for split in splits]

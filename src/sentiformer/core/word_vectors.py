@@ -17,20 +17,13 @@ class Vectors(NamedTuple):
     """First vectors, float32, and sorted int64 keys; `text/ngrams.py` defines keys.
 
     V is the number of words, N that of bigrams, M that of trigrams, D the dimensions.
-
-    Attributes:
-        words: (V, D); those of special tokens are 0.
-        pairs: of bigrams, (N, D).
-        pair_keys: keys of the bigrams, (N,).
-        triples: of trigrams, (M, D).
-        triple_keys: keys of the trigrams, (M,).
     """
 
-    words: np.ndarray
-    pairs: np.ndarray
-    pair_keys: np.ndarray
-    triples: np.ndarray
-    triple_keys: np.ndarray
+    words: np.ndarray  # (V, D); those of special tokens are 0
+    pairs: np.ndarray  # of bigrams, (N, D)
+    pair_keys: np.ndarray  # (N,)
+    triples: np.ndarray  # of trigrams, (M, D)
+    triple_keys: np.ndarray  # (M,)
 
 
 def write_word_vectors(folder: Path, vectors: Vectors) -> None:

@@ -42,9 +42,7 @@ def evaluate(
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
     require_all(classifier.labels, actual, tokens / "test.arrow")
     baselines = load_baselines(baseline, about)
-    ids, max_len = classifier.vocab.encode(types), classifier.params.max_len
-    batches = TextBatches(corpus, ids, batch_size=BATCH_TEXTS, max_len=max_len)
-    probabilities = classifier.predict_corpus(batches)
+    probabilities = _predict(classifier, corpus, types)
     results = probabilities, actual, corpus.lengths, classifier.labels
     predictions_table(texts, *results).to_parquet(folder / "predictions.parquet", index=False)
     for name, table in make_tables(*results).items():
@@ -63,6 +61,13 @@ def evaluate(
     }
     write_json(folder / "lineage.json", lineage)
     return metrics
+
+
+def _predict(classifier: Classifier, corpus: Corpus, types: list[str]) -> np.ndarray:
+    """The (N, C) probabilities of the texts of a corpus, whose types are given."""
+    ids, max_len = classifier.vocab.encode(types), classifier.params.max_len
+    batches = TextBatches(corpus, ids, batch_size=BATCH_TEXTS, max_len=max_len)
+    return classifier.predict_corpus(batches)
 
 
 def _compare(baseline: Baseline, is_right: np.ndarray, actual: np.ndarray) -> dict[str, Any]:

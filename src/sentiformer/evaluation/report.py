@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sentiformer.baselines.linear import KINDS
 from sentiformer.core.errors import UserError, plain
@@ -57,14 +57,9 @@ def write_report(data: Path, folder: Path) -> None:
     tables = {name: read_table(data, *place) for name, place in places.items()}
     figures = draw_all(tables, about["labels"], about["best"]["epoch"])
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
-    baselines = {
-        kind.title: read_json(evaluation / "baselines" / f"{name}.json", made_by="evaluate")
-        for name, kind in KINDS.items()
-    }
+    baselines = read_baselines(evaluation / "baselines")
     transformer = {**metrics, "validation_accuracy": about["best"]["valid_accuracy"]}
-    loader = PackageLoader("sentiformer.evaluation", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    html = environment.get_template("report.html.j2").render(
+    html = template().render(
         about=about,
         lineage=lineage,
         language_model=language_model,
@@ -81,6 +76,25 @@ def write_report(data: Path, folder: Path) -> None:
     for name, svg in figures.items():
         (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
     (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def template() -> Template:
+    """The template of the page, for which a missing value is an error."""
+    loader = PackageLoader("sentiformer.evaluation", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("report.html.j2")
+
+
+def read_baselines(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the evaluation says of each baseline, by its title.
+
+    Raises:
+        UserError: a file is missing or corrupt.
+    """
+    return {
+        kind.title: read_json(folder / f"{name}.json", made_by="evaluate")
+        for name, kind in KINDS.items()
+    }
 
 
 def read_table(data: Path, name: str, columns: list[str]) -> pd.DataFrame:

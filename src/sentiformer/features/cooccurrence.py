@@ -21,19 +21,12 @@ SMOOTHING = 0.75  # exponent of a context word's frequency; it gives rare words 
 
 @dataclass(frozen=True)
 class WordStream:
-    """The words of some splits; it can be iterated several times.
-
-    Attributes:
-        paths: the corpora.
-        ids_of_types: maps a type id to its vocabulary id.
-        vocab_size: V.
-        window: largest distance of two words that co-occur.
-    """
+    """The words of some corpora; it can be iterated several times."""
 
     paths: list[Path]
-    ids_of_types: np.ndarray
+    ids_of_types: np.ndarray  # maps a type id to its word id
     vocab_size: int
-    window: int
+    window: int  # largest distance of two words that co-occur
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the word ids of whole texts, about `CHUNK_TOKENS` at a time, (T,) int64.

@@ -40,15 +40,8 @@ def fit_word_vectors(
 ) -> None:
     """Write vectors to `folder`, and `config.json` with the numbers of bigrams and trigrams.
 
-    With a window of 0 only `config.json` is written. Without bigrams there are no trigrams. The
-    files do not depend on `workers`.
-
-    Args:
-        params: see `WordVectorsParams`.
-        d_model: the dimensions.
-        data: the folder with the results of earlier stages.
-        folder: the folder to write to.
-        workers: number of processes at most.
+    `data` has the results of earlier stages. With a window of 0 only `config.json` is written.
+    Without bigrams there are no trigrams. The files do not depend on the number of `workers`.
 
     Raises:
         UserError: an input is missing or corrupt, the vocabulary is too small for `d_model`, or no

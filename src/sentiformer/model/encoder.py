@@ -46,13 +46,11 @@ class EncoderLayer(nn.Module):
     def forward(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         if self.norm_first:
-            return self._forward_norm_first(hidden, padding_mask)
+            attended = self.attention(self.attention_norm(hidden), padding_mask)
+            hidden = hidden + self.dropout(attended)
+            return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
         hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, padding_mask)))
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
-
-    def _forward_norm_first(self, hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), padding_mask))
-        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
 
 
 class Encoder(nn.Module):

@@ -14,23 +14,17 @@ import pyarrow as pa
 from pyarrow.compute import list_value_length
 
 from sentiformer.core.errors import UserError, listed
-from sentiformer.core.files import corrupt, read_json, reading
+from sentiformer.core.files import corrupt, reading
 
 SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
 
 
 class Block(NamedTuple):
-    """Consecutive texts of a split.
+    """Consecutive texts of a split."""
 
-    Attributes:
-        type_ids: the tokens of all texts, concatenated, int32.
-        lengths: number of tokens of each text.
-        labels: label of each text.
-    """
-
-    type_ids: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray
+    type_ids: np.ndarray  # the tokens of all texts, concatenated
+    lengths: np.ndarray  # number of tokens of each text
+    labels: np.ndarray  # label of each text
 
 
 def write_corpus(path: Path, blocks: Iterable[Block]) -> int:
@@ -51,9 +45,7 @@ class Corpus:
 
     `corpus[i]` is the type ids of text i, int32.
 
-    Args:
-        paths: the files, one or more.
-        types: the number of types; if given, every type id is checked to be below it.
+    If the number of `types` is given, every type id is checked to be below it.
 
     Attributes:
         labels: label of each text, (N,) int32.
@@ -124,17 +116,8 @@ def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
 
 
 def read_types(tokens: Path) -> list[str]:
-    """Read the types of the corpora in the folder `tokens`.
-
-    Raises:
-        UserError: a file is missing or corrupt, or their number is not that of `corpus.json`.
-    """
-    count = read_json(tokens / "corpus.json", made_by="tokenize")["types"]
-    path = tokens / "types.txt"
-    types = read_lines(path, made_by="tokenize")
-    if len(types) != count:
-        raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
-    return types
+    """Read the types of the corpora in the folder `tokens`; see `read_lines`."""
+    return read_lines(tokens / "types.txt", made_by="tokenize")
 
 
 def read_lines(path: Path, *, made_by: str) -> list[str]:
