@@ -473,3 +473,16 @@ def test_a_mistake_is_one_line_and_nothing_is_half_written(project, name, value,
     assert "Traceback" not in output
     assert project.lock == lock
     assert not list(project.folder.glob("data/.*.partial"))
+
+
+def test_documents_are_short():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    assert len(" ".join(lines).split()) <= 1200
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 160
+    assert (
+        sum(len(keys) for keys in yaml.safe_load((ROOT / "params.yaml").read_text()).values()) <= 40
+    )
+    for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            assert len(line) <= 120 or line.startswith("|"), f"{path.name}:{number}"
