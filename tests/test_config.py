@@ -414,3 +414,10 @@ def test_every_setup_changes_known_keys_to_valid_values(path):
         assert values[section][key] != yaml.safe_load(value), f"{name} is the default"
         values[section][key] = yaml.safe_load(value)
     Params.model_validate(values)
+
+
+def test_quotes_that_are_missing_or_too_many_are_named(message):
+    text = message(changed("train", "learning_rate", "0.5"))
+    assert "train.learning_rate is '0.5': input should be a valid number, without quotes" in text
+    text = message(changed("download", "label_column", 3))
+    assert "download.label_column is 3: input should be a valid string, in quotes" in text

@@ -395,3 +395,25 @@ def test_ctrl_c_during_an_import_ends_the_process_at_once(tmp_path, work, output
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=10)
     assert ("slow\n" + rest, errors, process.returncode) == (output, "interrupted\n", 1)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_program_with_closed_streams_does_its_work(closed):
+    code = (
+        "import sys; from sentiformer.console.errors import one_line_errors\n"
+        "from sentiformer.console.output import say\n"
+        "from sentiformer.console.progress import Bar\n"
+        "with one_line_errors():\n"
+        "    say('é'); print(sys.stdin.read()); print('x', file=sys.stderr)\n"
+        "    with Bar('work', total=1) as bar: bar.advance(1)\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.replace("x\n", "")) == (0, "")

@@ -18,11 +18,14 @@ from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, o
 def one_line_errors() -> Iterator[None]:
     """Turn mistakes of the user and limits of the machine into one line and exit code 1.
 
-    Any other exception is a defect of the program and keeps its traceback. Standard output and
-    standard error escape characters that their encoding lacks.
+    Any other exception is a defect of the program and keeps its traceback. Closed streams are
+    replaced, and output escapes characters that its encoding lacks.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         yield

@@ -81,4 +81,9 @@ def _problem(item: ErrorDetails, missing: list[tuple[int | str, ...]]) -> str:
             return f"{name}: {contradiction}" if item["loc"] else contradiction
         case "model_type":
             return f"{name} is {item['input']!r}: it should hold keys with values"
-    return f"{name} is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    fix = item["msg"][0].lower() + item["msg"][1:]
+    if item["type"] in ("int_type", "float_type") and isinstance(item["input"], str):
+        fix += ", without quotes"
+    if item["type"] == "string_type" and isinstance(item["input"], int | float):
+        fix += ", in quotes"
+    return f"{name} is {item['input']!r}: {fix}"
