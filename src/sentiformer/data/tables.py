@@ -97,7 +97,7 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
 
 def sort_by_hash(table: "pd.DataFrame", store: TextStore) -> "pd.DataFrame":
     """Sort by hash, text and label: a random order that does not depend on the order before."""
-    table = table.sort_values("hash", ignore_index=True)
+    table = table.sort_values("hash", kind="stable", ignore_index=True)
     columns = zip(table["hash"], table["position"], table["label"], table.index, strict=True)
     order: list[int] = []
     for _, group in groupby(columns, key=itemgetter(0)):
