@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow.compute import list_value_length
 
 from sentiformer.core.errors import UserError, listed
-from sentiformer.core.files import corrupt, reading
+from sentiformer.core.files import corrupt, read_json, reading
 
 SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
 
@@ -116,8 +116,17 @@ def require_all(labels: list[str], actual: np.ndarray, path: Path) -> None:
 
 
 def read_types(tokens: Path) -> list[str]:
-    """Read the types of the corpora in the folder `tokens`; see `read_lines`."""
-    return read_lines(tokens / "types.txt", made_by="tokenize")
+    """Read the types of the corpora in the folder `tokens`.
+
+    Raises:
+        UserError: a file is missing or corrupt, or their number is not that of `corpus.json`.
+    """
+    count = read_json(tokens / "corpus.json", made_by="tokenize")["types"]
+    path = tokens / "types.txt"
+    types = read_lines(path, made_by="tokenize")
+    if len(types) != count:
+        raise corrupt(path, "tokenize", f"it holds {len(types)} types, corpus.json says {count}")
+    return types
 
 
 def read_lines(path: Path, *, made_by: str) -> list[str]:
