@@ -37,6 +37,7 @@ def test_texts_come_back_for_any_block_sizes(path, sizes):
     corpus = Corpus(path)
     assert len(corpus) == 8
     assert [corpus[i].tolist() for i in range(8)] == TEXTS
+    assert [text.tolist() for text in corpus] == TEXTS, "iteration ends with the last text"
     assert [corpus[i].tolist() for i in np.array([5, 0, 7])] == [TEXTS[5], TEXTS[0], TEXTS[7]]
     assert corpus.labels.tolist() == LABELS
     assert corpus.lengths.tolist() == [len(text) for text in TEXTS]
@@ -51,11 +52,6 @@ def test_ids_are_32_bit_and_memory_mapped(path):
     assert text.dtype == np.int32
     assert not text.flags.writeable
     assert not text.flags.owndata
-
-
-def test_iteration_ends_with_the_last_text(path):
-    write(path, 3, 5)
-    assert [text.tolist() for text in Corpus(path)] == TEXTS
 
 
 def test_a_split_without_texts_is_empty(path):

@@ -324,21 +324,23 @@ def test_a_truncated_split_is_corrupt(raw, workers, kept):
     assert_corrupt(raw, "train.parquet", workers)
 
 
-def test_a_split_of_random_bytes_is_corrupt(raw):
-    (raw / "train.parquet").write_bytes(random.Random(0).randbytes(5000))
-    assert_corrupt(raw, "train.parquet")
-
-
-def test_a_split_without_its_columns_is_corrupt(raw):
-    pd.DataFrame({"review": ["a"]}).to_parquet(raw / "train.parquet")
-    assert_corrupt(raw, "train.parquet")
-
-
-def test_a_split_whose_pages_are_overwritten_is_corrupt(raw):
-    path = raw / "train.parquet"
+def overwrite_pages(path):
     content = bytearray(path.read_bytes())
     content[4 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4)
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        overwrite_pages,
+        lambda path: path.write_bytes(random.Random(0).randbytes(5000)),
+        lambda path: pd.DataFrame({"review": ["a"]}).to_parquet(path),
+    ],
+    ids=["overwritten pages", "random bytes", "other columns"],
+)
+def test_a_damaged_split_is_corrupt(raw, damage):
+    damage(raw / "train.parquet")
     assert_corrupt(raw, "train.parquet")
 
 

@@ -44,32 +44,24 @@ def _count(
     """Count n-grams in each text; where `known` has no keys for an n, learn them from the texts."""
     from scipy.sparse import csr_array
 
-    words, text_of = _concatenated(corpus)
-    keys, vocabulary, width = words, [], 0
-    rows, columns = [], []
+    # Words are type ids plus 1, with a 0 before each text.
+    type_ids = np.concatenate([np.zeros(0, dtype=np.int64), *corpus.chunks()])
+    keys = words = np.insert(type_ids + 1, np.cumsum(corpus.lengths) - corpus.lengths, 0)
+    text_of = np.repeat(np.arange(len(corpus), dtype=np.int32), corpus.lengths + 1)
+    vocabulary: list[np.ndarray] = []
+    rows, columns, width = [], [], 0
     for known_keys in known:
-        vocabulary.append(_frequent(keys) if known_keys is None else known_keys)
-        numbers = ngram_numbers(keys, vocabulary[-1])
-        words = numbers if len(vocabulary) == 1 else words
+        if known_keys is None:
+            distinct, counts = np.unique(keys, return_counts=True)
+            known_keys = distinct[(counts >= MIN_COUNT) & (distinct > 0)]
+        numbers = ngram_numbers(keys, known_keys)
+        words = words if vocabulary else numbers
+        vocabulary.append(known_keys)
         ends = np.flatnonzero(numbers)
         rows.append(text_of[ends])
         columns.append((numbers[ends] - 1 + width).astype(np.int32))
-        width += len(vocabulary[-1])
+        width += len(known_keys)
         keys = ngram_keys(numbers, words, 1 + len(vocabulary[0]))
     row, column = np.concatenate(rows), np.concatenate(columns)
     ones = np.ones(len(row), dtype=np.float32)
     return vocabulary, csr_array((ones, (row, column)), shape=(len(corpus), width))
-
-
-def _concatenated(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Return type ids plus 1, with a 0 before each text, and the text of each place; both (T,)."""
-    types = np.concatenate([np.zeros(0, dtype=np.int32), *corpus.chunks()]).astype(np.int64)
-    starts = np.cumsum(corpus.lengths) - corpus.lengths
-    text_of = np.repeat(np.arange(len(corpus), dtype=np.int32), corpus.lengths + 1)
-    return np.insert(types + 1, starts, 0), text_of
-
-
-def _frequent(keys: np.ndarray) -> np.ndarray:
-    """Return the sorted distinct keys that occur at least `MIN_COUNT` times, without 0."""
-    distinct, counts = np.unique(keys, return_counts=True)
-    return distinct[(counts >= MIN_COUNT) & (distinct > 0)]

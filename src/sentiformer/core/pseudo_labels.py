@@ -23,10 +23,9 @@ def write_pseudo_labels(folder: Path, by: str | None, probabilities: np.ndarray 
 
 def read_teacher(folder: Path) -> str | None:
     """Read the teacher's name; None without one. A missing or corrupt file raises UserError."""
-    path = folder / "config.json"
-    config = read_json(path, made_by=STAGE)
+    config = read_json(folder / "config.json", made_by=STAGE)
     if "by" not in config:
-        raise corrupt(path, STAGE, "it lacks 'by'")
+        raise corrupt(folder / "config.json", STAGE, "it lacks 'by'")
     return config.get("by")
 
 

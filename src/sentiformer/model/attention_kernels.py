@@ -63,10 +63,7 @@ def fused_attention(
 
 
 def flash_attention(query: Tensor, key: Tensor, value: Tensor, padding_mask: Tensor) -> Tensor:
-    """Compute attention by flash attention for sequences of different lengths (Dao 2023).
-
-    The tokens of a text are one sequence, and its padding is another.
-    """
+    """Flash attention (Dao 2023); the tokens of a text are a sequence, its padding another."""
     from torch.nn.attention.varlen import varlen_attn  # imports the compiler
 
     batch, heads, length, d_k = query.shape

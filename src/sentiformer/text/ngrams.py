@@ -22,11 +22,7 @@ def ngram_keys(numbers: Array, words: Array, vocab_size: int) -> Array:
     """Return the keys of the n-grams that end at each word, (..., T).
 
     The key is 0 where the first words or the last word are unknown, and at the first word.
-
-    Args:
-        numbers: numbers of the (n-1)-grams that end at each word, (..., T); of bigrams, the words.
-        words: word ids, (..., T); 0 is unknown.
-        vocab_size: V.
+    `numbers` are those of the (n-1)-grams that end at each word, (..., T); of bigrams, `words`.
     """
     before, last = numbers[..., :-1], words[..., 1:]
     keys = words * 0
@@ -35,12 +31,7 @@ def ngram_keys(numbers: Array, words: Array, vocab_size: int) -> Array:
 
 
 def ngram_numbers(keys: Array, known: Array) -> Array:
-    """Return the numbers of n-grams of one length, in the shape of `keys`.
-
-    Args:
-        keys: keys of the n-grams.
-        known: sorted keys of the known n-grams of this length, (N,).
-    """
+    """Return the numbers of n-grams, by the sorted keys of the known ones of this length, (N,)."""
     if not len(known):
         return keys * 0
     if isinstance(known, np.ndarray):

@@ -39,10 +39,7 @@ BLOCK_TEXTS = 1000  # constant, so that the files do not depend on the number of
 
 
 class Tokenizer:
-    """Tokenizer of one language; safe to share between threads, which take turns.
-
-    Args:
-        language: a spaCy language code, such as `en`.
+    """Tokenizer of a language, by spaCy's code, such as `en`; threads that share it take turns.
 
     Attributes:
         segmenter: how spaCy splits a text: by rules, into characters (Chinese), or with another
