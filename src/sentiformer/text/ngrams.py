@@ -35,7 +35,9 @@ def ngram_keys(numbers: Array, words: Array, vocab_size: int) -> Array:
 
 
 def ngram_numbers(keys: Array, known: Array) -> Array:
-    """Return the numbers of n-grams of one length, in the shape of `keys`.
+    """Return the numbers of n-grams of one length: ids in the shape of `keys`.
+
+    A number is 1 + the position of the key in `known`, or 0 for an unknown n-gram.
 
     Args:
         keys: keys of the n-grams.
