@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py --tokens data/tokens --vocab data/vocab
 
-First, in one process: what recorded steps and deterministic kernels cost or gain, over a few steps.
+First it measures how CUDA graphs and deterministic kernels change the speed, over a few steps.
 Then the whole training. All figures count real tokens, without padding. It needs a corpus that the
 stages tokenize and build_vocab have written, and the packages torch, numpy, pandas, psutil,
 pyarrow, pydantic, PyYAML, ruamel.yaml, safetensors, scikit-learn and tqdm. It does not need dvc,
@@ -40,7 +40,7 @@ PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s, by
 
 
 def main() -> None:
-    """Print what the module's head says."""
+    """Run the measurements and print them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -107,8 +107,9 @@ def make_training(params: Params, options: argparse.Namespace) -> Training:
 def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
     """FLOPs of forward and backward on texts of these lengths (Kaplan et al. 2020, table 1).
 
-    Six a weight and token, embeddings and norms left out; and twelve a layer, width and pair of
-    tokens for the products of attention. Tokens that a step leaves out cost nothing.
+    There are six FLOPs per weight and token, without embeddings and norms. The products of
+    attention need twelve FLOPs per layer, dimension and pair of tokens. Tokens that token dropout
+    skips need no FLOPs.
     """
     lengths = np.minimum(lengths, model.max_len) * (1 - model.token_dropout)
     weights = model.num_layers * (4 * model.d_model**2 + 2 * model.d_model * model.d_ff)
@@ -117,7 +118,7 @@ def model_flops(lengths: np.ndarray, model: ModelParams) -> float:
 
 
 def compare(params: Params, options: argparse.Namespace, peak: float | None) -> None:
-    """Speed of some steps in each of the ways to compute them."""
+    """Measure the speed of some steps, computed in different ways."""
     rates = {}
     for label, deterministic, recorded in (
         ("as it trains", True, True),
@@ -188,7 +189,7 @@ def utilisation(flops: float, seconds: float, peak: float | None) -> str:
 
 
 def wait() -> None:
-    """Until the GPU has done all that it was given."""
+    """Wait until the GPU has finished all its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -2,10 +2,10 @@
 
     python benchmarks/predict_speed.py --model data/model --raw data/raw
 
-Bulk is what `sentiformer predict --file` does: chunks of 256 texts, each by a process of one
-thread, and tokenizers that have seen no text before; then the same in this process alone, which
-tells where the time goes. Latency is that of one text at a time, by a predictor in use already.
-`--bf16` measures both in bf16, too, as `SENTIFORMER_PRECISION=bf16` predicts, and compares.
+In bulk, as in `sentiformer predict --file`, processes of one thread predict chunks of 256 texts,
+with tokenizers whose caches are empty. Then this process alone does the same, which shows where the
+time goes. Latency is the time of one text, after a warm-up. `--bf16` also measures both in bf16, as
+with `SENTIFORMER_PRECISION=bf16`, and compares the predictions.
 """
 
 import argparse
@@ -33,7 +33,7 @@ WARM_UP = 50  # texts before the clock of latency starts
 
 
 def main() -> None:
-    """Print what the module's head says."""
+    """Run the measurements and print them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, default=ROOT / "data/raw", help="its test.parquet")
     parser.add_argument("--texts", type=int, default=2000, help="texts of the bulk")
     parser.add_argument("--single", type=int, default=300, help="texts one at a time")
-    parser.add_argument("--bf16", action="store_true", help="in bf16, too")
+    parser.add_argument("--bf16", action="store_true", help="also measure in bf16")
     options = parser.parse_args()
     runtime = load_runtime()
     texts = pq.read_table(options.raw / "test.parquet", columns=["text"])["text"].to_pylist()
@@ -73,7 +73,7 @@ class Clock:
         self.seconds = {"tokenization": 0.0, "model": 0.0}
 
     def tokenize(self, texts: Iterable[str]) -> list[list[str]]:
-        """Stands in for the tokenizer."""
+        """Tokenize texts, and measure the time that it takes."""
         start = time.perf_counter()
         tokens = self._tokenizer(texts)
         self.seconds["tokenization"] += time.perf_counter() - start

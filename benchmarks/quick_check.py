@@ -1,4 +1,4 @@
-"""What a change of parameters brings, measured in a short time and without validation or test.
+"""Measure quickly how a change of parameters changes the accuracy, without validation or test.
 
     python benchmarks/quick_check.py -S train.epochs=4 -S train.word_dropout=0.3
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from gpu import ROOT, set_up
 
-from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.core.events import EpochEvent
 from sentiformer.core.files import read_json, write_json
 from sentiformer.core.pseudo_labels import write_pseudo_labels
@@ -33,7 +33,7 @@ MAY_CHANGE = {"word_vectors", "model", "teach", "train"}  # sections
 
 
 def main() -> None:
-    """Print what the module's head says."""
+    """Train with the changed parameters, and print the accuracy."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

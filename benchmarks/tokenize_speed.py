@@ -1,8 +1,8 @@
-"""Tokenization of data/raw beside spaCy's own loop, in one run.
+"""Speed of tokenizing data/raw, compared with a loop over spaCy's tokenizer.
 
-Ours is the stage's function: reading, all worker processes, numbering and writing included. spaCy's
-loop runs over a sample in this process, after twice as many other texts; its time is scaled to all.
-Of the sample both give the same tokens.
+Our time is that of the stage's function, which includes reading, all worker processes, numbering
+and writing. spaCy's loop runs over a sample in this process, after twice as many other texts as a
+warm-up. Its time is scaled to all texts. Both must give the same tokens for the sample.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from sentiformer.text.tokenizer import Tokenizer, tokenize
 
 
 def main() -> None:
-    """Measure both and print a line each."""
+    """Measure both and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="what download wrote")
     parser.add_argument("--sample", type=int, default=1000, help="texts for spaCy's loop")
@@ -31,12 +31,12 @@ def main() -> None:
         corpus = tokenize(TokenizeParams(language="en"), options.raw, Path(folder), workers=workers)
     ours = time.perf_counter() - start
     splits = corpus["splits"].values()
-    texts, tokens = (sum(facts[of] for facts in splits) for of in ("rows", "tokens"))
+    texts, tokens = (sum(facts[key] for facts in splits) for key in ("rows", "tokens"))
 
     reviews = pq.read_table(options.raw / "train.parquet", columns=["text"])["text"].to_pylist()
     sample, others = reviews[: options.sample], reviews[options.sample : 3 * options.sample]
     loop = spacy.blank("en").tokenizer
-    for text in others:  # it remembers the chunks that it has cut
+    for text in others:  # spaCy caches the chunks that it has split
         spacy_tokens(loop, text)
     start = time.perf_counter()
     expected = [spacy_tokens(loop, text) for text in sample]

@@ -1,15 +1,16 @@
-"""Training beside three other ways of it: the article's, torch's encoder, transformers' Trainer.
+"""Training speed of the stage train, compared with three other methods.
+
+The other methods are the article's code, torch's encoder, and transformers' Trainer.
 
     python benchmarks/train_speed.py --tokens data/tokens --vocab data/vocab --json speed.json
 
-Each contender trains in a process of its own, on the same texts; they take turns, a round of steps
-each, and the median over the rounds counts. The batches of a round are spread evenly over all
-lengths. Tokens are real ones, padding counts for nothing; those that ours leaves out of a step, as
-the default does, count as read. Two trainings at once are what the default's soup is: each has half
-of the cores, and what both read counts. A step includes making its batch. Memory is the highest of
-the contender's processes (of a GPU: what torch had allocated), after a batch of the longest texts.
-FLOPs are those that the tokens of a step need, held against the fastest matrix product measured
-here.
+Each method trains on the same texts in its own process. The methods take turns, with several steps
+in each round, and the result is the median over the rounds. The batches of a round are spread
+evenly over all lengths. Padding is not counted as tokens. Tokens that token dropout leaves out are
+counted. The time of a step includes making its batch. Memory is the peak of the method's process
+(on a GPU: of what torch allocated), after a batch of the longest texts. The share of the peak is
+the FLOP/s that the tokens of a step need, divided by the FLOP/s of the fastest matrix product
+measured here.
 """
 
 import argparse
@@ -30,8 +31,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from contenders import CONTENDERS, REFERENCE, ours
 from gpu import wait
+from methods import METHODS, REFERENCE, ours
 from turns import GPU_STEPS, SIZES, STEPS, Round, params_of, prepare, work
 
 from sentiformer.core.device import Device, is_fast_in_bf16, prepare_device
@@ -71,22 +72,26 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=Path, default=ROOT / "data/tokens")
     parser.add_argument("--vocab", type=Path, default=ROOT / "data/vocab")
     parser.add_argument("--size", action="append", choices=SIZES, help="repeatable; default: all")
-    parser.add_argument("--steps", type=int, help=f"of a round; {STEPS}, on a GPU {GPU_STEPS}")
+    parser.add_argument(
+        "--steps", type=int, help=f"steps in a round; {STEPS}, on a GPU {GPU_STEPS}"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm-up", type=int, default=3, help="steps before the first round")
-    parser.add_argument("--profile", action="store_true", help="print what takes ours its time")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where our method spends its time"
+    )
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser.parse_args()
 
 
 def present(device: Device) -> list[str]:
-    """The contenders that can run here."""
-    names = list(CONTENDERS)
+    """The methods that can run here."""
+    names = list(METHODS)
     if not is_fast_in_bf16(device.device):
         names.remove("torch encoder, bf16")
     if not (find_spec("transformers") and find_spec("accelerate")):
         names.remove("transformers Trainer")
-        print("without transformers Trainer; to see it, pip install transformers accelerate")
+        print("transformers Trainer is left out; to add it, pip install transformers accelerate")
     return names
 
 
@@ -108,7 +113,7 @@ def matrix_peak(device: Device) -> float:
 def race(
     options: argparse.Namespace, size: str, names: list[str], peak: float
 ) -> list[dict[str, Any]]:
-    """Let the contenders of a size take turns; return the rows of the table."""
+    """Let the methods take turns at one size; return the rows of the table."""
     context = multiprocessing.get_context("spawn")
     ends: dict[str, Connection] = {}
     for name in names:
@@ -132,7 +137,7 @@ def row(name: str, rounds: list[Round], memory: int, peak: float) -> dict[str, A
     """A row of the table."""
     tokens, places = sum(r.tokens for r in rounds), sum(r.places for r in rounds)
     return {
-        "contender": name,
+        "method": name,
         "tokens_per_second": median(r.tokens / r.seconds for r in rounds),
         "padding_share": 1 - tokens / places,
         "peak_bytes": memory,
@@ -142,18 +147,18 @@ def row(name: str, rounds: list[Round], memory: int, peak: float) -> dict[str, A
 
 
 def print_table(size: str, params: Params, rows: list[dict[str, Any]]) -> None:
-    """One size's table."""
+    """Print the table of one size."""
     model = params.model
     print(
         f"\n{size}: {model.num_layers} layers, d_model {model.d_model}, {model.num_heads} heads, "
         f"d_ff {model.d_ff}, batches of {params.train.batch_size}"
     )
     print(f"{'':24}{'tokens/s':>10}{'of article':>12}{'padding':>9}{'memory':>10}{'of peak':>9}")
-    rates = {row["contender"]: row["tokens_per_second"] for row in rows}
+    rates = {row["method"]: row["tokens_per_second"] for row in rows}
     for row in rows:
         ratio = row["tokens_per_second"] / rates[REFERENCE] if REFERENCE in rates else float("nan")
         print(
-            f"{row['contender']:24}{row['tokens_per_second']:>10,.0f}{ratio:>12.2f}"
+            f"{row['method']:24}{row['tokens_per_second']:>10,.0f}{ratio:>12.2f}"
             f"{row['padding_share']:>9.1%}{row['peak_bytes'] / 2**30:>6.2f} GiB"
             f"{row['share_of_peak']:>9.1%}",
             flush=True,
@@ -161,8 +166,8 @@ def print_table(size: str, params: Params, rows: list[dict[str, Any]]) -> None:
 
 
 def profile(options: argparse.Namespace, size: str) -> None:
-    """Print torch's most expensive operations over the steps of ours, the warm-up left out."""
-    task, stream = prepare(options, size, CONTENDERS["ours"], None)
+    """Print torch's most expensive operations over the steps of our method, without the warm-up."""
+    task, stream = prepare(options, size, METHODS["ours"], None)
     profiler = torch.profiler.profile()
 
     def watched() -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""A contender of train_speed.py in a process of its own: its batches, its clock, its memory."""
+"""Run a method of train_speed.py in its own process: its batches, times and memory."""
 
 import argparse
 import sys
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contenders import CONTENDERS, Contender, Task
 from gpu import model_flops, set_up, wait
+from methods import METHODS, Method, Task
 
 from sentiformer.core.device import prepare_device
 from sentiformer.core.runtime import load_runtime
@@ -26,13 +26,13 @@ SIZES = {  # what differs from params.yaml
     "reference": "model.d_model=512 model.num_heads=8 model.num_layers=6 model.d_ff=2048 "
     "train.batch_size=64",
 }
-STEPS = {"default": 24, "d256": 8, "reference": 2}  # a round on a processor takes some seconds
+STEPS = {"default": 24, "d256": 8, "reference": 2}  # of a round, which takes some seconds on a CPU
 GPU_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Round:
-    """Some steps of a contender: seconds, tokens without and with padding, FLOPs."""
+    """Some steps of a method: seconds, tokens without and with padding, FLOPs."""
 
     seconds: float
     tokens: int
@@ -46,29 +46,29 @@ def params_of(size: str, token_dropout: float = 0.0) -> Params:
 
 
 def work(connection: Connection, options: argparse.Namespace, size: str, name: str) -> None:
-    """Be a contender, in a process of its own."""
-    task, stream = prepare(options, size, CONTENDERS[name], connection)
-    CONTENDERS[name].train(task, stream)
+    """Run a method in this process, and send its results over the connection."""
+    task, stream = prepare(options, size, METHODS[name], connection)
+    METHODS[name].train(task, stream)
     connection.send(peak_memory())
 
 
 def prepare(
-    options: argparse.Namespace, size: str, contender: Contender, connection: Connection | None
+    options: argparse.Namespace, size: str, method: Method, connection: Connection | None
 ) -> tuple[Task, Iterator[Batch]]:
-    """The task of a contender, and its batches, which wait for turns on a connection."""
-    params, runtime = params_of(size, contender.token_dropout), load_runtime()
-    device = prepare_device(runtime, contender.precision)
-    torch.use_deterministic_algorithms(False)  # ours alone turns it on again
+    """The task of a method, and its batches, which wait for turns on a connection."""
+    params, runtime = params_of(size, method.token_dropout), load_runtime()
+    device = prepare_device(runtime, method.precision)
+    torch.use_deterministic_algorithms(False)  # only our method turns it on again
     corpus, vocab = Corpus(options.tokens / "train.arrow"), Vocab.load(options.vocab / "vocab.txt")
     ids_of_types = vocab.encode(read_lines(options.tokens / "types.txt", made_by="tokenize"))
     steps = options.steps or (GPU_STEPS if device.device.type == "cuda" else STEPS[size])
     lengths = np.minimum(corpus.lengths, params.model.max_len)
-    rounds = choose(lengths, params.train.batch_size, contender.bucketed, options, steps)
+    rounds = choose(lengths, params.train.batch_size, method.bucketed, options, steps)
 
     def make(rows: np.ndarray) -> Batch:
         texts = [ids_of_types[truncate(corpus[row], params.model.max_len)] for row in rows.tolist()]
         labels = torch.from_numpy(corpus.labels[rows].astype(np.int64))
-        return Batch(*contender.pad(texts, params.model.max_len), labels, rows)
+        return Batch(*method.pad(texts, params.model.max_len), labels, rows)
 
     def stream() -> Iterator[Batch]:
         for batches in rounds:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.console.output import say
 from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime

@@ -15,7 +15,7 @@ OUTPUT = DATA / "word_vectors"
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write first vectors of the width of the model."""
+    """Write initial vectors of the width of the model."""
     with atomic_folder(OUTPUT) as folder:
         fit_word_vectors(
             params.word_vectors,

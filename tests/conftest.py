@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.core.runtime import Runtime
 from sentiformer.data.download import download
 from sentiformer.evaluation.evaluate import evaluate

@@ -11,8 +11,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from test_evaluation import DAMAGES, change_json
 from test_ngrams import random_texts, write_texts
 
-from sentiformer.baselines import linear, ngrams
-from sentiformer.baselines.linear import (
+from sentiformer.baselines import logistic_regression, ngram_counts
+from sentiformer.baselines.logistic_regression import (
     KINDS,
     fit_baseline,
     fit_baselines,
@@ -21,7 +21,7 @@ from sentiformer.baselines.linear import (
     predict,
     tfidf,
 )
-from sentiformer.baselines.ngrams import count_ngrams, learn_ngrams
+from sentiformer.baselines.ngram_counts import count_ngrams, learn_ngrams
 from sentiformer.baselines.params import TeachParams
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json
@@ -59,7 +59,7 @@ def copy(data, tmp_path):
 
 
 def test_tfidf_equals_that_of_scikit_learns_vectorizer(tmp_path, monkeypatch):
-    monkeypatch.setattr(ngrams, "MIN_COUNT", 1)
+    monkeypatch.setattr(ngram_counts, "MIN_COUNT", 1)
     train, other = random_texts(3), random_texts(4)
     corpora = [write_texts(tmp_path / f"{n}.arrow", t) for n, t in enumerate((train, other))]
     known, train_counts = learn_ngrams(corpora[0], 2)
@@ -98,7 +98,7 @@ def test_the_log_count_ratio_of_the_other_class_is_the_negative():
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_number_of_classes_is_learned_in_their_order(classes, kind, monkeypatch):
-    monkeypatch.setattr(linear, "C_VALUES", (0.1, 10.0))
+    monkeypatch.setattr(logistic_regression, "C_VALUES", (0.1, 10.0))
     rng = np.random.default_rng(classes)
     actual = rng.integers(0, classes, 150)
     own = 3 * np.eye(classes, dtype=int)[actual]  # each class has a word of its own
@@ -130,11 +130,11 @@ def test_the_best_c_on_validation_is_chosen_and_the_smallest_of_equals(copy, tmp
     rows = pd.read_csv(copy / "baseline" / "choices.csv")
     metrics = read_json(copy / "baseline" / "metrics.json", made_by="baseline")
     for name, table in rows.groupby("baseline"):
-        assert table["c"].tolist() == list(linear.C_VALUES)
+        assert table["c"].tolist() == list(logistic_regression.C_VALUES)
         best = table[table["validation_accuracy"] == table["validation_accuracy"].max()]
         assert metrics[name]["c"] == best["c"].min()
         assert metrics[name]["validation_accuracy"] == best["validation_accuracy"].iloc[0]
-    monkeypatch.setattr(linear, "C_VALUES", (1e-10, 1e-9, 1e-8))
+    monkeypatch.setattr(logistic_regression, "C_VALUES", (1e-10, 1e-9, 1e-8))
     metrics = json.loads(fit_folder(copy, tmp_path / "equal")["metrics.json"])
     assert {metrics[name]["c"] for name in KINDS} == {1e-10}
 
@@ -142,7 +142,7 @@ def test_the_best_c_on_validation_is_chosen_and_the_smallest_of_equals(copy, tmp
 @pytest.mark.parametrize("name", KINDS)
 def test_test_is_predicted_with_the_chosen_c(copy, name, monkeypatch):
     def fit(*c_values):
-        monkeypatch.setattr(linear, "C_VALUES", c_values)
+        monkeypatch.setattr(logistic_regression, "C_VALUES", c_values)
         labels = ["negative", "positive"]
         return fit_baseline(name, tokens=copy / "tokens", labels=labels, teacher=None)
 

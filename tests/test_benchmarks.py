@@ -55,17 +55,17 @@ def test_the_speed_of_tokens_and_predictions_is_measured(data, tmp_path):
     assert lines.count("reviews/s") >= 4, "in bulk and in one process, in fp32 and in bf16"
 
 
-def test_every_contender_trains(data, monkeypatch):
+def test_every_method_trains(data, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     turns = __import__("turns")
     once = {"steps": 1, "rounds": 1, "warm_up": 1}
     options = argparse.Namespace(tokens=data / "tokens", vocab=data / "vocab", **once)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
-        for name, contender in turns.CONTENDERS.items():
-            if "Trainer" not in name:  # of a package that the project does without
-                task, batches = turns.prepare(options, "default", contender, None)
-                contender.train(task, batches)
+        for name, method in turns.METHODS.items():
+            if "Trainer" not in name:  # its package is not a requirement of the project
+                task, batches = turns.prepare(options, "default", method, None)
+                method.train(task, batches)
                 assert next(batches, None) is None, name
     finally:
         torch.set_num_threads(threads)

@@ -350,8 +350,8 @@ def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
 INTERRUPTED = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
-from sentiformer.console.errors import answer_interrupts, one_line_errors
-answer_interrupts()
+from sentiformer.console.errors import install_interrupt_handler, one_line_errors
+install_interrupt_handler()
 with one_line_errors():
     try:
         {work}

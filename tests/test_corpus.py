@@ -88,7 +88,7 @@ def corrupt_message(path, content: bytes) -> str:
 
 def assert_names_file_and_fix(message, path):
     assert message.startswith(f"{path} is corrupt (")
-    assert message.endswith("); `dvc repro --force tokenize` makes it anew")
+    assert message.endswith("); `dvc repro --force tokenize` creates it again")
     assert "\n" not in message
 
 

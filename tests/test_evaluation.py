@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import RUNTIME, tiny_params
 
-from sentiformer.baselines.linear import KINDS
+from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.metrics import (

@@ -79,7 +79,7 @@ def test_a_missing_key_of_json_is_one_line(tmp_path):
         with pytest.raises(UserError) as caught:
             lacking()
         assert str(caught.value) == (
-            f"{path} is corrupt (it lacks 'labels'); `dvc repro --force train` makes it anew"
+            f"{path} is corrupt (it lacks 'labels'); `dvc repro --force train` creates it again"
         )
 
 
@@ -230,14 +230,14 @@ def test_missing_json_names_the_stage_that_makes_it(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b'{"a": 1', b"\xff\xfe", b"{}\n{}", b"{'a': 1}", b"[]", b"null", b"1"]
 )
-def test_corrupt_json_names_the_stage_that_makes_it_anew(tmp_path, content):
+def test_corrupt_json_names_the_stage_that_creates_it_again(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_json(path, made_by="train")
     text = str(caught.value)
     assert text.startswith(f"{path} is corrupt (")
-    assert text.endswith("); `dvc repro --force train` makes it anew")
+    assert text.endswith("); `dvc repro --force train` creates it again")
     assert "\n" not in text
 
 

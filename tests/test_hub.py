@@ -251,7 +251,7 @@ def test_the_error_for_a_missing_column_lists_the_columns(project, hub):
 def test_a_folder_of_the_same_name_is_not_read_instead_of_the_hub(project):
     (project.folder / NAME).mkdir(parents=True)
     line = project.download("http://127.0.0.1:9", fails=True)
-    assert f"the folder {NAME} hides the Hub's data set of that name; move it away" in line
+    assert f"the folder {NAME} has the same name as the data set of the Hub; move it away" in line
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The set-ups of the Makefile, with a `dvc` that says what it is asked for."""
+"""The set-ups of the Makefile, with a fake `dvc` that prints its arguments."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from conftest import ROOT
 
 @pytest.fixture
 def project(tmp_path):
-    """A repository whose environment is up to date; returns what runs a command there."""
+    """A repository with an up-to-date environment; returns a function that runs a command there."""
     environment = tmp_path / ".venv"
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").symlink_to(sys.executable)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sentiformer.baselines import ngrams
-from sentiformer.baselines.ngrams import count_ngrams, learn_ngrams
+from sentiformer.baselines import ngram_counts
+from sentiformer.baselines.ngram_counts import count_ngrams, learn_ngrams
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 
@@ -65,7 +65,7 @@ def test_numbers_are_1_plus_the_position_of_the_key_and_0_for_unknown_ngrams(to_
 @pytest.mark.parametrize("max_n", [1, 2, 3])
 @pytest.mark.parametrize("min_count", [1, 2, 7])
 def test_counts_are_those_of_a_plain_loop(tmp_path, monkeypatch, max_n, min_count):
-    monkeypatch.setattr(ngrams, "MIN_COUNT", min_count)
+    monkeypatch.setattr(ngram_counts, "MIN_COUNT", min_count)
     train, other = random_texts(0), random_texts(1, types=7)
     total = Counter(ngram for text in train for ngram in ngrams_of(text, max_n))
     frequent = {ngram for ngram, count in total.items() if count >= min_count}
@@ -88,7 +88,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path, monkeypatch, max_n, min_coun
 @pytest.fixture
 def keep_all(monkeypatch):
     """Keep n-grams that occur once."""
-    monkeypatch.setattr(ngrams, "MIN_COUNT", 1)
+    monkeypatch.setattr(ngram_counts, "MIN_COUNT", 1)
 
 
 @pytest.mark.usefixtures("keep_all")

@@ -25,7 +25,7 @@ PARTS = (
     "dvc.yaml",
     "params.yaml",
 )
-ROOMS = {  # of the library, and which others each may import
+PACKAGES = {  # of the library, and which others each may import
     "core": set(),
     "console": {"core"},
     "data": {"core", "console"},
@@ -42,7 +42,7 @@ ROOMS = {  # of the library, and which others each may import
     "stage": set(),
     "cli": set(),
 }
-TOP = ("params", "stage", "cli")  # which may import all rooms
+TOP = ("params", "stage", "cli")  # which may import all packages
 DECIDE_NOTHING = {
     "pipeline/__init__.py",
     "src/sentiformer/__init__.py",
@@ -199,11 +199,11 @@ def import_closure(path: Path) -> set[Path]:
 def decides_nothing(path: Path) -> bool:
     """Whether a file belongs to the console, to the tracking, or to what validates `params.yaml`.
 
-    The class of each section is in the room that reads it.
+    The class of each section is in the package that reads it.
     """
     place = path.relative_to(ROOT).as_posix()
-    rooms = ("src/sentiformer/console/", "src/sentiformer/tracking/")
-    return place in DECIDE_NOTHING or place.startswith(rooms)
+    packages = ("src/sentiformer/console/", "src/sentiformer/tracking/")
+    return place in DECIDE_NOTHING or place.startswith(packages)
 
 
 def is_training_in(folder: Path, process: psutil.Process) -> bool:
@@ -220,15 +220,15 @@ def stages() -> dict[str, dict]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_the_import_closure(stage):
     places = [path.relative_to(ROOT) for path in import_closure(ROOT / f"pipeline/{stage}.py")]
-    rooms = {place.parent if place.parts[0] == "src" else place for place in places}
+    expected = {place.parent if place.parts[0] == "src" else place for place in places}
     deps = {dep for dep in stages()[stage]["deps"] if not dep.startswith("data/")}
-    assert deps == {room.as_posix() for room in rooms}
+    assert deps == {place.as_posix() for place in expected}
 
 
-def test_console_and_tracking_are_in_nobodys_deps():
+def test_no_stage_depends_on_console_or_tracking():
     deps = {dep for stage in stages().values() for dep in stage["deps"]}
     assert not any(dep in DECIDE_NOTHING for dep in deps)
-    assert not any(room in dep for dep in deps for room in ("console", "tracking"))
+    assert not any(package in dep for dep in deps for package in ("console", "tracking"))
 
 
 def test_every_stage_has_its_file_its_params_and_a_description():
@@ -242,7 +242,7 @@ def test_every_stage_has_its_file_its_params_and_a_description():
         assert len(stage["desc"]) <= 80, name
 
 
-def test_plots_with_a_curve_a_class_do_not_join_the_classes():
+def test_plots_with_a_curve_per_class_do_not_join_the_classes():
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     template_of = {name: plot.get("template") for entry in plots for name, plot in entry.items()}
     for name in ("ROC", "precision and recall"):
@@ -250,7 +250,7 @@ def test_plots_with_a_curve_a_class_do_not_join_the_classes():
         assert template["encoding"]["detail"] == {"field": "class"}
 
 
-def test_entry_points_only_wire():
+def test_entry_points_only_connect():
     for path in (ROOT / "pipeline").glob("*.py"):
         text = path.read_text()
         assert len(text.splitlines()) <= 45, path
@@ -261,21 +261,21 @@ def test_entry_points_only_wire():
         ), path
 
 
-def room_of(path: Path) -> str:
-    """The package of the library that a file is in, or its own name where it is in none."""
+def package_of(path: Path) -> str:
+    """The package of the library that a file is in, or the file's name without its suffix."""
     return path.relative_to(ROOT / "src/sentiformer").parts[0].removesuffix(".py")
 
 
-def test_rooms_import_only_downward():
+def test_packages_import_only_downward():
     files = sorted((ROOT / "src/sentiformer").rglob("*.py"))
     others = {path: {other for other in imports_of(path) if "src" in other.parts} for path in files}
     TopologicalSorter({path: others[path] - {path} for path in files}).prepare()  # refuses a cycle
-    assert {room_of(path) for path in files} == ROOMS.keys()
+    assert {package_of(path) for path in files} == PACKAGES.keys()
     for path in files:
-        rooms = {room_of(other) for other in others[path]} - {room_of(path), "__init__"}
-        if room_of(path) not in TOP:
-            assert rooms <= ROOMS[room_of(path)], path
-        if room_of(path) != "tracking":
+        imported = {package_of(other) for other in others[path]} - {package_of(path), "__init__"}
+        if package_of(path) not in TOP:
+            assert imported <= PACKAGES[package_of(path)], path
+        if package_of(path) != "tracking":
             assert "mlflow" not in packages_of(path), path
 
 
@@ -298,7 +298,7 @@ def test_house_sizes():
 @pytest.mark.slow
 def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     metrics = json.loads((built.folder / "data/evaluation/metrics.json").read_text())
-    assert metrics["roc_auc"] > 0.65, "of 40 texts too few for a steady accuracy"
+    assert metrics["roc_auc"] > 0.65, "accuracy is too uncertain on 40 texts"
     names = "model/model.safetensors model/history.csv baseline/choices.csv report/report.html"
     for name in names.split():
         assert (built.folder / "data" / name).stat().st_size > 0
@@ -342,7 +342,7 @@ json.dump(rerun, sys.stdout)
 
 @pytest.mark.slow
 def test_other_baselines_that_do_not_teach_do_not_rerun_the_training(project):
-    path = project.folder / "src/sentiformer/baselines/linear.py"
+    path = project.folder / "src/sentiformer/baselines/logistic_regression.py"
     path.write_text(path.read_text().replace("ALPHA = 1.0", "ALPHA = 9.0"))
     before = (project.folder / "data/baseline/nb_trigrams.parquet").read_bytes()
     output = project.run("dvc", "repro", "train")
@@ -381,7 +381,10 @@ def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
     shutil.rmtree(project.folder / "data/model")
     shutil.rmtree(project.folder / ".dvc/cache/runs")
     assert project.lock == lock
-    for shell in ("/bin/sh", "/bin/bash"):  # DVC starts a stage through it; bash gives its place up
+    for shell in (
+        "/bin/sh",
+        "/bin/bash",
+    ):  # DVC starts a stage through it; bash replaces itself by the stage
         project.env["SHELL"] = shell
         again = bool(checkpoints(project))
         assert ("resuming at step" in kill_training(project)) is again

@@ -9,7 +9,7 @@ from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer.baselines.linear import fit_baselines
+from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.baselines.params import TeachParams
 from sentiformer.core.errors import UserError
 from sentiformer.core.pseudo_labels import (

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from test_evaluation import DAMAGES, change_json, files_in, many_texts
 
-from sentiformer.baselines.linear import KINDS
+from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
 from sentiformer.evaluation.figures import draw_all

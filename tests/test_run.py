@@ -86,7 +86,7 @@ def test_old_checkpoints_of_other_trainings_of_the_stage_are_deleted(tmp_path):
     assert OTHERS_KEPT == 2
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_training_begins_anew(data, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_reported_and_the_training_starts_again(data, tmp_path, capsys):
     checkpoint = Checkpoint(tmp_path, "train", "key")
     runs = []
     for _ in range(2):

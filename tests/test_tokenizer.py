@@ -355,5 +355,5 @@ def assert_corrupt(raw, name, workers=1):
         tokenized(raw, workers)
     message = str(caught.value)
     assert message.startswith(f"{raw / name} is corrupt (")
-    assert message.endswith("); `dvc repro --force download` makes it anew")
+    assert message.endswith("); `dvc repro --force download` creates it again")
     assert "\n" not in message

@@ -127,7 +127,7 @@ def test_train_without_a_word_is_refused(tokens):
 def test_a_corrupt_vocabulary_is_reported_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)
-    fix = r"\); `dvc repro --force build_vocab` makes it anew$"
+    fix = r"\); `dvc repro --force build_vocab` creates it again$"
     with pytest.raises(UserError, match=rf"vocab\.txt is corrupt \(.*{reason}.*{fix}"):
         Vocab.load(path)
 

@@ -218,7 +218,7 @@ def test_unlabelled_texts_are_read(data, tmp_path, monkeypatch):
 def test_a_window_of_0_makes_no_vectors(data, tmp_path, capsys):
     params = tiny_params(word_vectors={"window": 0}).word_vectors
     fit_word_vectors(params, 16, data=data, folder=tmp_path)
-    assert "first vectors of words are random" in capsys.readouterr().out
+    assert "initial vectors of words are random" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
     assert read_word_vectors(tmp_path, (60, 16)) is None
 

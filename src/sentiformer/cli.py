@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sentiformer.console.errors import answer_interrupts, one_line_errors
+from sentiformer.console.errors import install_interrupt_handler, one_line_errors
 from sentiformer.console.output import print_results, say
 from sentiformer.core.errors import ICONV, UserError, plain
 from sentiformer.core.runtime import load_runtime
@@ -25,7 +25,7 @@ LABEL_WIDTH = 40  # at most; a longer label shifts only its own row
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    answer_interrupts()
+    install_interrupt_handler()
     options = _parser().parse_args(arguments)
     with one_line_errors():
         options.run(options)

@@ -1,1 +1,1 @@
-"""What a person sees at the terminal: lines, progress, errors. It decides no byte of a result."""
+"""What a person sees at the terminal: lines, progress, errors. It does not affect results."""

@@ -1,4 +1,4 @@
-"""One line for each known error, and the answer to Ctrl-C."""
+"""One line for each known error, and the handler of Ctrl-C."""
 
 import errno
 import io
@@ -40,7 +40,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _known_problem(error: Exception) -> str | None:
-    """The line for an error that the user can mend; None for any other."""
+    """The line for an error that the user can fix; None for any other error."""
     if isinstance(error, UserError):
         return one_line(str(error))
     path = getattr(error, "filename", None)
@@ -58,7 +58,7 @@ def _known_problem(error: Exception) -> str | None:
     return None
 
 
-def answer_interrupts() -> None:
+def install_interrupt_handler() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, except during an import, where it ends the process.
 
     An import can swallow the exception and keep a lock of Python's import system, so that the

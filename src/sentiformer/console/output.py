@@ -14,7 +14,8 @@ def say(line: str) -> None:
     """Print one line of progress at once, above the progress bar if there is one.
 
     Of the processes that torchrun started, only the first prints. If nobody reads standard
-    output any more, the line is lost and the work goes on.
+    output any more, the line is discarded and the
+    work continues.
     """
     if not is_first():
         return

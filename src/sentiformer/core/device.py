@@ -19,7 +19,7 @@ class Device:
     """The device of the tensors, and the precision of matrix products, `fp32` or `bf16`.
 
     Attributes:
-        environment: what the bits of a model depend on, besides code, parameters and data.
+        environment: what the bits of a model depend on, in addition to code, parameters and data.
     """
 
     device: torch.device

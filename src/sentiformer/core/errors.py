@@ -22,7 +22,7 @@ OUT_OF_MEMORY = (
 
 
 class UserError(Exception):
-    """An error that the user can mend; the text names the thing, its value and the fix."""
+    """An error that the user can fix; the text names what is wrong, its value and the fix."""
 
 
 def plain(text: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Write a folder atomically: the block gets a new folder, which becomes `path` at its end.
 
-    If the block fails, `path` keeps its old contents. A lock file beside `path` stays.
+    If the block fails, `path` keeps its old contents. A lock file next to `path` stays.
 
     Raises:
         UserError: `path` is not an ordinary folder, or another process is writing it.
@@ -57,7 +57,7 @@ def _delete(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON whose bytes depend only on the value."""
+    """Write readable JSON; its bytes depend only on the value."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -119,7 +119,7 @@ def read_json(path: Path, *, made_by: str) -> JsonObject:
 def reading(path: Path, made_by: str, *errors: type[Exception]) -> Iterator[None]:
     """Turn errors of reading a file of the stage `made_by` into a UserError.
 
-    `errors` are what the reader of this format raises, besides OSError and ValueError.
+    `errors` are what the reader of this format raises in addition to OSError and ValueError.
 
     Raises:
         UserError: the file is missing or corrupt.
@@ -142,7 +142,7 @@ def reading(path: Path, made_by: str, *errors: type[Exception]) -> Iterator[None
 def corrupt(path: Path, made_by: str, error: object) -> UserError:
     """The error for a file whose contents the stage `made_by` cannot have written."""
     return UserError(
-        f"{path} is corrupt ({first_line(error)}); `dvc repro --force {made_by}` makes it anew"
+        f"{path} is corrupt ({first_line(error)}); `dvc repro --force {made_by}` creates it again"
     )
 
 

@@ -67,7 +67,7 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Apply `function` in `workers` processes; yield results in the order of the items.
 
-    At most two items a worker are read ahead, so that memory stays bounded. The processes are
+    At most two items per worker are read ahead, so that memory stays bounded. The processes are
     forked, so that they share the function's data, such as a model, with this one. For one worker
     or item there are no other processes.
 
@@ -101,7 +101,11 @@ def _worker_pool(workers: int, function: Callable[[Any], Any]) -> Iterator[Proce
                 yield pool
             except BrokenProcessPool:
                 processes += pool._processes.values()
-                if sys.version_info < (3, 11, 5):  # it writes to lost workers for ever (gh-94777)
+                if sys.version_info < (
+                    3,
+                    11,
+                    5,
+                ):  # it never stops writing to lost workers (gh-94777)
                     pool._call_queue._reader.close()  # type: ignore[attr-defined]
                 raise
     except BrokenProcessPool:

@@ -36,7 +36,7 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
     Args:
         path: its suffix is the format: `.csv`, `.jsonl`, `.parquet`, or for a single column `.txt`
-            with one text a line; then the column's name does not matter.
+            with one text per line; then the column's name does not matter.
         columns: the option that names each column, for error messages, by the column's name.
 
     Raises:

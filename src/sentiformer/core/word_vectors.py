@@ -14,7 +14,7 @@ FILE = f"{STAGE}.safetensors"
 
 
 class Vectors(NamedTuple):
-    """First vectors, float32, and sorted int64 keys; `text/ngrams.py` defines keys.
+    """Initial vectors, float32, and sorted int64 keys; `text/ngrams.py` defines keys.
 
     V is the number of words, N that of bigrams, M that of trigrams, D the dimensions.
     """

@@ -115,7 +115,7 @@ def fingerprint(digests: Iterable[bytes]) -> str:
 
 
 def _report_duplicates(split: str, found: dict[str, int]) -> None:
-    """Report the duplicates of a split that the source gives; one held out of train has none."""
+    """Report the duplicates in a split of the source; a held-out split has no duplicates."""
     if any(found.values()):
         say(
             f"{split} is left unchanged: {found['duplicates']:,} of its texts are duplicates, "

@@ -63,7 +63,9 @@ def load(name: str, revision: str) -> "DatasetDict":
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if Path(name).exists():
-        raise UserError(f"the folder {name} hides the Hub's data set of that name; move it away")
+        raise UserError(
+            f"the folder {name} has the same name as the data set of the Hub; move it away"
+        )
     from datasets import load_dataset
 
     try:

@@ -23,7 +23,7 @@ def require_one_type(name: str, labels: Iterable[object]) -> None:
     """Check the labels of the split `name`.
 
     Raises:
-        UserError: there are none, or some are texts and others numbers.
+        UserError: there are no labels, or some are texts and others numbers.
     """
     examples = {type(label): repr(label) for label in labels}
     if not examples:

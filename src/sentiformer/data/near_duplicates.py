@@ -5,7 +5,7 @@ of three words (Broder 1997, On the resemblance and containment of documents). T
 computes MinHash signatures, which estimate it, and finds candidates: the texts whose signatures
 agree in all values of a band (Leskovec, Rajaraman and Ullman 2014, Mining of Massive Datasets,
 chapter 3). For each text the candidate with the highest estimate is compared exactly. Memory holds
-the signatures of validation and test with their index, 3 kB a text.
+the signatures of validation and test with their index, 3 kB per text.
 """
 
 import re
@@ -55,15 +55,15 @@ def find_near_duplicates(texts: Mapping[str, Sequence[str]]) -> list[Match]:
     others = _other_splits(texts)
     known = [(s, row, signature(text)) for s in HELD_OUT for row, text in enumerate(texts[s])]
     index = RMinHashLSH(threshold=THRESHOLD, num_perm=BANDS * BAND_VALUES, num_bands=BANDS)
-    index.insert_many([mine for _, _, mine in known])
+    index.insert_many([values for _, _, values in known])
     matches = []
     for other in others["test"]:
         best: dict[int, tuple[float, int]] = {}  # the highest estimate and its row, by key
         for other_row, text in enumerate(texts[other]):
-            theirs = signature(text)
-            for key in index.query(theirs):
-                split, _, mine = known[key]
-                estimate = mine.jaccard(theirs)
+            other_signature = signature(text)
+            for key in index.query(other_signature):
+                split, _, own_signature = known[key]
+                estimate = own_signature.jaccard(other_signature)
                 if other in others[split] and estimate > best.get(key, (LOWEST_ESTIMATE, 0))[0]:
                     best[key] = estimate, other_row
         for key, (_, other_row) in best.items():

@@ -1,4 +1,4 @@
-"""Splits without leaks: no text of test is in another split, and none of validation in train.
+"""Splits without leaks: test shares no text with another split, nor validation with train.
 
 This includes texts without a label, from which a model could also learn. A split that the source
 does not have is held out of train by a hash of the text, so that neither the machine nor the order
@@ -51,7 +51,7 @@ def make_splits(
 
 
 def remove_duplicates(table: "pd.DataFrame") -> tuple["pd.DataFrame", dict[str, int]]:
-    """Keep the first of equal texts, and none of equal texts that have different labels.
+    """Keep the first of equal texts; remove all of them if their labels differ.
 
     Texts are equal when their `content_hash` is.
 

@@ -73,7 +73,7 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
     """Write the texts of a split to a store.
 
     Returns:
-        the table, whose labels are numbers in a list of the split's own labels; and this list.
+        the table, with labels as positions in a list of the split's own labels; and this list.
     """
     import numpy as np
     import pandas as pd

@@ -8,11 +8,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 BLOCK_CHARACTERS = 2**24
-ROW_CHARACTERS = 100  # memory of a row's Python objects beside the text, in characters
+ROW_CHARACTERS = 100  # memory of a row's Python objects without the text, in characters
 
 
 class TextStore:
-    """Texts in an empty file that is open for reading and writing; `store[position]` reads one."""
+    """Texts that are kept in a file on disk; `store[position]` reads one.
+
+    The file must be empty, and open for reading and writing.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentiformer.baselines.linear import Baseline, load_baselines
+from sentiformer.baselines.logistic_regression import Baseline, load_baselines
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, reading, sha256, write_json
 from sentiformer.core.runtime import Runtime
@@ -64,7 +64,7 @@ def evaluate(
 
 
 def _predict(classifier: Classifier, corpus: Corpus, types: list[str]) -> np.ndarray:
-    """The (N, C) probabilities of the texts of a corpus, whose types are given."""
+    """The (N, C) probabilities of the texts of a corpus; `types` are the types of its ids."""
     ids, max_len = classifier.vocab.encode(types), classifier.params.max_len
     batches = TextBatches(corpus, ids, batch_size=BATCH_TEXTS, max_len=max_len)
     return classifier.predict_corpus(batches)

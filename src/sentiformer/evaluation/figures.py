@@ -42,7 +42,7 @@ def draw_all(tables: dict[str, pd.DataFrame], labels: list[str], epoch: int) -> 
     Args:
         tables: by name; of a language model also pretrain_steps and pretrain_history.
         labels: the classes in their order.
-        epoch: the epoch whose weights are the model.
+        epoch: the epoch after which the model has its weights.
     """
     with mpl.rc_context():
         mpl.rcdefaults()  # the user's matplotlibrc must not change the figures

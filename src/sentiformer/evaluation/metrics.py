@@ -57,12 +57,12 @@ def accuracy_interval(is_right: np.ndarray) -> dict[str, float]:
 
 
 def paired_difference(is_right: np.ndarray, baseline_is_right: np.ndarray) -> dict[str, Any]:
-    """The accuracy of the Transformer less a baseline's, its 95 % interval, and McNemar's test.
+    """The difference of the Transformer's and a baseline's accuracy, and McNemar's test.
 
-    Only texts on which one of the two is right count. The interval is that of Agresti & Min
-    (2005): Wald's interval with 0.5 added to each of the four counts. The p-value is the
-    probability of counts that differ at least as much, if both models are equally good
-    (McNemar 1947, the exact test).
+    The test uses only texts on which exactly one of the two is right. The 95 % interval of the
+    difference is that of Agresti & Min (2005): Wald's interval with 0.5 added to each of the four
+    counts. The p-value is the probability of counts that differ at least as much, if both models
+    are equally good (McNemar 1947, the exact test).
     """
     texts = len(is_right)
     transformer_alone = int((is_right & ~baseline_is_right).sum())

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from sentiformer.baselines.linear import KINDS
+from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError, plain
 from sentiformer.core.files import read_json, reading, sha256
 from sentiformer.evaluation.figures import draw_all, is_large

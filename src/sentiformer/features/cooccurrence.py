@@ -66,7 +66,8 @@ def frequent_ngrams(
 ) -> np.ndarray:
     """Return the sorted keys of the `limit` most frequent n-grams, (N,) with N at most `limit`.
 
-    N-grams that occur once are left out. Of equally frequent ones the smaller key comes first.
+    N-grams that occur once are left out. If n-grams at the limit are equally frequent, those with
+    smaller keys are kept. The result is sorted by key.
     `shorter` has the sorted keys of the known bigrams and so on, up to n-1; an n-gram is counted
     only if its first n-1 words are known.
     """

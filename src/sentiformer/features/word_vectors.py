@@ -1,4 +1,4 @@
-"""First vectors of words, bigrams and trigrams, from their co-occurrence with words.
+"""Initial vectors of words, bigrams and trigrams, from their co-occurrence with words.
 
 word2vec's gradient steps factorize, up to a constant, the matrix of the pointwise mutual
 information (PMI) of words and their context words (Levy & Goldberg 2014). The matrix can be counted
@@ -32,7 +32,7 @@ from sentiformer.text.vocab import Vocab
 
 POWER_ITERATIONS = 2  # of the randomized factorization
 NGRAM_SCALE = 0.5  # the model adds an n-gram's vector to that of its last word
-BLOCK_NGRAMS = 10_000  # n-grams whose counts are in memory at a time
+BLOCK_NGRAMS = 10_000  # number of n-grams with counts in memory at a time
 
 
 def fit_word_vectors(
@@ -52,7 +52,7 @@ def fit_word_vectors(
     config = {"params": {STAGE: params.model_dump()}, "pairs": 0, "triples": 0}
     if not params.window:
         write_json(folder / "config.json", config)
-        say("word_vectors.window is 0: the first vectors of words are random")
+        say("word_vectors.window is 0: the initial vectors of words are random")
         return
     vocab = Vocab.load(data / "vocab" / "vocab.txt")
     if len(vocab) <= d_model + len(SPECIAL_TOKENS):

@@ -1,4 +1,4 @@
-"""Fast ways to compute attention. Each equals the formula in `attention.py` but for rounding.
+"""Fast ways to compute attention. Each equals the formula in `attention.py` except for rounding.
 
 | kernel                | used for                                                       |
 |-----------------------|----------------------------------------------------------------|

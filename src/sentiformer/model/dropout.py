@@ -44,7 +44,10 @@ class Dropout(nn.Module):
         self.dropped_bytes = min(255, round(probability * 256))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """In training set some of (B, ...) to 0 and scale the others; otherwise do nothing."""
+        """In training, set some values of `hidden`, (B, ...), to 0 and scale the others.
+
+        In evaluation, return `hidden` unchanged.
+        """
         if not self.training or not self.dropped_bytes:
             return hidden
         rows, batch_size = _part.get() or (slice(None), len(hidden))

@@ -68,8 +68,8 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """(B, T) token ids to (B, T, D) vectors; every text needs at least one token.
 
-        With `kept`, the indices of some tokens, (B, T'), the padding mask is (B, T'), and the
-        result, of these tokens only, (B, T', D).
+        `kept`, (B, T'), are the indices of the tokens that token dropout kept. If it is given, the
+        padding mask is (B, T'), and the result has the vectors of these tokens only, (B, T', D).
         """
         hidden = self.dropout(self.embedding(token_ids, kept))
         for layer in self.layers:

@@ -39,7 +39,10 @@ class MaskedLanguageModel(nn.Module):
         return self.norm(F.gelu(self.transform(masked)))
 
     def logits(self, features: Tensor, words: Tensor | None = None) -> Tensor:
-        """(..., D) features to logits of all words, (..., V), or of the (W,) `words`, (..., W)."""
+        """Return the logits of words for (..., D) features.
+
+        The result is (..., V) for all words, or (..., W) if the ids of W `words` are given.
+        """
         vectors = self.encoder.embedding.words.weight
         if words is None:
             return F.linear(features, vectors, self.bias)

@@ -70,7 +70,7 @@ class Predictor:
         yield from ordered_map(predict, chunks, workers=workers)
 
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
-        """Classify raw texts; for one without a known word see `Classifier.predict_batch`."""
+        """Classify raw texts; for a text without a known word see `Classifier.predict_batch`."""
         classifier = self.classifier
         params, labels = classifier.params, classifier.labels
         token_ids = [

@@ -87,7 +87,7 @@ class TrainedModel(ABC, Generic[Model]):
 
     @abstractmethod
     def _build(self, config: Config) -> Model:
-        """Make a model, whose weights are then replaced by those in the folder."""
+        """Make a model; its weights are then replaced by those in the folder."""
 
 
 class Classifier(TrainedModel[TransformerClassifier]):

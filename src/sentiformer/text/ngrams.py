@@ -31,7 +31,14 @@ def ngram_keys(numbers: Array, words: Array, vocab_size: int) -> Array:
 
 
 def ngram_numbers(keys: Array, known: Array) -> Array:
-    """Return the numbers of n-grams, by the sorted keys of the known ones of this length, (N,)."""
+    """Return the numbers of n-grams of one length: ids in the shape of `keys`.
+
+    A number is 1 + the position of the key in `known`, or 0 for an unknown n-gram.
+
+    Args:
+        keys: keys of the n-grams.
+        known: sorted keys of the known n-grams of this length, (N,).
+    """
     if not len(known):
         return keys * 0
     if isinstance(known, np.ndarray):

@@ -27,7 +27,7 @@ class Vocab:
         """Read the `vocab.txt` that the stage `made_by` wrote.
 
         Raises:
-            UserError: it is missing, or the special tokens are not the first, or a token is twice.
+            UserError: it is missing, does not begin with the special tokens, or has a token twice.
         """
         tokens = read_lines(path, made_by=made_by)
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:

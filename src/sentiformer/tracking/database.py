@@ -50,10 +50,11 @@ def artifacts_of(root: Path) -> str:
 
 @contextmanager
 def locked_database(root: Path, create: Callable[[str], object]) -> Iterator[None]:
-    """Lock the project's database; if there is none, `create` makes it at the address it is given.
+    """Lock the project's database; if it is missing, `create(address)` makes it.
 
-    The database is created atomically: two processes that create it at once would both fail, and
-    one that is killed meanwhile would leave a database that MLflow always refuses.
+    The database is created atomically. Otherwise two processes that create it at once would both
+    fail, and a process that is killed while it creates it would leave a database that MLflow
+    refuses.
 
     Raises:
         UserError: the database is damaged, or MLflow cannot use its path.
@@ -113,7 +114,7 @@ def prepare_database(root: Path, *, write: bool = False) -> None:
             raise
         except sqlite3.DatabaseError as error:
             raise UserError(
-                f"{path}: {error}; delete it, and `make track` makes it again"
+                f"{path}: {error}; delete it, and `make track` creates it again"
             ) from None
 
 

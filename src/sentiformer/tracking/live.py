@@ -1,8 +1,8 @@
 """The run of a training while it is trained; `sync` completes the run from the files afterwards.
 
-The store is used by a thread of ours. MLflow's asynchronous logging would not replace it: there
-only metrics are asynchronous, so the training itself would connect and make the run, and the
-process would wait without limit at its end for a server that does not answer.
+This module uses the store in a thread of its own. MLflow's asynchronous logging is not enough: only
+its metrics are asynchronous. The training itself would connect and create the run, and the process
+would wait without limit at its end for a server that does not answer.
 """
 
 import queue
@@ -19,7 +19,7 @@ BATCH_SECONDS = 2.0  # events of this time are logged together
 class LiveRun:
     """Logs the events of a training in a thread, so that the training never waits for the store.
 
-    At its end, what is left is logged; that takes `WAIT_SECONDS` at most.
+    At its end, the remaining events are logged; that takes `WAIT_SECONDS` at most.
     """
 
     def __init__(self, about: dict[str, Any]) -> None:

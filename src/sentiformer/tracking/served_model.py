@@ -1,4 +1,7 @@
-"""The model as MLflow serves it; this file is logged beside the model and executed on loading."""
+"""The model as MLflow serves it.
+
+This Python file is logged together with the model, and MLflow executes it to load the model.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -38,7 +38,9 @@ SETTINGS = {  # MLflow waits for minutes by default, and sends telemetry
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(WAIT_SECONDS),
 }
-_in_use = threading.Lock()  # by a live run or by `sync`, which would make two runs side by side
+_in_use = (
+    threading.Lock()
+)  # by a live run or by `sync`, which would create two runs of one training
 
 
 class Store:
@@ -67,9 +69,9 @@ class Store:
             return cls(client, client.create_experiment(name, artifact_location=location))
 
     def run_of(self, about: dict[str, Any]) -> "Run":
-        """The run of the training whose `config.json` is `about`; it is made if there is none.
+        """The run of the training whose `config.json` is `about`; created if missing.
 
-        A server that answers too late can make a second run. All but the oldest are deleted.
+        A server that answers too late can make a second run. All except the oldest are deleted.
         """
         wanted = f"tags.`{KEY_TAG}` = '{about['training_key']}'"
         oldest_first = ["attributes.start_time ASC"]
@@ -181,7 +183,7 @@ def import_mlflow() -> Any:
 def use_store(work: Callable[[Store], None]) -> bool:
     """Connect to the store, which one thread may use at a time, and call `work` with it.
 
-    A failure is one line on stderr. Returns whether there was none.
+    A failure prints one line on stderr. Returns whether the work succeeded.
     """
     try:
         if not _in_use.acquire(blocking=False):
@@ -202,6 +204,9 @@ def use_store(work: Callable[[Store], None]) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an error, without the middle of a long one; its cause is at the end."""
+    """The first line of an error; a long line is shortened in the middle.
+
+    The end is kept, because the cause is often there.
+    """
     line = first_line(error)
     return line if len(line) <= 200 else f"{line[:80]} … {line[-120:]}"

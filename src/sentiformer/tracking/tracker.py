@@ -1,7 +1,8 @@
 """Logs the files of `data/` in MLflow: runs, curves, data sets, models and reports.
 
-The files are the source; MLflow only shows them. `sync_all` makes or completes the run of the files
-on any machine, and may be called again at any time. A failure of MLflow never fails a training.
+The files are the source; MLflow only shows them. `sync_all` creates or completes the run of the
+files on any machine, and may be called again at any time. A failure of MLflow never fails a
+training.
 This module is a `sentiformer.training.run.Tracker`.
 """
 

@@ -18,7 +18,7 @@ from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.text.corpus import Corpus
 from sentiformer.text.vocab import PAD, UNKNOWN
 
-POOL_BATCHES = 50  # batches whose texts are sorted by length together
+POOL_BATCHES = 50  # number of batches with texts that are sorted by length together
 PREFETCHED = 4  # batches that are prepared while a GPU computes
 
 

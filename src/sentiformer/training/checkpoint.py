@@ -41,7 +41,7 @@ class Checkpoint:
             shutil.rmtree(partial, ignore_errors=True)
 
     def load(self) -> Saved | None:
-        """Read the checkpoint; None if there is none, or if it cannot be read."""
+        """Read the checkpoint; None if it does not exist or cannot be read."""
         if not self.path.exists():
             return None
         try:
@@ -53,7 +53,7 @@ class Checkpoint:
             return None
 
     def prune(self) -> None:
-        """Delete old checkpoints of other trainings of the stage; one that runs saves again."""
+        """Delete old checkpoints of the stage's other trainings; a running one saves again."""
         others = [p for p in self.path.parent.glob(f"{self._stage}-*") if p.stem != self.path.stem]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[OTHERS_KEPT:]:

@@ -29,8 +29,9 @@ class RecordedStep:
     """A step that is recorded once for each shape of batch, and then repeated.
 
     The first batch of a shape is computed as usual: CUDA chooses and loads kernels then, which it
-    cannot do while it records. All recordings share their memory, as one is repeated at a time.
-    If memory runs out, the recordings are deleted, and all steps are computed as usual.
+    cannot do while it records. The recordings share their memory, because only one is
+    repeated at a time. If memory runs out, the recordings are deleted, and all steps are computed
+    as usual.
     """
 
     def __init__(self, step: Step) -> None:

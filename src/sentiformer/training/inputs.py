@@ -17,7 +17,7 @@ from sentiformer.text.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.text.vocab import Vocab
 
 FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # about the data
-CODE = ("core", "text", "model", "training")  # the rooms whose code decides the weights
+CODE = ("core", "text", "model", "training")  # the packages that decide the weights
 PREFIX = "encoder."  # of the names of an encoder's weights in a language model
 
 
@@ -40,7 +40,7 @@ class Inputs:
         self.read = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
 
     def corpus(self, *splits: str) -> Corpus:
-        """The texts of some splits, which must have one.
+        """The texts of some splits, which must have at least one text.
 
         Raises:
             UserError: a file is missing or corrupt, or there is no text.
@@ -72,8 +72,8 @@ class Inputs:
 
 def training_key(about: dict[str, Any]) -> str:
     """A name for a training: a hash of what its files say and of the code that runs it."""
-    rooms = tuple(f"sentiformer.{room}." for room in CODE)
-    modules = sorted(name for name in sys.modules if name.startswith(rooms))
+    packages = tuple(f"sentiformer.{package}." for package in CODE)
+    modules = sorted(name for name in sys.modules if name.startswith(packages))
     code = {name: sha256(Path(str(sys.modules[name].__file__))) for name in modules}
     return hashlib.sha256(json.dumps([code, about]).encode()).hexdigest()[:16]
 

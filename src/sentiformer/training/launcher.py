@@ -58,7 +58,7 @@ def _launch(module: str, arguments: str) -> None:
             raise UserError(f"process {killed} of {module} was killed; is memory short?") from None
         ranks = ", ".join(str(rank) for rank, _ in ended)
         raise UserError(
-            f"process {ranks} of {module} failed; its own lines above say why"
+            f"process {ranks} of {module} failed; see its error message above"
         ) from None
     except (SystemExit, ValueError) as error:
         raise UserError(

@@ -110,7 +110,7 @@ class Training:
         return {name: tensor.cpu() for name, tensor in self._best.items()}
 
     def _epoch(self, epoch: int, done: int) -> Iterator[Event]:
-        """Train the rest of an epoch of which some steps are done, then validate."""
+        """Train the rest of an epoch after its first `done` steps, then validate."""
         losses: list[Tensor] = []
         tokens = 0
         batches = self.train.epoch(epoch, skip=done)

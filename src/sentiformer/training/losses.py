@@ -33,7 +33,11 @@ class Loss(Protocol):
         """
 
     def evaluate(self, batch: Batch) -> Tensor:
-        """(3,) float64: sum of losses, number of right items, number of items."""
+        """Evaluate a batch without training.
+
+        Returns:
+            (3,) float64: sum of losses in nats, number of correct items, number of items.
+        """
 
     def quality(self, loss: float, accuracy: float) -> tuple[float, ...]:
         """A value that is higher for a better model, from its loss and accuracy on validation."""
@@ -67,13 +71,13 @@ class ClassificationLoss:
 
 
 def balanced_weights(labels: np.ndarray) -> Tensor:
-    """The (C,) weights that make all classes count alike: N / (C * texts of the class)."""
+    """(C,) weights that give all classes the same total weight: N / (C * texts of the class)."""
     counts = np.bincount(labels)
     return torch.from_numpy(len(labels) / (len(counts) * counts)).float()
 
 
 def sums_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """(3,) float64: sum of cross-entropies in nats, number of right items, number of items."""
+    """(3,) float64: sum of cross-entropies in nats, number of correct items, number of items."""
     loss = F.cross_entropy(logits, labels, reduction="sum").double()
     right = (logits.argmax(dim=1) == labels).sum()
     return torch.stack([loss, right.double(), torch.full_like(loss, len(labels))])

@@ -21,7 +21,7 @@ from sentiformer.training.params import PretrainParams
 
 NEGATIVES = 1024  # words that are sampled for the loss of a batch
 FREQUENCY_POWER = 0.75  # a word is sampled in proportion to its frequency to this power
-NOT_MASKED = -1  # the label of a place whose word is not masked
+NOT_MASKED = -1  # the label of a place where the word is not masked
 
 
 class MaskedWordLoss:

@@ -94,8 +94,9 @@ class Optimizers:
 def nonzero_rows(gradient: Tensor) -> Tensor:
     """The rows of a gradient that are not zero, as a sparse tensor.
 
-    A dense gradient comes from a sum over processes. A sparse one also has rows of zeros, for words
-    of which token dropout left out all tokens. Without these rows both give the same step.
+    A dense gradient comes from a sum over processes. A sparse one also has rows of zeros: those
+    of words that token dropout left out of the whole batch. Without these rows both give the same
+    step.
     """
     if not gradient.is_sparse:
         return gradient.to_sparse(1)

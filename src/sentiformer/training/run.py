@@ -34,7 +34,7 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True)
 class Setup:
-    """A training, and what is written beside its weights.
+    """A training, and what is written in addition to its weights.
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment, hashes.
@@ -79,9 +79,10 @@ def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Track
 def run_with_checkpoints(
     training: Training, checkpoint: Checkpoint, seconds: float
 ) -> Iterator[Event]:
-    """Train to the end, from the checkpoint if there is one; yield all events, old ones as well.
+    """Train to the end, from the checkpoint if there is one, and yield all events.
 
-    At least `seconds` pass between two checkpoints.
+    The events from the checkpoint come first. At least `seconds` pass between two checkpoints; at
+    the end a checkpoint is written in any case.
     """
     display = TrainingDisplay(training.settings.name, training.settings.epochs)
     saved = training.group.from_leader(checkpoint.load() if training.group.leads else None)

@@ -1,7 +1,7 @@
 """One training step: loss, backward, optimizer step.
 
 A step gives the same result, except for rounding, however its batch is divided: over the processes
-of a group, and in each process into parts whose gradients are added, if memory is short.
+of a group, and in each process, if memory is short, over micro-batches with added gradients.
 """
 
 import torch
@@ -23,7 +23,7 @@ class Step:
     """Updates the weights of a model, which is on the device, by one batch.
 
     Attributes:
-        parts: into how many parts this process divides its share of a batch.
+        parts: the number of micro-batches into which this process divides its share of a batch.
     """
 
     def __init__(self, loss: Loss, optimizers: Optimizers, device: Device, group: Group) -> None:
@@ -35,12 +35,12 @@ class Step:
         return self._gradients(batch, seed), self._update()
 
     def on_device(self, batch: Batch) -> Results:
-        """The same for a whole batch that is on the device; a CUDA graph records this."""
+        """Do the same with an undivided batch on the device; CUDA graphs record this."""
         self.optimizers.zero_grad()
         return self._backward(batch, slice(0, len(batch.rows), 1), batch), self._update()
 
     def _gradients(self, batch: Batch, seed: int) -> Tensor:
-        """Gradients of this process's share of a batch, in more parts when memory is short."""
+        """Compute the gradients of this process's share; if memory is short, in micro-batches."""
         share = self.group.share(len(batch.rows))
         while True:
             self.optimizers.zero_grad()
@@ -57,7 +57,10 @@ class Step:
             self.parts *= 2
             self.optimizers.zero_grad()
             torch.cuda.empty_cache()  # does nothing on a CPU
-            say(f"a batch does not fit into memory; it is now computed in {self.parts} parts")
+            say(
+                f"a batch does not fit into memory; it is now divided into {self.parts} "
+                "micro-batches"
+            )
 
     def _backward(self, part: Batch, rows: slice, whole: Batch) -> Tensor:
         """Add the gradients of some rows of a batch; return their share of the batch's loss."""
@@ -78,7 +81,7 @@ class Step:
 
 
 def divide(rows: slice, parts: int) -> list[slice]:
-    """Divide the rows of a slice into several slices, in order."""
+    """Divide the rows of a slice into `parts` slices, in order."""
     step = rows.step
     size = -(-len(range(rows.stop)[rows]) // parts)
     starts = [rows.start + number * size * step for number in range(parts)]

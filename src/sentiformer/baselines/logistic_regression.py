@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sentiformer.baselines.ngrams import MIN_COUNT, count_ngrams, learn_ngrams
+from sentiformer.baselines.ngram_counts import MIN_COUNT, count_ngrams, learn_ngrams
 from sentiformer.baselines.params import TeachParams
 from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
@@ -84,8 +84,8 @@ def fit_baselines(
 ) -> None:
     """Fit every baseline; the files do not depend on `workers`.
 
-    The folder `tokens` is that of stage tokenize. `folder` gets metrics, validation accuracies,
-    test probabilities and lineage, and `teacher` the pseudo-labels.
+    The folder `tokens` is that of stage tokenize. Metrics, validation accuracies, test
+    probabilities and lineage are written to `folder`, and the pseudo-labels to `teacher`.
 
     Raises:
         UserError: a file of `tokens` is missing or corrupt, train is too small for a baseline, or
@@ -142,7 +142,7 @@ def _fingerprints(corpus: dict[str, Any]) -> dict[str, str]:
 
 
 def fit_baseline(name: str, *, tokens: Path, labels: list[str], teacher: str | None) -> Baseline:
-    """Fit a baseline with each C, and choose on validation; of equally good ones the smallest C.
+    """Fit a baseline with each C, and choose C on validation; of equally good values the smallest.
 
     Raises:
         UserError: a split is missing, corrupt or empty, or train has no frequent n-gram or lacks

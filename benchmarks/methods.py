@@ -1,7 +1,7 @@
-"""Four ways to train a Transformer of one size, for train_speed.py.
+"""Four methods of training a Transformer of one size, for train_speed.py.
 
 Each is a function that trains on all given batches; the iterator of the batches measures the time.
-Every model uses dropout on activations, as ours does, and none on attention weights.
+Every model uses dropout on activations, as our model does, but no dropout on attention weights.
 """
 
 import os
@@ -31,7 +31,7 @@ from sentiformer.training.step import Step
 
 @dataclass(frozen=True)
 class Task:
-    """What a contender is given besides its batches; `steps` is the number of these."""
+    """The input of a method in addition to its batches; `steps` is the number of batches."""
 
     params: Params
     vocab_size: int
@@ -68,7 +68,7 @@ class PlainLayer(nn.Module):
 
 
 class PlainTransformer(nn.Module):
-    """The plain method: no mask, no positions, the mean over all places, padding included."""
+    """The article's model: no mask, no positions; the mean includes padding."""
 
     def __init__(self, size: ModelParams, vocab_size: int, num_classes: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class TorchTransformer(nn.Module):
             size.d_model, size.num_heads, size.d_ff, size.dropout, batch_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, size.num_layers, enable_nested_tensor=False)
-        for copied in self.encoder.layers:  # see the module's head
+        for copied in self.encoder.layers:  # see the docstring of this file
             copied.self_attn.dropout = copied.dropout.p = 0.0
         self.classifier = nn.Linear(size.d_model, num_classes)
 
@@ -108,14 +108,14 @@ class TorchTransformer(nn.Module):
 
 
 def pad_to_longest(texts: Sequence[np.ndarray], max_len: int) -> tuple[Tensor, Tensor]:
-    """(B, T) token ids and (B, T) padding, as `sentiformer.batching.pad` gives them."""
+    """(B, T) token ids and (B, T) padding, in the shapes of `sentiformer.training.batching.pad`."""
     rows = [torch.from_numpy(ids.astype(np.int64)) for ids in texts]
     token_ids = pad_sequence(rows, batch_first=True, padding_value=PAD)
     return token_ids, token_ids == PAD
 
 
 def article(task: Task, batches: Iterator[Batch]) -> None:
-    """The plain model and the plain loop, in fp32."""
+    """The article's model and training loop, in fp32."""
     device = task.device.device
     model = PlainTransformer(task.params.model, task.vocab_size, task.num_classes).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=task.params.train.learning_rate)
@@ -169,7 +169,7 @@ def trainer(task: Task, batches: Iterator[Batch]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = hf.TrainingArguments(
             output_dir=folder,
-            max_steps=task.steps + 1,  # it would not ask whether there is another
+            max_steps=task.steps + 1,  # so that the Trainer also asks for the end of the batches
             per_device_train_batch_size=train.batch_size,
             learning_rate=train.learning_rate,
             max_grad_norm=MAX_NORM,
@@ -186,7 +186,7 @@ def trainer(task: Task, batches: Iterator[Batch]) -> None:
 
 
 class Inputs:
-    """Batches under the names of transformers' models, once."""
+    """Batches with the argument names of transformers' models; they can be read once."""
 
     def __init__(self, batches: Iterator[Batch]) -> None:
         self._batches = batches
@@ -218,14 +218,14 @@ def ours(task: Task, batches: Iterator[Batch]) -> None:
 
 
 @dataclass(frozen=True)
-class Contender:
+class Method:
     """A row of the table.
 
     Attributes:
         train: trains on batches.
         precision: as in `params.yaml`.
         bucketed: whether the texts of a batch have similar lengths.
-        token_dropout: share of a text's tokens that a step leaves out.
+        token_dropout: share of a text's tokens that a training step skips.
         pad: stacks the texts of a batch.
     """
 
@@ -237,12 +237,12 @@ class Contender:
 
 
 REFERENCE = "article, bucketed"
-CONTENDERS = {
-    "article, random batches": Contender(article, "fp32", bucketed=False, pad=pad_to_longest),
-    REFERENCE: Contender(article, "fp32", pad=pad_to_longest),
-    "torch encoder, fp32": Contender(torch_encoder, "fp32"),
-    "torch encoder, bf16": Contender(torch_encoder, "bf16"),
-    "transformers Trainer": Contender(trainer, "auto"),
-    "ours": Contender(ours, "auto"),
-    "ours, half left out": Contender(ours, "auto", token_dropout=0.5),
+METHODS = {
+    "article, random batches": Method(article, "fp32", bucketed=False, pad=pad_to_longest),
+    REFERENCE: Method(article, "fp32", pad=pad_to_longest),
+    "torch encoder, fp32": Method(torch_encoder, "fp32"),
+    "torch encoder, bf16": Method(torch_encoder, "bf16"),
+    "transformers Trainer": Method(trainer, "auto"),
+    "ours": Method(ours, "auto"),
+    "ours, token dropout 0.5": Method(ours, "auto", token_dropout=0.5),
 }
