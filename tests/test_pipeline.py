@@ -374,7 +374,7 @@ def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
 @pytest.mark.slow
 def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
     for key in ("epochs", "patience"):  # long enough to be killed twice, well before its end
-        project.set(f"train.{key}", 24)
+        project.set(f"train.{key}", 12)
     lock = project.lock
     expected = project.run("dvc", "repro", "train") and project.lock
     project.run("git", "checkout", "-q", "dvc.lock")
