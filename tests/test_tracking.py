@@ -30,6 +30,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_json, sha256
 from sentiformer.tracking import database, live, registry
+from sentiformer.tracking import store as store_module
 from sentiformer.tracking.database import default_uri
 from sentiformer.tracking.metrics import metric_names
 from sentiformer.tracking.registry import CHAMPION, download_model
@@ -620,6 +621,21 @@ def runs_of(store):
     return store.client.search_runs([store.experiment_id], "tags.`dvc.stage` = 'train'")
 
 
+def test_own_database_that_is_still_being_created_is_waited_for(project, data, monkeypatch):
+    create_run = mlflow.MlflowClient.create_run
+
+    def create_slowly(client, *arguments, **values):
+        time.sleep(1)
+        return create_run(client, *arguments, **values)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_slowly)
+    monkeypatch.setattr(live, "WAIT_SECONDS", 0.1)
+    with live_run(config_of(data)) as track:
+        track(events_of(data)[0])
+    assert sync_all(data)
+    assert len(runs_of(Store.connect())) == 1
+
+
 def test_slow_store_makes_one_run_for_one_training(project, data, monkeypatch, capfd):
     create_run, answers = mlflow.MlflowClient.create_run, threading.Event()
 
@@ -629,6 +645,7 @@ def test_slow_store_makes_one_run_for_one_training(project, data, monkeypatch, c
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_slowly)
     monkeypatch.setattr(live, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(store_module, "LOCK_SECONDS", 0.1)
     with live_run(config_of(data)) as track:
         track(events_of(data)[0])
     assert not sync_all(data)

@@ -17,7 +17,7 @@ from sentiformer.core.errors import UserError, first_line
 from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
 from sentiformer.tracking import database
-from sentiformer.tracking.database import default_uri, tracking_uri
+from sentiformer.tracking.database import LOCK_SECONDS, default_uri, tracking_uri
 from sentiformer.tracking.metrics import flatten
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ SETTINGS = {  # MLflow waits for minutes by default, and sends telemetry
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(WAIT_SECONDS),
 }
-_in_use = (
-    threading.Lock()
-)  # by a live run or by `sync`, which would create two runs of one training
+_in_use = threading.Lock()  # two threads at once could create two runs of one training
 
 
 class Store:
@@ -183,10 +181,12 @@ def import_mlflow() -> Any:
 def use_store(work: Callable[[Store], None]) -> bool:
     """Connect to the store, which one thread may use at a time, and call `work` with it.
 
+    The project's own database may take seconds to be created; a server is not waited for.
     A failure prints one line on stderr. Returns whether the work succeeded.
     """
     try:
-        if not _in_use.acquire(blocking=False):
+        is_own = tracking_uri() == default_uri(project_root())
+        if not _in_use.acquire(timeout=LOCK_SECONDS if is_own else 0):
             raise TimeoutError("it is still busy with the live run")
         try:
             work(Store.connect())
