@@ -331,3 +331,12 @@ def test_the_gradient_is_dropped_and_scaled_like_the_activation():
 def test_the_model_is_deterministic_outside_training(model, padding_mask):
     token_ids = torch.randint(2, WORDS, (BATCH, LENGTH))
     assert torch.equal(model(token_ids, padding_mask), model(token_ids, padding_mask))
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_dropout_follows_attention_and_feed_forward(norm):
+    layer = EncoderLayer(PARAMS.model_copy(update={"norm": norm}))
+    dropped = []
+    layer.dropout.register_forward_hook(lambda module, inputs, output: dropped.append(output))
+    layer(torch.randn(2, 5, PARAMS.d_model), None)
+    assert len(dropped) == 2

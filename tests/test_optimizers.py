@@ -126,3 +126,14 @@ def test_a_rate_on_a_device_is_set_in_place():
     rate = optimizers._all[0].param_groups[0]["lr"] = torch.tensor(0.5)
     optimizers.set_learning_rate(0.25)
     assert rate.item() == 0.25
+
+
+def test_rows_with_a_gradient_of_zero_keep_their_value():
+    network, optimizers = train("lazy_adam")  # all used rows have moments
+    before = network.table.weight.detach().clone()
+    values = torch.tensor([[0.0] * 4, [1.0] * 4])
+    rows = torch.tensor([[1, 6]])
+    network.table.weight.grad = torch.sparse_coo_tensor(rows, values, before.shape)
+    optimizers.step()
+    changed = (network.table.weight != before).any(dim=1)
+    assert changed.tolist() == [False] * 6 + [True]
