@@ -2,8 +2,7 @@
 
 The files are the source; MLflow only shows them. `sync_all` creates or completes the run of the
 files on any machine, and may be called again at any time. A failure of MLflow never fails a
-training.
-This module is a `sentiformer.training.run.Tracker`.
+training. This module is a `sentiformer.training.run.Tracker`.
 """
 
 from pathlib import Path

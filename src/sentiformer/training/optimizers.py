@@ -40,10 +40,11 @@ class Optimizers:
             torch.sparse.check_sparse_tensor_invariants.disable()  # otherwise torch warns
             self._all.append(torch.optim.SparseAdam(special))
             self._tables = special
-        others = [weight for weight in model.parameters() if weight not in set(special)]
-        on_gpu, rate = others[0].is_cuda, 1.0  # each step sets the rate
-        # A CUDA graph reads the rate from the GPU.
-        lr = torch.tensor(rate, device=others[0].device) if on_gpu else rate
+        known = set(special)
+        others = [weight for weight in model.parameters() if weight not in known]
+        on_gpu = others[0].is_cuda
+        # Each step sets the rate. A CUDA graph reads it from the GPU.
+        lr = torch.tensor(1.0, device=others[0].device) if on_gpu else 1.0
         self._all.append(torch.optim.Adam(others, lr=lr, fused=True, capturable=on_gpu))
         self.can_be_recorded = kind == "adam"  # the others copy numbers from the GPU
 
