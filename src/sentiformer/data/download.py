@@ -1,26 +1,21 @@
 """Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sentiformer.console.output import say
 from sentiformer.core.files import write_json
 from sentiformer.data.bundled import read_bundled
 from sentiformer.data.hub import read_hub
-from sentiformer.data.labels import NO_LABEL
 from sentiformer.data.near_duplicates import count_matches, find_near_duplicates, write_matches
 from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import Source
+from sentiformer.data.split_files import write_split
 from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates, require_labels
 from sentiformer.data.tables import store_source
-from sentiformer.data.text_store import StoredTexts, TextStore, blocks
+from sentiformer.data.text_store import StoredTexts, TextStore
 from sentiformer.data.user_files import read_files
-
-if TYPE_CHECKING:
-    import numpy as np
 
 UNBALANCED = 4  # report a class with more than this many times the texts of another
 
@@ -45,7 +40,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
         facts = {
             split: write_split(
-                folder / f"{split}.parquet", texts[split], table["label"].to_numpy(), labels
+                folder / f"{split}.parquet", texts[split], table, labels, source.sources
             )
             for split, table in splits.items()
         }
@@ -55,6 +50,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     dataset = {
         "origin": source.origin,
         "labels": labels,
+        "sources": list(source.sources),
         "splits": facts,
         "removed": removed,
         "near_duplicates": count_matches(matches, splits),
@@ -71,47 +67,6 @@ def read_source(params: DownloadParams) -> Source:
     if params.source == "hub":
         return read_hub(params)
     return read_bundled()
-
-
-def write_split(
-    path: Path, texts: Iterable[str], numbers: "np.ndarray", labels: Sequence[str]
-) -> dict[str, Any]:
-    """Write a split as Parquet; return its entry in `dataset.json`.
-
-    Args:
-        texts: N texts.
-        numbers: (N,) the label of each as a number in the list `labels` of names, or -1.
-    """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
-    digests, size = [], 0
-    with pq.ParquetWriter(path, schema) as writer:
-        for block in blocks(zip(texts, map(int, numbers), strict=True)):
-            for text, label in block:
-                digests.append(digest(text, label))
-                size += len(text.encode())
-            columns = [pa.array(column) for column in zip(*block, strict=True)]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
-    return {
-        "rows": len(numbers),
-        "bytes": size,
-        "label_counts": dict(zip(labels, counts, strict=True)),
-        "fingerprint": fingerprint(digests),
-    }
-
-
-def digest(text: str, label: int) -> bytes:
-    """The hash of a labelled text, from which `fingerprint` is computed."""
-    return hashlib.sha256(f"{label}\0{text}".encode()).digest()
-
-
-def fingerprint(digests: Iterable[bytes]) -> str:
-    """A hash of labelled texts in any order, from the `digest` of each."""
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def _report_duplicates(split: str, found: dict[str, int]) -> None:

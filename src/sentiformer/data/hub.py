@@ -16,7 +16,7 @@ from sentiformer.core.errors import UserError, first_line, is_disk_full, is_out_
 from sentiformer.core.files import sha256
 from sentiformer.core.text_files import batch_rows, require_columns
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
+from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, checked_row, columns_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -112,7 +112,7 @@ def _check_files(name: str, revision: str, prepared: Path | None = None) -> None
             )
 
 
-def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tuple[str, object]]:
+def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[Row]:
     place = f"{params.hub_dataset}, split {split}"
     columns = columns_of(split, params)
     require_columns(columns, dataset.column_names, place)
@@ -120,7 +120,7 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
     try:
         batches = dataset.with_format("arrow").iter(1000)
         for number, values in enumerate(batch_rows(batches, columns), start=1):
-            text, label = checked_row(values, f"{place}, row {number}")
+            text, label, _ = checked_row(values, f"{place}, row {number}")
             if classes and isinstance(label, int):
                 if not 0 <= label < len(classes):
                     raise UserError(
@@ -128,7 +128,7 @@ def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[tu
                         f"({listed(classes)}); use another split, or files"
                     )
                 label = classes[label]
-            yield text, label
+            yield Row(text, label)
     except UnicodeDecodeError:
         raise UserError(f"{place} holds bytes that are not UTF-8; use other data") from None
 

@@ -16,10 +16,18 @@ SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; 
 }
 
 
+class Row(NamedTuple):
+    """A text and its label: a text, a whole number or None."""
+
+    text: str
+    label: object
+    source: int = 0  # its position in the list `Source.sources`
+
+
 class Stream(NamedTuple):
     """The rows of a split, which can be read once."""
 
-    rows: Iterator[tuple[str, object]]  # text, and label: a text, an integer or None
+    rows: Iterator[Row]
     name: str  # of the split, for error messages
 
 
@@ -29,6 +37,7 @@ class Source(NamedTuple):
     streams: dict[str, Stream]
     labels: list[str] | None  # the names in the order of their numbers, if they are known
     origin: dict[str, Any]  # name, licence and citation, and what else identifies the data
+    sources: Sequence[str] = ("texts",)  # names of the sources of rows; the first is the headline
 
 
 def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
@@ -39,19 +48,19 @@ def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
     return columns
 
 
-def checked_row(values: Sequence[object], place: str) -> tuple[str, object]:
-    """Check a row's text and its label, which is None if there are no labels; return both.
+def checked_row(values: Sequence[object], place: str) -> Row:
+    """Check a row's text and its label, which is None if there are no labels.
 
     Raises:
         UserError: the text is not a text, or the label is neither a text nor a whole number.
     """
     text = as_text(values[0], place)
     if len(values) == 1:
-        return text, None
+        return Row(text, None)
     label = values[1]
     if isinstance(label, bool) or not isinstance(label, str | int) or not str(label).strip():
         raise UserError(
             f"{place}: the label is {label!r}, neither a text nor a whole number; correct the "
             "label, or put texts without labels in files of their own (download.unlabeled)"
         )
-    return text, label
+    return Row(text, label)

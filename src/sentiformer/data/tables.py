@@ -1,7 +1,8 @@
 """The texts of a source on disk, and tables in memory that describe them.
 
 A table has a row for each text and the columns hash (`text_hash`), content (`content_hash`), label
-(a number in the list of label names) and position (in the store of texts).
+(a number in the list of label names), source (a number in the list of sources) and
+position (in the store of texts).
 """
 
 import hashlib
@@ -79,17 +80,20 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
     import pandas as pd
 
     hashes, contents, codes, first = array("Q"), array("Q"), array("i"), len(store)
+    sources = array("B")
     numbers: dict[object, int] = {}
-    for text, label in stream.rows:
+    for text, label, source in stream.rows:
         store.append(text)
         hashes.append(text_hash(text))
         contents.append(content_hash(text))
+        sources.append(source)
         codes.append(numbers.setdefault(label, len(numbers)))
     require_one_type(stream.name, numbers)
     columns = {
         "hash": np.array(hashes),
         "content": np.array(contents),
         "label": np.array(codes),
+        "source": np.array(sources),
         "position": np.arange(first, len(store)),
     }
     return pd.DataFrame(columns), list(numbers)

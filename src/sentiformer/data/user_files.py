@@ -12,7 +12,7 @@ from sentiformer.core.errors import UserError, listed
 from sentiformer.core.runtime import project_root
 from sentiformer.core.text_files import Columns, read_rows
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import SPLIT_NAMES, Source, Stream, checked_row, columns_of
+from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, checked_row, columns_of
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -35,7 +35,7 @@ def read_files(params: DownloadParams) -> Source:
     return Source(streams, params.labels, origin)
 
 
-def _rows(paths: list[Path], columns: Columns) -> Iterator[tuple[str, object]]:
+def _rows(paths: list[Path], columns: Columns) -> Iterator[Row]:
     for path in paths:
         for place, values in read_rows(path, columns):
             yield checked_row(values, place)

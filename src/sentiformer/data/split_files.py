@@ -1,0 +1,63 @@
+"""The Parquet file of a split in `data/raw`: text, label and source of each row."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiformer.data.labels import NO_LABEL
+from sentiformer.data.text_store import blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_split(
+    path: Path,
+    texts: Iterable[str],
+    table: "pd.DataFrame",
+    labels: Sequence[str],
+    sources: Sequence[str],
+) -> dict[str, Any]:
+    """Write a split as Parquet; return its entry in `dataset.json`.
+
+    Args:
+        texts: N texts.
+        table: N rows, with the columns label, a number in the list `labels` of names or -1, and
+            source, a number in the list `sources` of names.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers, names = table["label"].to_numpy(), np.array(sources)[table["source"]]
+    schema = pa.schema([("text", pa.string()), ("label", pa.int64()), ("source", pa.string())])
+    digests, size, start = [], 0, 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for block in blocks(zip(texts, map(int, numbers), strict=True)):
+            for text, label in block:
+                digests.append(digest(text, label))
+                size += len(text.encode())
+            columns = [*zip(*block, strict=True), names[start : start + len(block)]]
+            start += len(block)
+            arrays = [pa.array(column) for column in columns]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
+    by_source = np.bincount(table["source"], minlength=len(sources)).tolist()
+    return {
+        "rows": len(numbers),
+        "bytes": size,
+        "label_counts": dict(zip(labels, counts, strict=True)),
+        "source_counts": dict(zip(sources, by_source, strict=True)),
+        "fingerprint": fingerprint(digests),
+    }
+
+
+def digest(text: str, label: int) -> bytes:
+    """The hash of a labelled text, from which `fingerprint` is computed."""
+    return hashlib.sha256(f"{label}\0{text}".encode()).digest()
+
+
+def fingerprint(digests: Iterable[bytes]) -> str:
+    """A hash of labelled texts in any order, from the `digest` of each."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
