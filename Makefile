@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 SETUPS := $(notdir $(wildcard setups/*))
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NEED := import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python " \
 	+ sys.version.split()[0] + ", 3.11 or newer is needed; name one: make PYTHON=python3.12")
 
@@ -20,23 +20,34 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1 || true),$(CUR
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all install test lint ui track verify lock help $(SETUPS)
+.PHONY: all own demo install test lint ui track verify lock help $(SETUPS)
 
 all: install ## install, then rebuild what is out of date (the default)
 	$(BIN)/dvc repro $(REPRO)
-	@echo "report: data/report/report.html; runs: make ui"
+	@$(BIN)/dvc metrics show
+	@echo "report: data/report/report.html"
+	@echo 'next: make demo, make ui, or $(BIN)/sentiformer predict "a text"'
+
+own: install ## train on your data: make own FILE=reviews.csv TEXT=review LABEL=stars SPACY=en
+	@$(BIN)/sentiformer use "$$FILE" $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} \
+		$${SPACY:+--language "$$SPACY"}
+	@$(MAKE) --no-print-directory all
+
+demo: install ## a page to try the model, on http://127.0.0.1:8000
+	@$(BIN)/sentiformer demo
 
 install: $(STAMP) ## make .venv with all packages in their pinned versions
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(NEED)'
-	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "installing the pinned packages into $(VENV); this takes some minutes"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@pwd -P > $@
 
 $(TEST_STAMP): $(STAMP) requirements-test.lock
-	$(PIP) -r requirements-test.lock
+	@$(PIP) -r requirements-test.lock
 	@touch $@
 
 lint: $(TEST_STAMP) ## ruff and mypy

@@ -16,7 +16,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Runtime, load_runtime
 from sentiformer.model.params import ModelParams
-from sentiformer.params import Params, load_params
+from sentiformer.params import Params, load_params, use_files
 
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -421,3 +421,50 @@ def test_quotes_that_are_missing_or_too_many_are_named(message):
     assert "train.learning_rate is '0.5': input should be a valid number, without quotes" in text
     text = message(changed("download", "label_column", 3))
     assert "download.label_column is 3: input should be a valid string, in quotes" in text
+
+
+@pytest.fixture
+def committed(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED, encoding="utf-8")
+    return path
+
+
+def changed_lines(path: Path) -> list[str]:
+    after = path.read_text(encoding="utf-8").splitlines()
+    return [new for old, new in zip(COMMITTED.splitlines(), after, strict=True) if new != old]
+
+
+def test_a_file_becomes_the_source_and_nothing_else_changes(committed, tmp_path):
+    file = tmp_path / "a b, 'c'.csv"
+    file.touch()
+    use_files(file, text="the text: x", label=None, language="de", path=committed)
+    params = load_params(committed)
+    assert (params.download.source, params.download.train) == ("files", str(file))
+    assert (params.download.text_column, params.download.label_column) == ("the text: x", "label")
+    assert params.tokenize.language == "de"
+    assert len(changed_lines(committed)) == 4, "comments and other keys stay"
+
+
+def test_another_file_forgets_what_belonged_to_the_earlier_one(committed, tmp_path):
+    with modify_yaml(committed) as values:
+        old = {"test": "a", "validation": "b", "unlabeled": "c", "labels": ["x", "y"]}
+        values["download"] |= old | {"text_column": "body"}
+    use_files(tmp_path, text=None, label=None, language=None, path=committed)
+    params = load_params(committed).download
+    assert [getattr(params, key) for key in old] == [None] * 4
+    assert params.text_column == "text"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("none.csv", "text", r"none\.csv does not exist; give the path of a file or a folder"),
+        (".", "label", "text_column and label_column are both 'label'"),
+    ],
+)
+def test_a_wrong_file_or_column_changes_nothing(committed, tmp_path, file, text, message):
+    with pytest.raises(UserError, match=message):
+        use_files(tmp_path / file, text=text, label=None, language=None, path=committed)
+    assert changed_lines(committed) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

@@ -69,3 +69,12 @@ def test_a_set_up_begins_at_the_last_commit_whatever_an_experiment_left(project,
     assert said[-2] == "committed"
     project("git", "stash", "pop", "--quiet")
     assert params.read_text() == "left by another\n", "nothing is lost"
+
+
+def test_own_data_is_named_with_its_columns_before_the_stages_run(project, tmp_path):
+    command = tmp_path / ".venv" / "bin" / "sentiformer"
+    command.write_text('#!/bin/sh\nprintf "<%s>" "$@"; echo\n')
+    command.chmod(0o755)
+    said = project("make", "own", "FILE=my 'own' file.csv", "LABEL=a $$ b", "SPACY=de").splitlines()
+    assert said[0] == "<use><my 'own' file.csv><--label><a $ b><--language><de>"
+    assert "repro" in said

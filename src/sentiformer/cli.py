@@ -74,6 +74,15 @@ def score(options: argparse.Namespace) -> None:
     print_results([f"{result.per_token:.3f} nats per token, perplexity {result.perplexity:,.1f}"])
 
 
+def use(options: argparse.Namespace) -> None:
+    """Change `params.yaml` so that the pipeline trains on a file or folder."""
+    from sentiformer.params import use_files
+
+    columns = {"text": options.text, "label": options.label, "language": options.language}
+    use_files(options.file, **columns, path=Path("params.yaml"))
+    say(f"params.yaml: the texts come from {options.file}; next: make, or dvc repro")
+
+
 def track(options: argparse.Namespace) -> None:
     """Update MLflow from the files."""
     from sentiformer.tracking.tracker import sync_all
@@ -165,6 +174,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _path(text: str) -> Path:
+    """The path of a file or folder, as a type of argparse."""
+    if not text:
+        raise argparse.ArgumentTypeError("give a path, for example `make own FILE=reviews.csv`")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sentiformer", description="Classify texts with a trained model, and manage its files."
@@ -181,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=_count, default=5, help="words per [MASK] (default: 5)")
     _add_language_model(command)
     _add_language_model(add("score", score, "log-probability of each token of a text"))
+    _add_use(add("use", use, "train on a file of your own: changes params.yaml"))
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command = add("verify", verify, "compare rebuilt metrics with the committed ones")
@@ -197,6 +214,14 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print one JSON object per line")
     example = "an MLflow address such as models:/sentiformer@champion"
     add("--model", default="data/model", help=f"a folder (default: data/model), or {example}")
+
+
+def _add_use(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", type=_path, help="a CSV, TSV, JSON or Parquet file, or a folder of splits")
+    add("--text", help="column of the texts (default: text, or the only one that it can be)")
+    add("--label", help="column of the labels (default: label, or the only one that it can be)")
+    add("--language", help="spaCy language code of the texts (default: unchanged)")
 
 
 def _add_language_model(command: argparse.ArgumentParser) -> None:

@@ -1,8 +1,10 @@
 """All sections of `params.yaml`: one per stage, and the model."""
 
 from pathlib import Path
+from typing import Any
 
 from sentiformer.baselines.params import TeachParams
+from sentiformer.core.errors import UserError
 from sentiformer.core.params import Section, parse, read_yaml
 from sentiformer.data.params import DownloadParams
 from sentiformer.features.params import WordVectorsParams
@@ -31,3 +33,43 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         UserError: one line with all problems: file, key, value and fix.
     """
     return parse(Params, read_yaml(path), where=str(path))
+
+
+def _represent_null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def use_files(
+    train: Path, *, text: str | None, label: str | None, language: str | None, path: Path
+) -> None:
+    """Change the parameters in the file `path` so that the texts come from a file or folder.
+
+    Comments stay. Columns that are not given get their usual names, for which the stage download
+    looks first.
+
+    Raises:
+        UserError: there is no such file or folder, or a value is wrong. `path` is then unchanged.
+    """
+    from ruamel.yaml import YAML
+
+    if not train.exists():
+        raise UserError(f"{train} does not exist; give the path of a file or a folder of files")
+    read_yaml(path)  # its errors are clear
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True
+    yaml.representer.add_representer(type(None), _represent_null)
+    values: Any = yaml.load(path.read_text(encoding="utf-8"))
+    values["download"] |= {
+        **dict.fromkeys(("validation", "test", "unlabeled", "labels")),
+        "source": "files",
+        "train": str(train),
+        "text_column": text or "text",
+        "label_column": label or "label",
+    }
+    if language:
+        values["tokenize"]["language"] = language
+    parse(Params, values, where=str(path))
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    partial.replace(path)
