@@ -73,16 +73,18 @@ class Predictor:
         """Classify raw texts; for a text without a known word see `Classifier.predict_batch`."""
         classifier = self.classifier
         params, labels = classifier.params, classifier.labels
-        token_ids = [
-            truncate(classifier.vocab.encode(tokens), params.max_len)
+        whole = [
+            classifier.vocab.encode(tokens)
             for tokens in self._tokenizer(map(replace_surrogates, texts))
         ]
+        lengths = np.array([len(ids) for ids in whole])
+        token_ids = [truncate(ids, params.max_len) for ids in whole]
         result = np.empty((len(texts), len(labels)))
         for rows in batches_by_length([len(ids) for ids in token_ids]):
             ids = [token_ids[row] for row in rows.tolist()]
             padded = pad(ids, params.max_len, classifier.length_multiple)
             no_labels = torch.zeros(len(rows), dtype=torch.int64)
-            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows))
+            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows), lengths[rows])
         return [_prediction(labels, row) for row in result.tolist()]
 
 

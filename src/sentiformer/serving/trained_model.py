@@ -22,6 +22,7 @@ from sentiformer.model.params import ModelParams
 from sentiformer.text.params import TokenizeParams
 from sentiformer.text.vocab import UNKNOWN, Vocab
 from sentiformer.training.batching import Batch, TextBatches
+from sentiformer.training.calibration import Calibration
 
 BATCH_TEXTS = 32  # in a batch of a corpus
 # A CPU compiles bf16 kernels for each length, which takes longer than some padding.
@@ -41,6 +42,7 @@ class Config(InputSizes):
 
     labels: list[str]
     params: ConfigParams
+    calibration: Calibration = Calibration()
     data: Any  # a JsonObject, which names a key that it lacks
 
 
@@ -106,16 +108,18 @@ class Classifier(TrainedModel[TransformerClassifier]):
         return TransformerClassifier(config.params.model, config, num_classes=classes)
 
     @torch.inference_mode()
-    def predict_batch(self, batch: Batch) -> np.ndarray:
+    def predict_batch(self, batch: Batch, lengths: np.ndarray) -> np.ndarray:
         """The (B, C) float64 probabilities of the classes of a batch.
 
+        `lengths`, (B,), are the numbers of tokens of the texts before they were truncated.
         A text without a known word gets the frequencies of the classes in the training texts,
         because the model would be confident about a kind of text that it has never seen.
         """
         on_device = batch.to(self.device)
         with self._prepared.autocast():
             logits = self.model(on_device.token_ids, on_device.padding_mask)
-        probabilities = logits.double().softmax(dim=1).cpu().numpy()
+        scaled = self.config.calibration.scale(logits.double().cpu().numpy(), lengths)
+        probabilities = torch.from_numpy(scaled).softmax(dim=1).numpy()
         has_known_word = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
         return np.where(has_known_word[:, None], probabilities, self._priors)
 
@@ -123,5 +127,5 @@ class Classifier(TrainedModel[TransformerClassifier]):
         """The (N, C) probabilities of all texts of a corpus, in the order of the corpus."""
         result = np.empty((len(batches.texts), len(self.labels)))
         for batch in batches.in_order_of_length():
-            result[batch.rows] = self.predict_batch(batch)
+            result[batch.rows] = self.predict_batch(batch, batches.texts.lengths[batch.rows])
         return result
