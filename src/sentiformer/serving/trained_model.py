@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
@@ -60,6 +61,18 @@ def read_config(folder: Path, *, made_by: str) -> JsonObject:
     return config
 
 
+class _WithoutDraws(TorchFunctionMode):
+    """New embeddings are not drawn, which takes a third of a second: a file has their weights."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 class TrainedModel(ABC, Generic[Model]):
     """The model and the vocabulary that the stage `made_by` wrote to a folder.
 
@@ -82,7 +95,9 @@ class TrainedModel(ABC, Generic[Model]):
         self.vocab = Vocab.load(path, made_by=made_by)
         if (found := len(self.vocab)) != expected:
             raise corrupt(path, made_by, f"it holds {found} words, the model has {expected}")
-        model, path = self._build(self.config), folder / "model.safetensors"
+        with _WithoutDraws():
+            model = self._build(self.config)
+        path = folder / "model.safetensors"
         with reading(path, made_by, SafetensorError, RuntimeError):
             model.load_state_dict(load_file(path))
         self.model = model.to(self.device).eval()
@@ -101,7 +116,7 @@ class Classifier(TrainedModel[TransformerClassifier]):
         super().__init__(folder, runtime, precision)
         self.labels = self.config.labels
         counts = self.config.data["splits"]["train"]["label_counts"]
-        self._priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+        self.priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
 
     def _build(self, config: Config) -> TransformerClassifier:
         classes = len(config.labels)
@@ -121,7 +136,7 @@ class Classifier(TrainedModel[TransformerClassifier]):
         scaled = self.config.calibration.scale(logits.double().cpu().numpy(), lengths)
         probabilities = torch.from_numpy(scaled).softmax(dim=1).numpy()
         has_known_word = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
-        return np.where(has_known_word[:, None], probabilities, self._priors)
+        return np.where(has_known_word[:, None], probabilities, self.priors)
 
     def predict_corpus(self, batches: TextBatches) -> np.ndarray:
         """The (N, C) probabilities of all texts of a corpus, in the order of the corpus."""
