@@ -154,14 +154,14 @@ def test_more_texts_than_a_chunk_keep_their_order(run, tmp_path, monkeypatch, th
 
 
 def test_without_json_there_are_columns_of_label_probability_and_text(run, expected):
-    short, long = run("predict", TEXTS[0], "word \n\t" * 100)
+    short, long = run("predict", TEXTS[0], "film \n\t" * 100)
     label, probability, text = short.split(maxsplit=2)
     assert label == expected[0]["label"]
     assert probability == f"{expected[0]['probability']:.2%}"
     assert text == TEXTS[0]
-    assert long.endswith("word word…")
-    assert long.index("word") == short.index(TEXTS[0])
-    assert len(long[long.index("word") :]) == shown.SHOWN_CHARACTERS
+    assert long.endswith("film film…")
+    assert long.index("film") == short.index(TEXTS[0])
+    assert len(long[long.index("film") :]) == shown.SHOWN_CHARACTERS
 
 
 def test_the_last_line_counts_texts_by_class_and_by_reason(run, capsys):
