@@ -268,7 +268,8 @@ def test_texts_and_a_file_together_are_refused(mistake, tmp_path):
 
 def test_options_that_would_be_ignored_are_refused(mistake, tmp_path):
     (tmp_path / "a.txt").write_text("fine\n")
-    for arguments in (["a text"], ["--file", tmp_path / "a.txt"], ["--file", "-"], []):
+    files = (tmp_path / "a.txt", "a.TXT.gz", "-")
+    for arguments in (["a text"], *(["--file", file] for file in files), []):
         line = mistake("predict", "--column", "review", *arguments)
         assert "--column is only for a table" in line
     assert "- is standard input; give it alone" in mistake("predict", "-", "a text")

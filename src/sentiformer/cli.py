@@ -117,7 +117,7 @@ def chosen_texts(options: argparse.Namespace) -> Iterable[str | None]:
         raise UserError("texts and --file are both given; give one of the two")
     if len(texts) > 1 and "-" in texts:
         raise UserError("- is standard input; give it alone, or give texts")
-    if options.column is not None and (file is None or file.suffix.lower() in ("", ".txt")):
+    if options.column is not None and (file is None or not file.suffix or is_lines(file)):
         raise UserError("--column is only for a table; leave it out, or give a table with --file")
     if file is not None and not is_standard_input(file):
         return with_whole_characters(read_texts(file, options.column or DEFAULT_COLUMN))
@@ -142,6 +142,11 @@ def chunks(texts: Iterable[str | None], size: int) -> Iterator[list[str | None]]
     texts = iter(texts)
     while chunk := list(islice(texts, size)):
         yield chunk
+
+
+def is_lines(file: Path) -> bool:
+    """Whether a file has one text per line and no columns, compressed or not."""
+    return file.name.lower().endswith((".txt", ".txt.gz", ".txt.zst"))
 
 
 def is_file(name: str) -> bool:
