@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params, load_params
 from sentiformer.text.tokenizer import tokenize
 from sentiformer.text.vocab import build_vocab
+from sentiformer.training import classification
 from sentiformer.training.classification import set_up_classifier
 from sentiformer.training.language_modeling import set_up_language_model
 from sentiformer.training.run import Listener, Setup, run_training
@@ -89,6 +91,14 @@ def tiny_params(**sections: dict[str, object]) -> Params:
         for section, keys in changes.items():
             values[section] |= keys
     return Params.model_validate(values)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_steps_are_enough() -> Iterator[None]:
+    """Train no longer than the parameters say, though the made-up texts are few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classification, "LEAST_STEPS", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

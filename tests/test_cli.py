@@ -4,16 +4,19 @@ import codecs
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from conftest import ROOT, RUNTIME
 
-from sentiformer import cli
+from sentiformer import __version__, cli
+from sentiformer.console import predictions as shown
 from sentiformer.serving.predictor import Prediction, Predictor
 from sentiformer.tracking import tracker
 
@@ -70,8 +73,9 @@ def assert_predicted(lines, expected, texts=TEXTS):
     assert [row.pop("text") for row in rows] == texts
     for row, prediction in zip(rows, expected, strict=True):
         assert row["label"] == prediction["label"]
-        assert row["probability"] == pytest.approx(prediction["probability"], abs=1e-5)
-        assert row["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-5)
+        assert row["probability"] == pytest.approx(prediction["probability"], abs=1e-4)
+        assert row["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-4)
+        assert row["reason"] == prediction["reason"]
         assert set(row) == set(prediction)
 
 
@@ -104,23 +108,39 @@ def test_lines_of_a_text_file_are_classified(run, tmp_path, expected):
     assert_predicted(run("predict", "--json", "--file", path), expected)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["-"], ["/dev/stdin"], ["--file", "-"], ["--file", "/dev/stdin"]]
+)
+def test_standard_input_has_two_names(run, expected, arguments):
+    lines = "\n".join(TEXTS).encode() + b"\n"
+    assert_predicted(run("predict", "--json", *arguments, stdin=lines), expected)
+
+
 def test_the_model_of_another_folder_is_used(run, model, expected):
     lines = run("predict", "--json", "--model", model.resolve(), *TEXTS)
     assert_predicted(lines, expected)
 
 
-def test_at_a_terminal_each_line_is_classified_before_the_next_is_read(capsys, monkeypatch):
-    answers = []
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_at_a_terminal_each_line_is_classified_before_the_next_is_read(
+    capsys, monkeypatch, arguments
+):
+    answers, said = [], ""
 
     def typed():
+        nonlocal said
         for text in TEXTS[:2]:
             yield f"{text}\n".encode()
-            answers.append(capsys.readouterr().out)
+            answer = capsys.readouterr()
+            answers.append(answer.out)
+            said += answer.err
 
     terminal = SimpleNamespace(buffer=typed(), isatty=lambda: True)
     monkeypatch.setattr(sys, "stdin", terminal)
-    cli.main(["predict"])
+    cli.main(["predict", *arguments])
     assert [text in answer for text, answer in zip(TEXTS, answers, strict=False)] == [True, True]
+    said += capsys.readouterr().err
+    assert said.startswith("type a text and press Enter; Ctrl-D ends\n> > > \n2 texts: ")
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
@@ -134,20 +154,81 @@ def test_more_texts_than_a_chunk_keep_their_order(run, tmp_path, monkeypatch, th
 
 
 def test_without_json_there_are_columns_of_label_probability_and_text(run, expected):
-    short, long = run("predict", TEXTS[0], "word \n\t" * 100)
+    short, long = run("predict", TEXTS[0], "film \n\t" * 100)
     label, probability, text = short.split(maxsplit=2)
     assert label == expected[0]["label"]
     assert probability == f"{expected[0]['probability']:.2%}"
     assert text == TEXTS[0]
-    assert long.endswith("word word…")
-    assert long.index("word") == short.index(TEXTS[0])
-    assert len(long[long.index("word") :]) == cli.SHOWN_CHARACTERS
+    assert long.endswith("film film…")
+    assert long.index("film") == short.index(TEXTS[0])
+    assert len(long[long.index("film") :]) == shown.SHOWN_CHARACTERS
+
+
+def test_the_last_line_counts_texts_by_class_and_by_reason(run, capsys):
+    def last_line(*arguments):
+        cli.main(["predict", *arguments])
+        found = capsys.readouterr()
+        assert len(found.err.splitlines()) == 1
+        return found.err
+
+    line = last_line("--json", "a great film", "great great", "zyzzyva", "!!!", " ")
+    assert line.startswith(
+        '5 texts: 2 positive; 3 without a class ("?"): 2 no known word, 1 no text; --file '
+    )
+    assert last_line("a great film").startswith("1 text: 1 positive; ")
+    assert last_line("zyzzyva").startswith('1 text; 1 without a class ("?"): 1 no known word; ')
+
+
+def test_the_last_line_lists_the_most_frequent_classes_and_counts_the_others():
+    summary = shown.Summary()
+    for number in range(9):
+        name = f"class {number}"
+        prediction = Prediction(label=name, probability=1, probabilities={name: 1})
+        summary.count([prediction] * (20 - number))
+    assert str(summary).startswith("144 texts: 20 class 0, 19 class 1, ")
+    assert str(summary).endswith("15 class 5, 39 others")
+
+
+def test_a_text_without_an_answer_is_shown_with_the_reason_instead_of_a_probability(run):
+    answered, unanswered, empty = run("predict", "a great film", "zyzzyva", " ")
+    assert unanswered.startswith("? ")
+    assert unanswered.endswith("  zyzzyva (no known word)")
+    assert unanswered.index("zyzzyva") == answered.index("a great film")
+    assert "%" not in unanswered
+    assert empty.endswith("(no text)")
+
+
+def test_classes_have_colors_on_a_terminal_only(monkeypatch):
+    labels = {"negative": 0.2, "positive": 0.8}
+    prediction = Prediction(label="positive", probability=0.8, probabilities=labels)
+    doubt = Prediction(label="?", probability=0.8, probabilities=labels, reason="no text")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain = shown.as_row("a text", prediction)
+    assert "\033" not in plain
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    row = shown.as_row("a text", prediction)
+    assert row.replace("\033[32m", "").replace("\033[0m", "") == plain
+    assert row.startswith("\033[32mpositive\033[0m ")
+    assert "\033[33m(no text)\033[0m" in shown.as_row(None, doubt)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown.as_row("a text", prediction) == plain
+
+
+def test_numbers_in_json_have_at_most_four_digits(run):
+    (line,) = run("predict", "--json", "a great film")
+    row = json.loads(line)
+    for value in (row["probability"], *row["probabilities"].values()):
+        assert value == round(value, 4)
+    assert shown.as_json(None, Prediction(label="?", probability=1 / 3, probabilities={})) == (
+        '{"text": null, "label": "?", "probability": 0.3333, "probabilities": {}, "reason": ""}'
+    )
 
 
 def test_texts_start_in_the_same_column_after_labels_of_any_length():
     labels = ["体育", "a label of many words"]
     rows = [
-        cli.as_row(
+        shown.as_row(
             "the text",
             Prediction(label=name, probability=0.5, probabilities=dict.fromkeys(labels, 0.5)),
         )
@@ -158,7 +239,7 @@ def test_texts_start_in_the_same_column_after_labels_of_any_length():
 
 def test_a_row_has_no_control_characters_but_keeps_joiners():
     prediction = Prediction(label="a\x9b", probability=0.5, probabilities={"a\x9b": 0.5})
-    row = cli.as_row("\x1b[2J\x9b\u202eab\x00 \u0645\u06cc\u200c\u062e 👩\u200d👩", prediction)
+    row = shown.as_row("\x1b[2J\x9b\u202eab\x00 \u0645\u06cc\u200c\u062e 👩\u200d👩", prediction)
     assert row.startswith("a\ufffd ")
     assert row.endswith("\ufffd[2J\ufffd\ufffdab\ufffd \u0645\u06cc\u200c\u062e 👩\u200d👩")
 
@@ -168,7 +249,7 @@ def test_json_is_valid_in_each_encoding_of_standard_output(monkeypatch, encoding
     prediction = Prediction(label="a", probability=0.5, probabilities={"a": 0.5})
     output = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     monkeypatch.setattr("sys.stdout", output)
-    print(cli.as_json("é 😀", prediction), flush=True)
+    print(shown.as_json("é 😀", prediction), flush=True)
     line = output.buffer.getvalue().decode(encoding)
     assert json.loads(line)["text"] == "é 😀"
     assert ("😀" in line) == (encoding == "utf-8")
@@ -183,6 +264,23 @@ def test_json_keeps_letters_and_stays_on_one_line(run):
 def test_texts_and_a_file_together_are_refused(mistake, tmp_path):
     line = mistake("predict", "--file", tmp_path / "a.txt", "a text")
     assert line == "error: texts and --file are both given; give one of the two"
+
+
+def test_options_that_would_be_ignored_are_refused(mistake, tmp_path):
+    (tmp_path / "a.txt").write_text("fine\n")
+    files = (tmp_path / "a.txt", "a.TXT.gz", "-")
+    for arguments in (["a text"], *(["--file", file] for file in files), []):
+        line = mistake("predict", "--column", "review", *arguments)
+        assert "--column is only for a table" in line
+    assert "- is standard input; give it alone" in mistake("predict", "-", "a text")
+
+
+def test_the_name_of_a_file_is_not_classified_as_a_text(mistake, run, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("fine\n")
+    assert mistake("predict", path).endswith(f"is a file; classify its texts with --file {path}")
+    assert len(run("predict", "a" * 5000, "a\0b")) == 2
+    assert len(run("predict", "a" * 5000)) == 1
 
 
 @pytest.mark.parametrize("empty", [b"", None])
@@ -221,22 +319,47 @@ def test_the_error_names_the_file_that_cannot_be_read(mistake, tmp_path):
 
 def test_a_missing_model_is_one_line(mistake, tmp_path):
     line = mistake("predict", "--model", tmp_path / "none", "a text")
-    assert f"{tmp_path}/none/config.json is missing; `dvc repro train` makes it" in line
+    assert f"{tmp_path}/none holds no model; `dvc repro train` in the project's root" in line
     (tmp_path / "file").touch()
-    assert f"{tmp_path}/file/config.json: not a" in mistake(
-        "predict", "--model", tmp_path / "file", "a"
-    )
+    line = mistake("predict", "--model", tmp_path / "file", "a text")
+    assert f"{tmp_path}/file is a file; give the folder of a model" in line
 
 
 def test_an_invalid_environment_variable_is_named(mistake, monkeypatch):
     monkeypatch.setenv("SENTIFORMER_THREADS", "many")
-    assert "SENTIFORMER_" in mistake("predict", "a text")
+    line = "error: environment: SENTIFORMER_THREADS is 'many'; give a whole number"
+    assert mistake("predict", "a text") == line
 
 
 def test_an_unknown_command_prints_the_usage(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["predikt"])
     assert "usage: sentiformer" in capsys.readouterr().err
+
+
+def test_without_a_command_the_help_is_printed(run):
+    lines = run()
+    assert lines[0].startswith("usage: sentiformer")
+    for command in ("predict", "fill", "score", "track", "verify"):
+        assert any(line.split()[:1] == [command] for line in lines)
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"sentiformer {__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["sentiformer", "sentiformer.cli"])
+def test_the_command_is_a_module_of_python(name):
+    done = subprocess.run(
+        [sys.executable, "-m", name, "--version"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sentiformer {__version__}\n", "")
 
 
 @pytest.mark.parametrize("could", [True, False])
@@ -297,14 +420,22 @@ def test_predictions_stream_and_the_reader_may_close_the_pipe(model):
 
 
 @pytest.mark.slow
-def test_predict_imports_neither_compiler_nor_mlflow_and_is_deterministic(model):
-    script = """
+def test_prediction_needs_no_package_of_the_extras_and_no_compiler_and_is_deterministic(model):
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split("[<>=]", name)[0] for name in packages["optional-dependencies"]["pipeline"]]
+    modules = {"scikit-learn": "sklearn", "ruamel.yaml": "ruamel"}
+    blocked = [modules.get(name, name.replace("-", "_")) for name in names]
+    assert {"dvc", "mlflow", "datasets", "pandas", "sklearn"} <= set(blocked)
+    script = f"""
 import sys
+sys.modules.update(dict.fromkeys({blocked}))
+sys.argv = ["sentiformer", "predict", "a great film", "zyzzyva zyzzyva", "das ist ein film"]
 from sentiformer.cli import main
-main(["predict", "a great film"])
-import torch
+main()
+import torch, sentiformer
 assert torch.are_deterministic_algorithms_enabled()
-assert not {"torch._dynamo", "mlflow"} & set(sys.modules), "each takes seconds"
+assert sentiformer.load("data/model").predict("a great film").label == "positive"
+assert not any(name.startswith(("torch._dynamo", "mlflow.", "spacy.cli")) for name in sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -315,3 +446,22 @@ assert not {"torch._dynamo", "mlflow"} & set(sys.modules), "each takes seconds"
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_package_is_one_line(mistake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setitem(sys.modules, "sentiformer.tracking.registry", None)
+    line = mistake("predict", "--model", "models:/sentiformer@champion", "a text")
+    assert "is not installed; in the project's root, `make install` or `pip install" in line
+
+
+def test_importing_the_package_is_instant():
+    script = "import sys, sentiformer; print({'torch', 'spacy', 'numpy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "set()\n"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from sentiformer.console import progress as progress_module
 from sentiformer.console.errors import one_line_errors
 from sentiformer.console.output import say
 from sentiformer.console.progress import Bar, progress
+from sentiformer.console.start import quick_start
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory
 from sentiformer.core.files import write_json
 from sentiformer.stage import stage
@@ -255,6 +257,65 @@ def test_a_gpu_without_memory_is_one_line():
 
 def test_another_error_does_not_count_as_lack_of_memory():
     assert not is_out_of_memory(RuntimeError("shapes (2, 3) and (4, 5) do not match"))
+
+
+def test_a_package_that_is_not_installed_is_one_line():
+    line = exit_of(ModuleNotFoundError("No module named 'dvc'", name="dvc"))
+    assert line.startswith("error: the Python package dvc is not installed; in the project's root")
+    own = ModuleNotFoundError("No module named 'sentiformer.x'", name="sentiformer.x")
+    with pytest.raises(ModuleNotFoundError), one_line_errors():
+        raise own
+
+
+@pytest.mark.slow
+def test_a_quick_start_leaves_garbage_collection_and_other_modules_as_they_were():
+    done = run(
+        """
+        import gc, sys
+        from sentiformer.console.start import UNUSED, quick_start
+        try:
+            with quick_start():
+                import spacy, torch
+                assert not gc.isenabled()
+                assert set(UNUSED) <= set(sys.modules)
+                raise KeyError
+        except KeyError:
+            pass
+        assert gc.isenabled()
+        assert not set(UNUSED) & set(sys.modules)
+        import importlib
+        for name in UNUSED:
+            assert importlib.import_module(name).__file__
+        """,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_modules_that_are_imported_already_stay(monkeypatch):
+    before = types.ModuleType("spacy.cli")
+    monkeypatch.setitem(sys.modules, "spacy.cli", before)
+    with quick_start():
+        assert sys.modules["spacy.cli"] is before
+    assert sys.modules["spacy.cli"] is before
+
+
+@pytest.mark.parametrize("stream", ["2>&-", pytest.param("2>/dev/full", marks=needs_dev_full)])
+def test_a_note_that_nobody_can_read_is_dropped(stream):
+    code = (
+        "from sentiformer.console.errors import one_line_errors\n"
+        "from sentiformer.console.output import note\n"
+        "with one_line_errors(): note('a'); note('b'); print('done')"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {stream}', sys.executable, code],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 def test_a_stage_reports_a_user_error_in_one_line_and_keeps_its_name(monkeypatch):

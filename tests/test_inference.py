@@ -114,7 +114,9 @@ def test_a_text_without_a_known_word_gets_the_class_frequencies_of_train(model):
     predict = Predictor.load(model, RUNTIME)
     *unknown, known = predict(["", "<br />", "xyzzy plugh " * 50, "a great film"])
     for prediction in unknown:
-        assert prediction.label == "positive"
+        assert prediction.label == "?"
+        assert prediction.reason
+        assert prediction.probability == 0.75
         assert prediction.probabilities == {"negative": 0.25, "positive": 0.75}
     assert known.probability not in (0.25, 0.75)
     assert predict(["xyzzy a great film"])[0] != unknown[0]
@@ -133,6 +135,12 @@ def test_a_lone_surrogate_is_read_as_a_question_mark(predictor):
     expected = predictor([text.encode("utf-8", "replace").decode() for text in texts])
     assert predictor(texts) == expected
     assert expected == predictor(["a great film ?", "? dull"])
+
+
+def test_a_missing_text_gets_no_label(predictor):
+    missing, known = predictor([None, "a great film"])
+    assert (missing.label, missing.reason) == ("?", "no text")
+    assert (known.label, known.reason) == (predictor(["a great film"])[0].label, "")
 
 
 def test_an_empty_list_gets_no_predictions(predictor):

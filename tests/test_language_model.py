@@ -23,13 +23,13 @@ from sentiformer.text.vocab import UNKNOWN, count_words
 from sentiformer.training import masked_words
 from sentiformer.training.checkpoint import Checkpoint
 from sentiformer.training.inputs import Inputs
-from sentiformer.training.masked_words import NOT_MASKED, MaskedWordLoss, Windows
+from sentiformer.training.masked_words import MASKED_FRACTION, NOT_MASKED, MaskedWordLoss, Windows
 from sentiformer.training.pretrain import pretrain
 from sentiformer.training.run import run_with_checkpoints
 
 SIZE = tiny_params(model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8}).model
 WORDS = 40
-PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4, "masked_fraction": 0.3}).pretrain
+PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4}).pretrain
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_masked_words_are_unknown_in_the_input_and_the_labels(corpus):
         given = batch.token_ids.gather(1, batch.places)
         assert torch.equal(given == UNKNOWN, batch.labels != NOT_MASKED)
         lengths = [len(words) for words in unmasked(batch)]
-        masked = [math.ceil(length * 0.3) for length in lengths]
+        masked = [math.ceil(length * MASKED_FRACTION) for length in lengths]
         assert (batch.token_ids == UNKNOWN).sum(dim=1).tolist() == masked, "no other is unknown"
     places = {place for batch in batches for place in batch.places.flatten().tolist()}
     assert places == set(range(8))
@@ -89,7 +89,7 @@ def test_padding_does_not_change_the_number_of_masked_words(tmp_path, length):
     ids = np.arange(100 + length, dtype=np.int32)
     lengths = np.array([100, length])
     write_corpus(tmp_path / "a.arrow", [Block(ids, lengths, np.zeros(2))])
-    params = PARAMS.model_copy(update={"window": 128, "masked_fraction": 0.15})
+    params = PARAMS.model_copy(update={"window": 128})
     (batch,) = Windows(Corpus(tmp_path / "a.arrow"), ids + 2, params, 1).epoch(1)
     masked = (batch.labels != NOT_MASKED).sum(dim=1).tolist()
     assert sorted(masked) == [15, 15 if length == 100 else 16]

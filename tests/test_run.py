@@ -58,6 +58,16 @@ def test_what_a_person_sees_decides_no_byte(data, setup, tmp_path, monkeypatch):
         assert (tmp_path / "data" / "model" / path.name).read_bytes() == path.read_bytes(), path
 
 
+def test_few_texts_train_for_more_epochs_and_a_line_says_so(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(classification, "LEAST_STEPS", 65)
+    train(classifier(tiny_params(), data), tmp_path / "data" / "model")
+    said = capsys.readouterr().out
+    assert "train has few texts: 4 epochs instead of 2, so that there are 80 steps\n" in said
+    assert "epoch 4 of 4: " in said
+    train(classifier(tiny_params(train={"epochs": 4}), data), tmp_path / "data" / "model")
+    assert "few texts" not in capsys.readouterr().out
+
+
 def test_a_finished_training_leaves_no_checkpoint(setup, tmp_path):
     train(setup, tmp_path / "data" / "model")
     assert not list((tmp_path / ".checkpoints").iterdir())

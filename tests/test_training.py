@@ -52,7 +52,7 @@ def corpora(tmp_path_factory):
     return made
 
 
-def make_training(corpora, kind=None, **changes):
+def make_training(corpora, kind=None, least_steps=0, **changes):
     params = TRAIN.model_copy(update=changes)
     device = prepare_device(Runtime(threads=1, device="cpu"), params.precision)
     torch.manual_seed(params.seed)
@@ -74,6 +74,7 @@ def make_training(corpora, kind=None, **changes):
             batch_size=params.batch_size,
             optimizer=kind or params.optimizer,
             learning_rate=params.learning_rate,
+            least_steps=least_steps,
         ),
         **batches,
         device=device,
@@ -167,6 +168,37 @@ def test_the_best_epoch_gives_the_model_and_patience_ends_the_training(corpora, 
     assert training.best().epoch == 3, "of equal accuracies, the one with the lowest loss"
     assert same(training.best_weights(), ends[2])
     assert len(ends) == 5, "two epochs without a better one"
+
+
+@pytest.mark.parametrize(
+    ("least", "epochs"), [(0, 3), (1, 3), (75, 3), (76, 4), (100, 4), (101, 5)]
+)
+def test_epochs_are_added_until_there_are_enough_steps(corpora, least, epochs):
+    training = make_training(corpora, least_steps=least)
+    assert len(training.train) == 25, "400 texts in batches of 16"
+    rates = [event.learning_rate for event in training.run() if isinstance(event, StepEvent)]
+    assert training.step == training.total_steps == 25 * epochs
+    assert len(training.epochs) == training.total_epochs == epochs
+    assert rates[-1] == pytest.approx(TRAIN.learning_rate / (0.9 * training.step), rel=0.1)
+
+
+@pytest.mark.parametrize(("least", "ends"), [(0, 2), (50, 2), (51, 3), (130, 6), (226, 10)])
+def test_patience_ends_no_training_before_it_has_enough_steps(corpora, monkeypatch, least, ends):
+    training = make_training(corpora, epochs=9, patience=1, least_steps=least)
+    results = iter([(0.5, 0.9)] + 9 * [(0.6, 0.8)])  # loss, accuracy
+    monkeypatch.setattr(training, "evaluate", lambda _: next(results))
+    list(training.run())
+    assert len(training.epochs) == ends
+    assert training.best().epoch == 1
+
+
+def test_a_training_of_few_texts_resumes_to_the_same_bits(corpora):
+    def make():
+        return make_training(corpora, epochs=1, patience=1, least_steps=60)
+
+    list((finished := make()).run())
+    assert len(finished.epochs) == 3
+    assert_ends_alike(finished, make, 5)
 
 
 def test_divergence_stops_with_one_line(corpora):

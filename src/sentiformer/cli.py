@@ -1,26 +1,33 @@
 """The command `sentiformer`: predict, fill, score, track, verify."""
 
 import argparse
-import codecs
-import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from sentiformer import __version__, load
 from sentiformer.console.errors import install_interrupt_handler, one_line_errors
-from sentiformer.console.output import print_results, say
-from sentiformer.core.errors import ICONV, UserError, plain
+from sentiformer.console.inputs import is_standard_input, lines_of_standard_input
+from sentiformer.console.output import note, print_results, say
+from sentiformer.console.predictions import Summary, as_json, as_row, json_line
+from sentiformer.console.start import quick_start
+from sentiformer.core.errors import UserError, plain
 from sentiformer.core.runtime import load_runtime
 
 if TYPE_CHECKING:
-    from sentiformer.serving.predictor import Prediction, Predictor
+    from sentiformer.serving.cloze import LanguageModel
 
 CHUNK_TEXTS = 256
-SHOWN_CHARACTERS = 60
-LABEL_WIDTH = 40  # at most; a longer label shifts only its own row
+DEFAULT_COLUMN = "text"
+NEXT = {  # what to do next, by whether a file was classified and whether JSON was printed
+    (False, False): "--file classifies a file, --json prints JSON",
+    (False, True): "--file classifies a file",
+    (True, False): "--json prints JSON with all probabilities",
+    (True, True): "pandas.read_json(file, lines=True) reads these lines",
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,39 +41,38 @@ def main(arguments: list[str] | None = None) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Classify texts from arguments, a file or standard input, chunk by chunk."""
     texts = chosen_texts(options)
-    predictor = load_predictor(options.model)
-    show, empty = as_json if options.json else as_row, True
+    with quick_start():
+        model = load(options.model)
     cut = chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS)
     workers = load_runtime().threads if options.file else 1
-    for chunk, predictions in predictor.predict_chunks(cut, workers=workers):
-        empty = False
+    show, summary = as_json if options.json else as_row, Summary()
+    for chunk, predictions in model.predict_chunks(cut, workers=workers):
         print_results(map(show, chunk, predictions))
-    if empty:
+        summary.count(predictions)
+    if not summary.texts:
         raise UserError("there is no text to classify; give a text, --file, or standard input")
+    note(f"{summary}; {NEXT[bool(options.file), options.json]}")
 
 
 def fill(options: argparse.Namespace) -> None:
     """Print the most probable words for each `[MASK]`."""
-    from sentiformer.serving.cloze import LanguageModel
-
-    gaps = LanguageModel(options.model, load_runtime()).fill(options.text, options.top)
+    gaps = load_language_model(options.model).fill(options.text, options.top)
     if options.json:
-        print_results([_json_line([[guess.model_dump() for guess in gap] for gap in gaps])])
+        print_results([json_line([[guess.model_dump() for guess in gap] for gap in gaps])])
         return
     print_results(
         f"{number}  {guess.probability:7.2%}  {plain(guess.word)}"
         for number, gap in enumerate(gaps, start=1)
         for guess in gap
     )
+    note(f"the {options.top} best words for each of {len(gaps)} [MASK]; --top shows more")
 
 
 def score(options: argparse.Namespace) -> None:
     """Print the log-probability of each token of a text, and their mean."""
-    from sentiformer.serving.cloze import LanguageModel
-
-    result = LanguageModel(options.model, load_runtime()).score(options.text)
+    result = load_language_model(options.model).score(options.text)
     if options.json:
-        print_results([_json_line(result.model_dump())])
+        print_results([json_line(result.model_dump())])
         return
     for row in result.tokens:
         value = "unknown" if row.log_probability is None else f"{row.log_probability:.2f}"
@@ -98,73 +104,65 @@ def verify(options: argparse.Namespace) -> None:
     say(verify(options.metrics, options.expected))
 
 
-def load_predictor(model: str) -> "Predictor":
-    """Load a model from a folder, or from MLflow's registry by a `models:/` or `runs:/` address."""
-    from sentiformer.serving.predictor import Predictor
+def load_language_model(folder: Path) -> "LanguageModel":
+    """Load the output of stage pretrain."""
+    with quick_start():
+        from sentiformer.serving.cloze import LanguageModel
 
-    if ":/" in model:
-        from sentiformer.tracking.registry import download_model
-
-        with TemporaryDirectory() as folder:
-            return Predictor.load(download_model(model, Path(folder)), load_runtime())
-    return Predictor.load(Path(model), load_runtime())
+        return LanguageModel(folder, load_runtime())
 
 
-def chosen_texts(options: argparse.Namespace) -> Iterator[str]:
-    """Yield the texts of the command line, of the file that it names, or of standard input.
+def chosen_texts(options: argparse.Namespace) -> Iterable[str | None]:
+    """The texts of the command line, of the file that it names, or of standard input.
 
     Raises:
-        UserError: a text cannot be read, or has a lone surrogate, from an escape in JSON or bytes
-            on the command line.
+        UserError: the options contradict each other, or, while the texts are read, one cannot be
+            read or has a lone surrogate, from an escape in JSON or bytes on the command line.
     """
-    from sentiformer.core.text_files import read_texts, require_whole_characters
+    from sentiformer.core.text_files import read_texts
 
-    if options.file is not None and options.texts:
+    texts, file = options.texts, options.file
+    if file is not None and texts:
         raise UserError("texts and --file are both given; give one of the two")
-    texts: Iterable[str] = options.texts or lines_of_standard_input()
-    if options.file is not None:
-        texts = read_texts(options.file, options.column)
+    if len(texts) > 1 and "-" in texts:
+        raise UserError("- is standard input; give it alone, or give texts")
+    if options.column is not None and (file is None or not file.suffix or is_lines(file)):
+        raise UserError("--column is only for a table; leave it out, or give a table with --file")
+    if file is not None and not is_standard_input(file):
+        return with_whole_characters(read_texts(file, options.column or DEFAULT_COLUMN))
+    if len(texts) == 1 and not is_standard_input(texts[0]) and is_file(texts[0]):
+        raise UserError(f"{texts[0]!r} is a file; classify its texts with --file {texts[0]}")
+    reads_input = not texts or is_standard_input(texts[0])
+    return with_whole_characters(lines_of_standard_input() if reads_input else texts)
+
+
+def with_whole_characters(texts: Iterable[str | None]) -> Iterator[str | None]:
+    """Yield the texts; raise a UserError at one with a lone surrogate."""
+    from sentiformer.core.text_files import require_whole_characters
+
     for number, text in enumerate(texts, start=1):
-        require_whole_characters(text, f"text {number}")
+        if text is not None:
+            require_whole_characters(text, f"text {number}")
         yield text
 
 
-def lines_of_standard_input() -> Iterator[str]:
-    """Yield the lines of standard input, which must be UTF-8."""
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"standard input, line {number}: byte {error.object[error.start]:#04x} is not "
-                f"UTF-8; convert the input, for instance with `{ICONV}`"
-            ) from None
-
-
-def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+def chunks(texts: Iterable[str | None], size: int) -> Iterator[list[str | None]]:
     """Cut texts into lists of at most `size`."""
     texts = iter(texts)
     while chunk := list(islice(texts, size)):
         yield chunk
 
 
-def as_json(text: str, prediction: "Prediction") -> str:
-    """A text and its prediction as a JSON object on one line."""
-    return _json_line({"text": text, **prediction.model_dump()})
+def is_lines(file: Path) -> bool:
+    """Whether a file has one text per line and no columns, compressed or not."""
+    return file.name.lower().endswith((".txt", ".txt.gz", ".txt.zst"))
 
 
-def _json_line(value: object) -> str:
-    """JSON on one line; characters that standard output cannot write are escaped."""
-    return json.dumps(value, ensure_ascii=codecs.lookup(sys.stdout.encoding).name != "utf-8")
-
-
-def as_row(text: str, prediction: "Prediction") -> str:
-    """Label, probability and the beginning of the text, in columns."""
-    shown = plain(" ".join(text.split()))
-    if len(shown) > SHOWN_CHARACTERS:
-        shown = shown[: SHOWN_CHARACTERS - 1] + "…"
-    width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))
-    return f"{plain(prediction.label):<{width}} {prediction.probability:7.2%}  {shown}"
+def is_file(name: str) -> bool:
+    """Whether a file has this name; texts may be too long for a name, or have a null byte."""
+    with suppress(OSError, ValueError):
+        return Path(name).is_file()
+    return False
 
 
 def _count(text: str) -> int:
@@ -185,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sentiformer", description="Classify texts with a trained model, and manage its files."
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.set_defaults(run=lambda _: parser.print_help())
+    commands = parser.add_subparsers(metavar="command")
 
     def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(name, help=text)
@@ -208,12 +208,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("texts", nargs="*", metavar="text", help="a text; without one, standard input is read")
-    add("--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (one text per line)")
-    add("--column", default="text", help="column of the texts in the file (default: text)")
+    add("texts", nargs="*", metavar="text", help="a text; without one, or with -, standard input")
+    add("--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (one text per line), or -")
+    add("--column", help=f"column of the texts in the file (default: {DEFAULT_COLUMN})")
     add("--json", action="store_true", help="print one JSON object per line")
-    example = "an MLflow address such as models:/sentiformer@champion"
-    add("--model", default="data/model", help=f"a folder (default: data/model), or {example}")
+    _add_model(command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    help_text = "a folder (default: data/model), or an MLflow address such as "
+    help_text += "models:/sentiformer@champion"
+    command.add_argument("--model", default="data/model", help=help_text)
 
 
 def _add_use(command: argparse.ArgumentParser) -> None:
@@ -229,3 +234,7 @@ def _add_language_model(command: argparse.ArgumentParser) -> None:
     add("text")
     add("--json", action="store_true", help="print JSON on one line")
     add("--model", type=Path, default=Path("data/pretrained"), help=help_text)
+
+
+if __name__ == "__main__":
+    main()

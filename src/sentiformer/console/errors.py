@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 from sentiformer.console.output import flush_or_discard
-from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, one_line
+from sentiformer.core.errors import (
+    UserError,
+    is_disk_full,
+    is_out_of_memory,
+    missing_package,
+    one_line,
+)
 
 
 @contextmanager
@@ -43,6 +49,8 @@ def _known_problem(error: Exception) -> str | None:
     """The line for an error that the user can fix; None for any other error."""
     if isinstance(error, UserError):
         return one_line(str(error))
+    if isinstance(error, ModuleNotFoundError) and "sentiformer" not in str(error.name):
+        return str(missing_package(error))
     path = getattr(error, "filename", None)
     if is_disk_full(error):
         at = f" at {path}" if path else ""

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -14,8 +15,7 @@ def say(line: str) -> None:
     """Print one line of progress at once, above the progress bar if there is one.
 
     Of the processes that torchrun started, only the first prints. If nobody reads standard
-    output any more, the line is discarded and the
-    work continues.
+    output any more, the line is discarded and the work continues.
     """
     if not is_first():
         return
@@ -40,6 +40,22 @@ def print_results(lines: Iterable[str]) -> None:
         except BrokenPipeError:
             flush_or_discard()
             sys.exit(0)
+
+
+def note(line: str, *, end: str = "\n") -> None:
+    """Print a line about the results on standard error, so that only results are in the output."""
+    with suppress(OSError):  # nobody reads it any more
+        print(line, end=end, file=sys.stderr, flush=True)
+
+
+def colored(text: str, color: int) -> str:
+    """The text in a color of the terminal, by its ANSI code; elsewhere, the text as it is.
+
+    The environment variable `NO_COLOR` switches colors off (https://no-color.org).
+    """
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{color}m{text}\033[0m"
 
 
 def flush_or_discard() -> None:

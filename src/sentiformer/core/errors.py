@@ -47,6 +47,14 @@ def first_line(error: object) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def missing_package(error: ModuleNotFoundError) -> UserError:
+    """The error for a package that is not among those that prediction needs."""
+    return UserError(
+        f"the Python package {error.name} is not installed; in the project's root, `make install` "
+        "or `pip install '.[pipeline]'` installs all packages"
+    )
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error of Python, Arrow or safetensors means that no disk space is left."""
     full = isinstance(error, OSError) and error.errno in DISK_FULL

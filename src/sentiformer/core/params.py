@@ -79,6 +79,10 @@ def _problem(item: ErrorDetails, missing: list[tuple[int | str, ...]]) -> str:
         case "value_error":
             contradiction = str(item["ctx"]["error"])
             return f"{name}: {contradiction}" if item["loc"] else contradiction
+        case "int_parsing" | "int_from_float":
+            return f"{name} is {item['input']!r}; give a whole number"
+        case "float_parsing":
+            return f"{name} is {item['input']!r}; give a number"
         case "model_type":
             return f"{name} is {item['input']!r}: it should hold keys with values"
     fix = item["msg"][0].lower() + item["msg"][1:]

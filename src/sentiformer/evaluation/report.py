@@ -16,11 +16,11 @@ from sentiformer.core.errors import UserError, plain
 from sentiformer.core.files import read_json, reading, sha256
 from sentiformer.evaluation.figures import draw_all, is_large
 
-STAGES = {"model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}  # by folder
+STAGES = {"curves": "train", "pretrained": "pretrain", "evaluation": "evaluate"}  # by folder
 STEPS, HISTORY = ["step", "loss"], ["epoch", "step", "valid_loss", "valid_accuracy"]
 TABLES = {  # by name: the file, and the columns that are drawn
-    "steps": ("model/steps.csv", STEPS),
-    "history": ("model/history.csv", HISTORY),
+    "steps": ("curves/steps.csv", STEPS),
+    "history": ("curves/history.csv", HISTORY),
     "confusion": ("evaluation/confusion.csv", ["actual", "predicted"]),
     "roc": ("evaluation/roc.csv", ["class", "fpr", "tpr"]),
     "precision_recall": ("evaluation/precision_recall.csv", ["class", "recall", "precision"]),

@@ -4,20 +4,20 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from sentiformer.core.params import Section, Size
+from sentiformer.core.params import Section
 
 
 class ModelParams(Section):
     """The size of the Transformer, and its dropout."""
 
-    d_model: int = Size
-    num_heads: int = Size
+    d_model: int = Field(gt=0, le=16_384)
+    num_heads: int = Field(gt=0, le=16_384)
     num_layers: int = Field(gt=0, le=1000)
-    d_ff: int = Size
+    d_ff: int = Field(gt=0, le=65_536)
     norm: Literal["post", "pre"]
     dropout: float = Field(ge=0, lt=1)
     token_dropout: float = Field(ge=0, lt=1)
-    max_len: int = Size
+    max_len: int = Field(ge=8, le=65_536)
 
     @model_validator(mode="after")
     def _require_sizes_that_divide(self) -> Self:

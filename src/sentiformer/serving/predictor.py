@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from sentiformer.core.process import ordered_map
 from sentiformer.core.runtime import Runtime
+from sentiformer.serving.doubt import Doubts
 from sentiformer.serving.trained_model import Classifier
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.training.batching import Batch, pad, truncate
@@ -18,12 +19,23 @@ from sentiformer.training.batching import Batch, pad, truncate
 BATCH_TOKENS = 2048  # with padding; a larger batch does not fit into the caches of a CPU
 
 
+UNJUDGED = "?"  # the label of a text that the model cannot judge
+
+
 class Prediction(BaseModel):
-    """The most probable class of a text, its probability, and those of all classes by name."""
+    """The most probable class of a text.
+
+    Attributes:
+        label: the class; "?" for a text that the model cannot judge.
+        probability: of this class.
+        probabilities: of all classes, by name; for "?", their shares in the training texts.
+        reason: why the label is "?"; else empty.
+    """
 
     label: str
     probability: float
     probabilities: dict[str, float]
+    reason: str = ""
 
 
 class Predictor:
@@ -35,6 +47,8 @@ class Predictor:
     def __init__(self, classifier: Classifier, tokenizer: Tokenizer) -> None:
         self.classifier = classifier
         self._tokenizer = tokenizer
+        languages = classifier.config.data["splits"]["train"].get("languages") or {}
+        self._doubts = Doubts(classifier.vocab, languages)
 
     @classmethod
     def load(cls, folder: Path, runtime: Runtime) -> Self:
@@ -47,8 +61,8 @@ class Predictor:
         return cls(classifier, Tokenizer(classifier.config.params.tokenize.language))
 
     def predict_chunks(
-        self, chunks: Iterable[list[str]], *, workers: int
-    ) -> Iterator[tuple[list[str], list[Prediction]]]:
+        self, chunks: Iterable[list[str | None]], *, workers: int
+    ) -> Iterator[tuple[list[str | None], list[Prediction]]]:
         """Classify chunks of texts in several processes, which use one thread each.
 
         On a GPU, and if there is only one chunk, this process classifies them.
@@ -63,27 +77,37 @@ class Predictor:
             yield from ((chunk, self(chunk)) for chunk in chunks)
             return
 
-        def predict(chunk: list[str]) -> tuple[list[str], list[Prediction]]:
+        def classify(chunk: list[str | None]) -> tuple[list[str | None], list[Prediction]]:
             torch.set_num_threads(1)
             return chunk, self(chunk)
 
-        yield from ordered_map(predict, chunks, workers=workers)
+        yield from ordered_map(classify, chunks, workers=workers)
 
-    def __call__(self, texts: Sequence[str]) -> list[Prediction]:
-        """Classify raw texts; for a text without a known word see `Classifier.predict_batch`."""
+    def __call__(self, texts: Sequence[str | None]) -> list[Prediction]:
+        """Classify raw texts; None is a missing text. Texts that cannot be judged get "?"."""
+        params, vocab = self.classifier.params, self.classifier.vocab
+        whole = [replace_surrogates(text or "") for text in texts]
+        tokens = self._tokenizer(whole)
+        token_ids = [truncate(vocab.encode(words), params.max_len) for words in tokens]
+        reasons = self._doubts.reasons(whole, tokens, token_ids)
+        judged = [row for row, reason in enumerate(reasons) if not reason]
+        result = np.tile(self.classifier.priors, (len(texts), 1))
+        result[judged] = self._probabilities(
+            [token_ids[row] for row in judged], np.array([len(tokens[row]) for row in judged])
+        )
+        rows = zip(result.tolist(), reasons, strict=True)
+        return [_prediction(self.classifier.labels, *row) for row in rows]
+
+    def _probabilities(self, token_ids: list[np.ndarray], lengths: np.ndarray) -> np.ndarray:
+        """The (N, C) probabilities of N texts; `lengths` are those before truncation."""
         classifier = self.classifier
-        params, labels = classifier.params, classifier.labels
-        token_ids = [
-            truncate(classifier.vocab.encode(tokens), params.max_len)
-            for tokens in self._tokenizer(map(replace_surrogates, texts))
-        ]
-        result = np.empty((len(texts), len(labels)))
+        result = np.empty((len(token_ids), len(classifier.labels)))
         for rows in batches_by_length([len(ids) for ids in token_ids]):
             ids = [token_ids[row] for row in rows.tolist()]
-            padded = pad(ids, params.max_len, classifier.length_multiple)
+            padded = pad(ids, classifier.params.max_len, classifier.length_multiple)
             no_labels = torch.zeros(len(rows), dtype=torch.int64)
-            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows))
-        return [_prediction(labels, row) for row in result.tolist()]
+            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows), lengths[rows])
+        return result
 
 
 def batches_by_length(lengths: Sequence[int]) -> Iterator[np.ndarray]:
@@ -103,7 +127,12 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _prediction(labels: list[str], probabilities: list[float]) -> Prediction:
+def _prediction(labels: list[str], probabilities: list[float], reason: str) -> Prediction:
     by_label = dict(zip(labels, probabilities, strict=True))
-    label = max(labels, key=by_label.__getitem__)
-    return Prediction(label=label, probability=by_label[label], probabilities=by_label)
+    best = max(labels, key=by_label.__getitem__)
+    return Prediction(
+        label=UNJUDGED if reason else best,
+        probability=by_label[best],
+        probabilities=by_label,
+        reason=reason,
+    )

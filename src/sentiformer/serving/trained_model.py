@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
@@ -22,6 +23,7 @@ from sentiformer.model.params import ModelParams
 from sentiformer.text.params import TokenizeParams
 from sentiformer.text.vocab import UNKNOWN, Vocab
 from sentiformer.training.batching import Batch, TextBatches
+from sentiformer.training.calibration import Calibration
 
 BATCH_TEXTS = 32  # in a batch of a corpus
 # A CPU compiles bf16 kernels for each length, which takes longer than some padding.
@@ -41,6 +43,7 @@ class Config(InputSizes):
 
     labels: list[str]
     params: ConfigParams
+    calibration: Calibration = Calibration()
     data: Any  # a JsonObject, which names a key that it lacks
 
 
@@ -56,6 +59,18 @@ def read_config(folder: Path, *, made_by: str) -> JsonObject:
             f"{folder} is from stage {config['stage']}; give the folder of stage {made_by}"
         )
     return config
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """New embeddings are not drawn, which takes a third of a second: a file has their weights."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 class TrainedModel(ABC, Generic[Model]):
@@ -80,7 +95,9 @@ class TrainedModel(ABC, Generic[Model]):
         self.vocab = Vocab.load(path, made_by=made_by)
         if (found := len(self.vocab)) != expected:
             raise corrupt(path, made_by, f"it holds {found} words, the model has {expected}")
-        model, path = self._build(self.config), folder / "model.safetensors"
+        with _WithoutDraws():
+            model = self._build(self.config)
+        path = folder / "model.safetensors"
         with reading(path, made_by, SafetensorError, RuntimeError):
             model.load_state_dict(load_file(path))
         self.model = model.to(self.device).eval()
@@ -99,29 +116,31 @@ class Classifier(TrainedModel[TransformerClassifier]):
         super().__init__(folder, runtime, precision)
         self.labels = self.config.labels
         counts = self.config.data["splits"]["train"]["label_counts"]
-        self._priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+        self.priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
 
     def _build(self, config: Config) -> TransformerClassifier:
         classes = len(config.labels)
         return TransformerClassifier(config.params.model, config, num_classes=classes)
 
     @torch.inference_mode()
-    def predict_batch(self, batch: Batch) -> np.ndarray:
+    def predict_batch(self, batch: Batch, lengths: np.ndarray) -> np.ndarray:
         """The (B, C) float64 probabilities of the classes of a batch.
 
+        `lengths`, (B,), are the numbers of tokens of the texts before they were truncated.
         A text without a known word gets the frequencies of the classes in the training texts,
         because the model would be confident about a kind of text that it has never seen.
         """
         on_device = batch.to(self.device)
         with self._prepared.autocast():
             logits = self.model(on_device.token_ids, on_device.padding_mask)
-        probabilities = logits.double().softmax(dim=1).cpu().numpy()
+        scaled = self.config.calibration.scale(logits.double().cpu().numpy(), lengths)
+        probabilities = torch.from_numpy(scaled).softmax(dim=1).numpy()
         has_known_word = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
-        return np.where(has_known_word[:, None], probabilities, self._priors)
+        return np.where(has_known_word[:, None], probabilities, self.priors)
 
     def predict_corpus(self, batches: TextBatches) -> np.ndarray:
         """The (N, C) probabilities of all texts of a corpus, in the order of the corpus."""
         result = np.empty((len(batches.texts), len(self.labels)))
         for batch in batches.in_order_of_length():
-            result[batch.rows] = self.predict_batch(batch)
+            result[batch.rows] = self.predict_batch(batch, batches.texts.lengths[batch.rows])
         return result

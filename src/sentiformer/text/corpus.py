@@ -7,16 +7,15 @@ once; a vocabulary of any size maps type ids to its word ids by one lookup.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-from pyarrow.compute import list_value_length
 
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import corrupt, read_json, reading
 
-SCHEMA = pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Block(NamedTuple):
@@ -27,15 +26,23 @@ class Block(NamedTuple):
     labels: np.ndarray  # label of each text
 
 
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([("type_ids", pa.list_(pa.int32())), ("label", pa.int32())])
+
+
 def write_corpus(path: Path, blocks: Iterable[Block]) -> int:
     """Write a split block by block; return its number of tokens."""
-    tokens = 0
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+    import pyarrow as pa
+
+    tokens, schema = 0, _schema()
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for block in blocks:
             offsets = np.concatenate([[0], np.cumsum(block.lengths)]).astype(np.int32)
             type_ids = pa.ListArray.from_arrays(offsets, block.type_ids.astype(np.int32))
             columns = [type_ids, pa.array(block.labels.astype(np.int32))]
-            writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
             tokens += len(block.type_ids)
     return tokens
 
@@ -56,6 +63,9 @@ class Corpus:
     """
 
     def __init__(self, *paths: Path, types: int | None = None) -> None:
+        import pyarrow as pa
+        from pyarrow.compute import list_value_length
+
         table = pa.concat_tables(_read_split(path, types) for path in paths)
         self._texts = table["type_ids"]
         self.labels: np.ndarray = table["label"].to_numpy()
@@ -73,12 +83,14 @@ class Corpus:
             yield chunk.flatten().to_numpy()
 
 
-def _read_split(path: Path, types: int | None) -> pa.Table:
+def _read_split(path: Path, types: int | None) -> "pa.Table":
+    import pyarrow as pa
+
     with reading(path, "tokenize", pa.ArrowException):
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
         table.validate(full=True)
-        table = table.cast(SCHEMA)
+        table = table.cast(_schema())
         for chunk in table["type_ids"].chunks if types is not None else ():
             ids = chunk.flatten().to_numpy()
             if len(ids) and not 0 <= ids.min() <= ids.max() < types:

@@ -21,7 +21,8 @@ from sentiformer.training.losses import ClassificationLoss, balanced_weights
 from sentiformer.training.params import TrainParams
 from sentiformer.training.run import Setup
 
-SETTINGS = {field.name for field in fields(Settings)} - {"name"}  # the parameters of the loop
+SETTINGS = {field.name for field in fields(Settings)} & TrainParams.model_fields.keys()
+LEAST_STEPS = 200  # a training on few texts has learnt little after fewer
 
 
 def set_up_classifier(
@@ -50,7 +51,7 @@ def set_up_classifier(
     settings |= {"ids_of_types": inputs.ids_of_types, "max_len": model.max_len}
     training = Training(
         ClassificationLoss(classifier, weights),
-        Settings("train", **params.model_dump(include=SETTINGS)),
+        Settings("train", **params.model_dump(include=SETTINGS), least_steps=LEAST_STEPS),
         train=TextBatches(
             texts,
             labels=with_pseudo_labels(labels, len(texts), inputs, classes) if teacher else labels,

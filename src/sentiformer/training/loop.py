@@ -33,7 +33,10 @@ DIVERGED_FEW = 30.0  # the mean over a few texts, or over validation
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is trained: the name of the stage, and parameters as in `params.yaml`."""
+    """How a model is trained: the name of the stage, and parameters as in `params.yaml`.
+
+    A training of few texts has more epochs than `epochs`: as many as `least_steps` need.
+    """
 
     name: str
     seed: int
@@ -42,6 +45,7 @@ class Settings:
     batch_size: int
     optimizer: Optimizer
     learning_rate: float
+    least_steps: int = 0
 
 
 class Training:
@@ -78,9 +82,14 @@ class Training:
         self._best: dict[str, Tensor] = {}
 
     @property
+    def total_epochs(self) -> int:
+        """Number of epochs, if it is not stopped early."""
+        return max(self.settings.epochs, -(-self.settings.least_steps // len(self.train)))
+
+    @property
     def total_steps(self) -> int:
         """Number of steps, if it is not stopped early."""
-        return self.settings.epochs * len(self.train)
+        return self.total_epochs * len(self.train)
 
     def run(self) -> Iterator[Event]:
         """Train from the present state to the end; the state may be saved at each event.
@@ -97,9 +106,9 @@ class Training:
 
     def _is_over(self) -> bool:
         done = len(self.epochs)
-        return done == self.settings.epochs or (
-            done > 0 and done - self.best().epoch >= self.settings.patience
-        )
+        if not done or self.step < self.settings.least_steps:
+            return False
+        return done == self.total_epochs or done - self.best().epoch >= self.settings.patience
 
     def best(self) -> EpochEvent:
         """The epoch that is best on validation."""

@@ -20,6 +20,7 @@ from sentiformer.training.losses import sums_of
 from sentiformer.training.params import PretrainParams
 
 NEGATIVES = 1024  # words that are sampled for the loss of a batch
+MASKED_FRACTION = 0.15  # share of the known words of a window that are masked
 FREQUENCY_POWER = 0.75  # a word is sampled in proportion to its frequency to this power
 NOT_MASKED = -1  # the label of a place where the word is not masked
 
@@ -101,9 +102,8 @@ class Windows(Batches):
         token_ids, padding_mask = pad(list(map(self._window, windows)), self._params.window)
         known = token_ids >= len(SPECIAL_TOKENS)
         draws = torch.from_numpy(rng.random(token_ids.shape)).masked_fill(~known, 1.0)
-        share = self._params.masked_fraction
-        places = draws.argsort(dim=1)[:, : math.ceil(token_ids.shape[1] * share)]
-        counts = (known.sum(dim=1, keepdim=True).double() * share).ceil()
+        places = draws.argsort(dim=1)[:, : math.ceil(token_ids.shape[1] * MASKED_FRACTION)]
+        counts = (known.sum(dim=1, keepdim=True).double() * MASKED_FRACTION).ceil()
         masked = torch.arange(places.shape[1]) < counts
         words = token_ids.gather(1, places)
         token_ids = token_ids.scatter(1, places, words.masked_fill(masked, UNKNOWN))

@@ -4,20 +4,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from sentiformer.core.params import Fraction, Section, Size
+from sentiformer.core.params import Section
 from sentiformer.core.runtime import Precision
 
 Optimizer = Literal["adam", "lazy_adam", "muon"]
+Epochs = Field(gt=0, le=10_000)
+BatchSize = Field(gt=0, le=65_536)
+Rate = Field(gt=0, le=1)
 
 
 class PretrainParams(Section):
     """How the encoder is trained as a masked language model; with 0 epochs it is not."""
 
-    epochs: int = Field(ge=0, lt=2**31)
-    window: int = Size
-    masked_fraction: float = Fraction
-    batch_size: int = Size
-    learning_rate: float = Field(gt=0)
+    epochs: int = Field(ge=0, le=10_000)
+    window: int = Field(ge=8, le=65_536)
+    batch_size: int = BatchSize
+    learning_rate: float = Rate
     precision: Precision
 
 
@@ -25,11 +27,11 @@ class TrainParams(Section):
     """How the classifier is trained."""
 
     seed: int = Field(ge=0, lt=2**31)
-    epochs: int = Size
-    patience: int = Size
-    batch_size: int = Size
+    epochs: int = Epochs
+    patience: int = Epochs
+    batch_size: int = BatchSize
     optimizer: Literal["adam", "lazy_adam"]
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Rate
     word_dropout: float = Field(ge=0, lt=1)
     class_weights: Literal["balanced"] | None
     precision: Precision

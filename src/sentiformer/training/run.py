@@ -1,4 +1,4 @@
-"""Run a training: resume it, pass its events on, and write the model."""
+"""Run a training: resume it, write its curves, pass its events on, and write the model."""
 
 import sys
 import time
@@ -10,11 +10,13 @@ from typing import Any, Protocol, TypeAlias
 
 from sentiformer.console.output import say
 from sentiformer.console.training import TrainingDisplay
-from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS, Event
+from sentiformer.core.events import Event
 from sentiformer.core.files import atomic_folder, write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
 from sentiformer.text.vocab import Vocab
+from sentiformer.training.calibration import calibrate
 from sentiformer.training.checkpoint import Checkpoint
+from sentiformer.training.curves import curve_files
 from sentiformer.training.inputs import training_key
 from sentiformer.training.loop import Training
 
@@ -49,7 +51,8 @@ class Setup:
 def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Tracker) -> None:
     """Train a model, or resume its stopped training, and write it to `output`, a folder in `data`.
 
-    Of several processes, only the first returns.
+    The curves of a classifier are in the folder `curves` beside it, complete up to the last event.
+    Those of a language model are in `output`. Of several processes, only the first returns.
 
     Raises:
         UserError: the training diverges, or another process writes the same output.
@@ -67,8 +70,10 @@ def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Track
         sys.exit(0)
     about = {"training_key": training_key(about), **about}
     with atomic_folder(output) as folder:
-        with tracker.live_run(about) as listener:
+        curves = folder if setup.is_language_model else output.with_name("curves")
+        with curve_files(curves) as write, tracker.live_run(about) as listener:
             for event in events:
+                write(event)
                 listener(event)
         write_model(setup, about, folder)
     say(f"model → {output}")
@@ -84,7 +89,12 @@ def run_with_checkpoints(
     The events from the checkpoint come first. At least `seconds` pass between two checkpoints; at
     the end a checkpoint is written in any case.
     """
-    display = TrainingDisplay(training.settings.name, training.settings.epochs)
+    display = TrainingDisplay(training.settings.name, training.total_epochs)
+    if training.total_epochs > training.settings.epochs:
+        say(
+            f"train has few texts: {training.total_epochs} epochs instead of "
+            f"{training.settings.epochs}, so that there are {training.total_steps} steps"
+        )
     saved = training.group.from_leader(checkpoint.load() if training.group.leads else None)
     if saved is not None:
         training.restore(*saved)
@@ -108,15 +118,19 @@ def run_with_checkpoints(
 
 
 def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
-    """Write the weights of the best epoch, `config.json`, the vocabulary, and the tables."""
+    """Write the weights of the best epoch, `config.json`, and the vocabulary.
+
+    A classifier is calibrated on validation; the metrics of a language model are written.
+    """
     training, best = setup.training, setup.training.best()
     write_tensors(folder / "model.safetensors", training.best_weights())
-    write_json(folder / "config.json", {**about, "best": asdict(best)})
     setup.vocab.save(folder / "vocab.txt")
-    write_csv(folder / "steps.csv", STEP_COLUMNS, map(asdict, training.steps))
-    write_csv(folder / "history.csv", EPOCH_COLUMNS, map(asdict, training.epochs))
+    results = {"best": asdict(best)}
     if setup.is_language_model:
         metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}
         write_json(folder / "metrics.json", {name: round(x, 6) for name, x in metrics.items()})
         rows = ({"epoch": e.epoch, "perplexity": e.perplexity} for e in training.epochs)
         write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
+    else:
+        results["calibration"] = calibrate(training).model_dump()
+    write_json(folder / "config.json", {**about, **results})

@@ -1,0 +1,100 @@
+"""Predictions as a person or a program reads them: rows, JSON, and a line that counts them."""
+
+import codecs
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from sentiformer.console.output import colored
+from sentiformer.core.errors import plain
+
+SHOWN_CHARACTERS = 60
+SHOWN_COUNTS = 6  # classes and reasons in the summary
+LABEL_WIDTH = 40  # at most; a longer label shifts only its own row
+DIGITS = 4  # of probabilities in JSON
+UNJUDGED_COLOR, *CLASS_COLORS = 33, 31, 32, 36, 35, 34  # ANSI: yellow; red, green, cyan, ...
+
+
+class Prediction(Protocol):
+    """What is shown of a `sentiformer.serving.predictor.Prediction`."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    reason: str
+
+    def model_dump(self) -> dict[str, Any]:
+        """All fields."""
+
+
+class Summary:
+    """Counts texts by their class, or by the reason why they have none."""
+
+    def __init__(self) -> None:
+        self._labels: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+
+    @property
+    def texts(self) -> int:
+        """The number of texts."""
+        return self._labels.total() + self._reasons.total()
+
+    def count(self, predictions: Iterable[Prediction]) -> None:
+        """Add predictions."""
+        for prediction in predictions:
+            if prediction.reason:
+                self._reasons[prediction.reason.partition(";")[0]] += 1  # its end is the same
+            else:
+                self._labels[prediction.label] += 1
+
+    def __str__(self) -> str:
+        line = f"{self.texts:,} text{'s' * (self.texts != 1)}"
+        if self._labels:
+            line += f": {_counts(self._labels)}"
+        if unjudged := self._reasons.total():
+            line += f'; {unjudged:,} without a class ("?"): {_counts(self._reasons)}'
+        return plain(line)
+
+
+def _counts(counter: Counter[str]) -> str:
+    shown = counter.most_common(SHOWN_COUNTS)
+    line = ", ".join(f"{count:,} {name}" for name, count in shown)
+    others = counter.total() - sum(count for _, count in shown)
+    return line + (f", {others:,} others" if others else "")
+
+
+def as_json(text: str | None, prediction: Prediction) -> str:
+    """A text and its prediction as a JSON object on one line."""
+    return json_line({"text": text, **prediction.model_dump()})
+
+
+def json_line(value: object) -> str:
+    """JSON on one line; characters that standard output cannot write are escaped."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    return json.dumps(_rounded(value), ensure_ascii=not is_utf8)
+
+
+def _rounded(value: Any) -> Any:
+    """The value with DIGITS digits after the point in each number."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def as_row(text: str | None, prediction: Prediction) -> str:
+    """Label, probability and the beginning of the text, in columns; or "?", text and reason."""
+    shown = plain(" ".join((text or "").split()))
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = shown[: SHOWN_CHARACTERS - 1] + "…"
+    width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))
+    label = f"{plain(prediction.label):<{width}}"
+    if prediction.reason:
+        why = colored(f"({plain(prediction.reason)})", UNJUDGED_COLOR)
+        return f"{colored(label, UNJUDGED_COLOR)} {'':7}  {shown} {why}"
+    number = list(prediction.probabilities).index(prediction.label)
+    color = CLASS_COLORS[number % len(CLASS_COLORS)]
+    return f"{colored(label, color)} {prediction.probability:7.2%}  {shown}"
