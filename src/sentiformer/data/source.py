@@ -1,5 +1,6 @@
 """A source of labelled texts: one stream of rows for each split that it has."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Stream(NamedTuple):
 
     rows: Iterator[Row]
     name: str  # of the split, for error messages
+    left_out: Counter[str]  # rows by reason; complete when all rows were read
 
 
 class Source(NamedTuple):

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def read_files(params: DownloadParams) -> Source:
     streams = {}
     for split, paths in find_files(params).items():
         name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
-        streams[split] = Stream(_rows(paths, columns_of(split, params)), name)
+        streams[split] = Stream(_rows(paths, columns_of(split, params)), name, Counter())
     origin = {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"}
     return Source(streams, params.labels, origin)
 
