@@ -103,7 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith(f"{api}/revision/"):
             self._send_about(path.removeprefix(f"{api}/revision/"))
         elif path.startswith(f"{api}/tree/"):
-            self._send_tree(*path.removeprefix(f"{api}/tree/").partition("/")[::2])
+            recursive = "recursive=true" in urlsplit(self.path).query.lower()
+            self._send_tree(*path.removeprefix(f"{api}/tree/").partition("/")[::2], recursive)
         else:
             self._refuse("RepoNotFound")
 
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         about = {"id": hub.dataset, "sha": commit, "siblings": siblings}
         self._send_json({**about, "private": False, "gated": False, "tags": []})
 
-    def _send_tree(self, commit: str, folder: str) -> None:
+    def _send_tree(self, commit: str, folder: str, recursive: bool) -> None:
         files, start = self.server.commits[commit], f"{folder}/" if folder else ""
         inside = [name for name in files if name.startswith(start)]
         folders = {start + name.removeprefix(start).split("/")[0] for name in inside} - {*inside}
@@ -126,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         entries = [{"type": "directory", "path": path, "oid": "0" * 40} for path in folders]
         for name in inside:
-            if "/" not in name.removeprefix(start):
+            if recursive or "/" not in name.removeprefix(start):
                 size, oid = len(files[name]), "0" * 40
                 entries.append({"type": "file", "path": name, "size": size, "oid": oid})
         self._send_json(entries)

@@ -12,6 +12,7 @@ from sentiformer.data.splits import HELD_OUT
 if TYPE_CHECKING:
     import pandas as pd
 
+RARE, UNKNOWN = "rare class", "class not in train"  # reasons why a row is left out
 LeftOut = Mapping[str, Counter[str]]  # numbers of rows by split and reason
 
 
@@ -32,15 +33,14 @@ def leave_out_rare_classes(
     rare = [number for number in range(len(labels)) if texts[number] < min_texts]
     if not rare:
         return labels
-    names = listed([f"{labels[number]} ({texts[number]:,})" for number in rare])
+    names = _named(rare, labels, texts)
     if len(labels) - len(rare) < 2:
         raise UserError(
-            f"only {len(labels) - len(rare)} of the {len(labels):,} classes has at least "
-            f"{min_texts:,} texts (download.min_texts); these have fewer: {names}; lower it, or "
-            "add texts"
+            "a classifier needs two classes, but too many have fewer texts than "
+            f"download.min_texts, which is {min_texts:,}: {names}; lower it, or add texts"
         )
-    say(f"classes with fewer than {min_texts:,} texts (download.min_texts) are left out: {names}")
-    return _without(rare, tables, labels, left_out, "rare class")
+    say(f"classes with fewer texts than download.min_texts ({min_texts:,}) are left out: {names}")
+    return _without(rare, tables, labels, left_out, RARE)
 
 
 def leave_out_unknown_classes(
@@ -61,10 +61,7 @@ def leave_out_unknown_classes(
     """
     known = set(splits["train"]["label"])
     unknown = [number for number in range(len(labels)) if number not in known]
-    names = ""
-    if unknown:
-        texts = _count(splits, labels)
-        names = listed([f"{labels[number]} ({texts[number]:,})" for number in unknown])
+    names = _named(unknown, labels, _count(splits, labels))
     reasons = ("duplicates", "contradictions", "leaked")
     counts = ", ".join(f"{reason} {removed[reason]:,}" for reason in reasons if removed[reason])
     counts = f" (removed: {counts})" if counts else ""
@@ -75,29 +72,34 @@ def leave_out_unknown_classes(
             f"classes without a text in train{counts} are left out of test and validation, with "
             f"their number of texts there: {names}"
         )
-        labels = _without(unknown, splits, labels, left_out, "class not in train")
+        labels = _without(unknown, splits, labels, left_out, UNKNOWN)
     for split in HELD_OUT:
         if not len(splits[split]):
-            raise UserError(f"the split {split} has no text of a class of train{counts}; add texts")
+            others = f"; its classes are {names}" if left_out[split][UNKNOWN] else ""
+            raise UserError(
+                f"the split {split} has no text of a class of train{counts}{others}; add texts, or "
+                "correct the labels"
+            )
     _report_absent(splits, labels)
     return labels
 
 
 def _report_absent(splits: "dict[str, pd.DataFrame]", labels: Sequence[str]) -> None:
+    """Report the classes that test or validation has no text of."""
     texts = _count(splits, labels)
     for split in HELD_OUT:
         present = set(splits[split]["label"])
-        absent = [
-            f"{name} ({texts[number]:,})"
-            for number, name in enumerate(labels)
-            if number not in present
-        ]
-        if absent:
+        if absent := [number for number in range(len(labels)) if number not in present]:
             say(
-                f"{split} has no text of {len(absent):,} of {len(labels):,} classes, given with "
-                f"their number of texts: {listed(absent)}; download.min_texts leaves classes with "
-                "few texts out"
+                f"{split} has no text of {len(absent):,} of the {len(labels):,} classes, which it "
+                f"cannot judge: {_named(absent, labels, texts)}, with their number of texts; "
+                "download.min_texts leaves out classes with few texts"
             )
+
+
+def _named(numbers: Collection[int], labels: Sequence[str], texts: Sequence[int]) -> str:
+    """The names of classes, each with its number of texts."""
+    return listed([f"{labels[number]} ({texts[number]:,})" for number in numbers])
 
 
 def _count(tables: "Mapping[str, pd.DataFrame]", labels: Sequence[str]) -> list[int]:

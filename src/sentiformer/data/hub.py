@@ -36,7 +36,7 @@ def read_hub(params: DownloadParams) -> Source:
         UserError: as `load`, or it has no split train, or `download.labels` do not fit its names;
             or, when the rows are read, a row is wrong.
     """
-    name, revision = params.hub_dataset, params.hub_revision
+    name = "/".join(filter(None, split_hub_name(params.hub_dataset)))
     loaded = load(params)
     present = {
         split: next(known for known in names if known in loaded)
@@ -59,7 +59,7 @@ def read_hub(params: DownloadParams) -> Source:
         streams[split] = stream._replace(rows=rows)
     origin = {
         "name": name,
-        "revision": revision,
+        "revision": params.hub_revision,
         "licence": f"see https://huggingface.co/datasets/{split_hub_name(name)[0]}",
         "citation": " ".join(train.citation.split()) or "not stated",
     }
@@ -107,8 +107,8 @@ def load(params: DownloadParams) -> "DatasetDict":
 def _builder(name: str, configuration: str | None, params: DownloadParams) -> "DatasetBuilder":
     """Open a configuration of a data set; a folder of it also is one.
 
-    The columns of a CSV are read as text. Else pandas makes a missing value of texts such as `NA`
-    and `None`, and numbers of others.
+    The two columns of a CSV are read as text, and only an empty cell is a missing value. By default
+    pandas makes numbers of texts where it can, and missing values of `NA` and `None`.
     """
     from datasets import Value, load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
@@ -127,7 +127,8 @@ def _builder(name: str, configuration: str | None, params: DownloadParams) -> "D
         features = builder.info.features or {}
         columns = (params.text_column, params.label_column)
         readers = {c: str for c in columns if features.get(c) in (None, Value("string"))}
-        builder = load_dataset_builder(name=configuration, converters=readers, **place)
+        options = {"converters": readers, "keep_default_na": False, "na_values": [""]}
+        builder = load_dataset_builder(name=configuration, **options, **place)
     return builder
 
 
@@ -177,8 +178,8 @@ def _label(value: object, classes: Sequence[str] | None, place: str) -> int | st
         label = canonical_label(value)
     except TypeError:
         raise UserError(
-            f"{place}: the label is {str(value)[:100]!r} of the type {type(value).__name__}, but a "
-            "text has one class; name a column of texts or numbers in download.label_column"
+            f"{place}: the label is a {type(value).__name__}, {repr(value)[:100]}, but a text has "
+            "one class; name a column of texts or numbers in download.label_column"
         ) from None
     if not classes or not isinstance(label, int):
         return label

@@ -23,11 +23,13 @@ def require_full_name(name: str, revision: str) -> None:
     """
     if "/" not in name:
         about = _ask(name)
-        full = f"that is {about.id}" if about and "/" in about.id else "its page shows the owner"
-        raise UserError(f"download.hub_dataset is {name!r}; write owner/name: {full} on the Hub")
+        fix = "write owner/name, as at the top of its page on https://huggingface.co/datasets"
+        if about and "/" in about.id:
+            fix = f"its full name on the Hub is {about.id}; set it to that"
+        raise UserError(f"download.hub_dataset {name!r} has no owner; {fix}")
     if not COMMIT.fullmatch(revision):
         about = _ask(name, revision)
-        fix = f"its commit now is {about.sha}; write that" if about else _where(name)
+        fix = f"its commit now is {about.sha}; set it to that" if about else _where(name)
         raise UserError(
             f"download.hub_revision is {revision!r}, which is not a commit of 40 hexadecimal "
             f"digits, so that its data may change; {fix}"
@@ -52,7 +54,7 @@ def explain(error: BaseException, name: str, configuration: str | None, revision
     if type(error).__name__ == "DatasetNotFoundError":
         if message.startswith("Revision"):
             newest = _ask(name)
-            fix = f"the newest is {newest.sha}; write that" if newest else _where(name)
+            fix = f"the newest is {newest.sha}; set it to that" if newest else _where(name)
             return f"download.hub_revision {revision} is not a commit of {name}; {fix}"
         return (
             f"{at} is not on the Hub, or is private; search https://huggingface.co/datasets for "
@@ -79,7 +81,7 @@ def _parquet_copy(name: str) -> str:
         )
     return (
         f"the Hub has a copy of it in Parquet: set download.hub_revision to {copy.sha} and "
-        f"download.hub_dataset to {listed([f'{name}/{folder}' for folder in folders])}"
+        f"download.hub_dataset to {' or '.join(f'{name}/{folder}' for folder in folders[:20])}"
     )
 
 

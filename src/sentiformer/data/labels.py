@@ -207,7 +207,7 @@ def _report_joined(
         if len(group) > 1
     ]
     if joined:
-        say(f"spellings that are one class, with their number of texts: {'; '.join(joined)}")
+        say(f"spellings that are one class, with their number of texts: {listed(joined, '; ')}")
 
 
 def _report_similar(
@@ -224,6 +224,6 @@ def _report_similar(
     if groups:
         say(
             "labels that differ only in case, dashes, quotes or the like, with their number of "
-            f"texts: {'; '.join(groups)}; are they one class? A list download.labels with only "
+            f"texts: {listed(groups, '; ')}; are they one class? A list download.labels with only "
             "one of them joins them"
         )

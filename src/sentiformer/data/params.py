@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sentiformer.core.params import Name, Section, Size
+from sentiformer.data.label_spelling import clean
 
 PART = r"\w[\w.-]*"
 HUB_NAMES = (  # a page of the Hub, owner/name with or without /configuration, and a bare name
@@ -45,7 +46,7 @@ def _check_hub_name(value: str) -> str:
 
 
 def _check_labels(names: list[str]) -> list[str]:
-    if len(names) < 2:
+    if len(names) < 2 or not all(map(clean, names)):
         raise PydanticCustomError(
             "labels", "input should be a list of two or more names, such as [negative, positive]"
         )
@@ -85,6 +86,6 @@ class DownloadParams(Section):
             raise ValueError(
                 f"text_column and label_column are both {self.text_column!r}; name two columns"
             )
-        if self.labels and len(set(self.labels)) < len(self.labels):
+        if self.labels and len(set(map(clean, self.labels))) < len(self.labels):
             raise ValueError(f"labels {self.labels} name a label twice; name each once")
         return self

@@ -81,10 +81,9 @@ def hold_out(
     """Split a table, sorted by hash, by thresholds on the hash, so that another row moves no text.
 
     The range of the hash, [0, 2^64), begins with one interval of `share` for each missing split;
-    the rest belongs to train. In small data a split can be without a label. The split then takes
-    the text with the lowest hash from the split that has most texts of this label, if the label has
-    enough texts: train is served first, then test, then validation. Only such a text can move when
-    rows are added.
+    the rest belongs to train. In small data a split can be without a label. First train, then test,
+    then validation then takes the text with the lowest hash from the split that has most texts of
+    this label; train also takes the last one. Only such a text can move when rows are added.
     """
     import numpy as np
 
@@ -93,8 +92,9 @@ def hold_out(
     split_of = np.searchsorted(np.array(ends, dtype=np.uint64), table["hash"], side="right")
     for label in table["label"].unique():
         rows = np.flatnonzero(table["label"] == label)
-        for number in (len(missing), *range(len(missing)))[: len(rows)]:
+        for number in (len(missing), *range(len(missing))):
             counts = np.bincount(split_of[rows], minlength=len(names))
-            if not counts[number]:
+            needed = number == len(missing) or counts.max() > 1  # train always
+            if needed and not counts[number]:
                 split_of[rows[split_of[rows] == counts.argmax()][0]] = number
     return {split: table[split_of == number] for number, split in enumerate(names)}

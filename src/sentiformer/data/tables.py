@@ -124,10 +124,10 @@ def _without_hidden_labels(
     table: "pd.DataFrame", labels: list[object], stream: Stream
 ) -> "pd.DataFrame":
     """Leave out and count the rows with the label -1."""
-    hidden = [number for number, label in enumerate(labels) if is_hidden(label)]
-    kept = table[~table["label"].isin(hidden)].reset_index(drop=True)
-    stream.left_out["no label"] += len(table) - len(kept)
-    return kept
+    hidden = table["label"].isin([code for code, label in enumerate(labels) if is_hidden(label)])
+    if hidden.any():
+        stream.left_out["no label"] += int(hidden.sum())
+    return table[~hidden].reset_index(drop=True)
 
 
 def sort_by_hash(table: "pd.DataFrame", store: TextStore) -> "pd.DataFrame":
