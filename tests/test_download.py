@@ -67,7 +67,7 @@ def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch
     peaks = []
     for length in (200, 20_000):
         rows = (Row(f"{number} " + "x" * length, number % 2) for number in range(2000))
-        streams = {"train": Stream(rows, "train")}
+        streams = {"train": Stream(rows, "train", Counter())}
         source = Source(streams, bundled.LABELS, {})
         monkeypatch.setattr(stage, "read_source", lambda params, source=source: source)
         tracemalloc.start()

@@ -1,6 +1,7 @@
 """Splits depend on the texts alone, without duplicates and without leaks."""
 
 import hashlib
+from collections import Counter
 from tempfile import TemporaryFile
 
 import pandas as pd
@@ -38,7 +39,7 @@ def reviews(count: int = 400) -> pd.DataFrame:
 def stored(given: dict[str, pd.DataFrame], store: TextStore) -> dict[str, pd.DataFrame]:
     """Store the texts of tables with the columns text and label; return the tables of the store."""
     streams = {
-        split: Stream(map(Row, rows["text"].tolist(), rows["label"].tolist()), split)
+        split: Stream(map(Row, rows["text"].tolist(), rows["label"].tolist()), split, Counter())
         for split, rows in given.items()
     }
     return store_source(Source(streams, LABELS, {}), store)[0]

@@ -91,8 +91,8 @@ def _report_absent(splits: "dict[str, pd.DataFrame]", labels: Sequence[str]) -> 
         present = set(splits[split]["label"])
         if absent := [number for number in range(len(labels)) if number not in present]:
             say(
-                f"{split} has no text of {len(absent):,} of the {len(labels):,} classes, which it "
-                f"cannot judge: {_named(absent, labels, texts)}, with their number of texts; "
+                f"{split} has no text of {len(absent):,} of the {len(labels):,} classes, so that it "
+                f"does not judge them (in brackets: their texts): {_named(absent, labels, texts)}; "
                 "download.min_texts leaves out classes with few texts"
             )
 
