@@ -49,7 +49,7 @@ def test_rare_classes_are_kept_and_reported(run):
     counts = {split: facts["label_counts"] for split, facts in about["splits"].items()}
     assert sum(split["c"] for split in counts.values()) == 2
     assert counts["train"]["c"] == counts["train"]["d"] == 1
-    absent = "of the 4 classes, so that it does not judge them (in brackets: their texts)"
+    absent = "of the 4 classes, so that it does not judge them (texts in brackets)"
     assert absent in output
     assert "d (1); download.min_texts leaves out classes with few texts" in output
     assert about["left_out"] == {}
@@ -124,12 +124,12 @@ def test_joined_spellings_are_one_class_in_all_splits(run):
         (
             {"train": texts(a=9, b=9)},
             {"min_texts": 10},
-            "download.min_texts, which is 10: a (9), b",
+            "min_texts, which is 10: a (9), b (9)",
         ),
         (
             {"train": texts(a=9)},
             {"labels": ["a", "b"]},
-            "download.min_texts, which is 1: b (0); lo",
+            "min_texts, which is 1: b (0); add texts",
         ),
         (
             {"train": texts(a=30, b=30), "test": texts(c=9)},

@@ -183,6 +183,19 @@ def test_a_label_with_three_texts_is_in_every_split(share, count):
             assert set(made["label"]) == {0, 1}
 
 
+@pytest.mark.parametrize("given", [(), ("test",), ("validation",), ("test", "validation")])
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_a_rare_label_train_has_a_text_and_a_second_one_is_held_out(given, count):
+    other = table(("Another text.", 0), ("One more.", 0))
+    for number in range(30):
+        rare = table(*((f"rare {number} {n}", 1) for n in range(count)))
+        train = pd.concat([reviews(40).assign(label=0), rare])
+        made, _ = make_splits({"train": train, **dict.fromkeys(given, other)})
+        counts = {split: sum(rows["label"]) for split, rows in made.items()}
+        assert sum(counts.values()) == count
+        assert counts["train"] == (count if len(given) == 2 else 1)
+
+
 def test_a_split_without_a_label_takes_the_text_with_the_lowest_hash_of_the_largest_split():
     rare = pd.DataFrame({"text": [f"rare {n}" for n in range(6)], "label": 1})
     hashes = sorted(map(text_hash, rare["text"]))

@@ -37,7 +37,8 @@ def leave_out_rare_classes(
     if len(labels) - len(rare) < 2:
         raise UserError(
             "a classifier needs two classes, but too many have fewer texts than "
-            f"download.min_texts, which is {min_texts:,}: {names}; lower it, or add texts"
+            f"download.min_texts, which is {min_texts:,}: {names}; add texts"
+            + (", or lower it" if min_texts > 1 else "")
         )
     say(f"classes with fewer texts than download.min_texts ({min_texts:,}) are left out: {names}")
     return _without(rare, tables, labels, left_out, RARE)
@@ -91,8 +92,8 @@ def _report_absent(splits: "dict[str, pd.DataFrame]", labels: Sequence[str]) -> 
         present = set(splits[split]["label"])
         if absent := [number for number in range(len(labels)) if number not in present]:
             say(
-                f"{split} has no text of {len(absent):,} of the {len(labels):,} classes, so that it "
-                f"does not judge them (in brackets: their texts): {_named(absent, labels, texts)}; "
+                f"{split} has no text of {len(absent):,} of the {len(labels):,} classes, so that "
+                f"it does not judge them (texts in brackets): {_named(absent, labels, texts)}; "
                 "download.min_texts leaves out classes with few texts"
             )
 

@@ -102,18 +102,16 @@ def number_labels(
     for label, count in found.items():
         counts[str(label)] += count
     keys = _class_keys(counts)
-    if names is None:
-        named = _name_classes(keys)
-        numbers = {key: number for number, key in enumerate(named)}
-        names = list(named.values())
-    else:
-        names = list(map(clean, names))
-        numbers = _match_names(keys, names)
+    own_names = _name_classes(keys)
+    names = list(own_names.values() if names is None else map(clean, names))
     if len(names) < 2:
         raise UserError(
             f"download.label_column has only the label {names[0]!r}; a classifier needs two"
         )
     _check_names(names)
+    numbers = {key: number for number, key in enumerate(own_names)}
+    if names != list(own_names.values()):
+        numbers = _match_names(keys, names)
     number_of = {spelling: numbers[key] for spelling, key in keys.items()}
     _report_joined(counts, number_of, names)
     _report_similar(counts, number_of, names)
