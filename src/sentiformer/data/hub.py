@@ -10,13 +10,15 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.console.output import say
+from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, listed
 from sentiformer.core.files import sha256
-from sentiformer.core.text_files import Columns, as_text, batch_rows, require_columns
+from sentiformer.core.text_files import as_text, batch_rows
 from sentiformer.data.hub_problems import explain, require_full_name
 from sentiformer.data.label_spelling import loose_key
 from sentiformer.data.labels import NO_LABEL, canonical_label
@@ -56,7 +58,7 @@ def read_hub(params: DownloadParams) -> Source:
     for split, known in present.items():
         stream = Stream(iter(()), f"{name}, split {known}", Counter())
         rows = _rows(loaded[known], columns_of(split, params), classes, stream)
-        streams[split] = stream._replace(rows=rows)
+        streams[split] = replace(stream, rows=rows)
     origin = {
         "name": name,
         "revision": params.hub_revision,
