@@ -38,12 +38,12 @@ def require_columns(columns: Columns, present: Sequence[str], place: str, hint: 
             raise UserError(f"{place} has several columns {column!r}; rename all but one")
 
 
-def guess(columns: Columns, present: Sequence[str]) -> dict[str, str] | None:
-    """Find each column among those that are `present`; return their names there, in this order.
+def guess(columns: Columns, present: Sequence[str]) -> dict[str, str]:
+    """Find each column among those that are `present`; return the names that were found.
 
     A column that is absent may be one whose name differs only in case and white space. A column
     `text` or `label`, the defaults, may also be the only one with a usual name for it, or the
-    other one of two columns. None means that a column is not found, or that there is a choice.
+    other one of two columns. A column is not found if there are several choices.
     """
     found = {column: column for column in columns if column in present}
     named = [name for name in present if name.strip() and not name.startswith("Unnamed: ")]
@@ -51,14 +51,14 @@ def guess(columns: Columns, present: Sequence[str]) -> dict[str, str] | None:
         same = [name for name in named if _plain(name) == _plain(column)]
         if column not in found and len(same) == 1:
             found[column] = same[0]
-    if all(map(looks_like_name, present)):
+    # a single column with a white space in its name may be a text without a header
+    if all(map(looks_like_name, present)) and (len(named) > 1 or not " ".join(named).count(" ")):
         for rule in (_by_word, _other_of_two):
-            for column in columns:
-                if column in WORDS and column not in found:
-                    taken = set(found.values())
-                    choice = rule(column, [name for name in named if name not in taken], named)
-                    found |= {column: choice} if choice else {}
-    return {column: found[column] for column in columns} if found.keys() == columns.keys() else None
+            for column in [column for column in columns if column in WORDS and column not in found]:
+                taken = found.values()
+                if name := rule(column, [name for name in named if name not in taken], named):
+                    found[column] = name
+    return found
 
 
 def _by_word(column: str, free: Sequence[str], named: Sequence[str]) -> str | None:
@@ -77,7 +77,7 @@ def _other_of_two(column: str, free: Sequence[str], named: Sequence[str]) -> str
 def looks_like_name(cell: str) -> bool:
     """Whether a cell of the first row can be the name of a column, and is no number or text."""
     words = len(cell.split()) <= NAME_WORDS and len(cell) <= NAME_CHARACTERS
-    return words and not re.fullmatch(r"\s*[-+]?\d[\d.,:/-]*\s*", cell)
+    return words and not re.search(r"[,;|\t]|^\s*[-+]?\d[\d.:/-]*\s*$", cell)
 
 
 def shortened(cell: str) -> str:

@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from sentiformer.core.columns import Columns, looks_like_name, require_columns
+from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError
-from sentiformer.core.text_lines import COMPRESSED, bare_name, open_lines
+from sentiformer.core.text_lines import COMPRESSED, format_of, open_lines
 
 if TYPE_CHECKING:
     import _csv
@@ -18,7 +19,6 @@ MAX_FIELD_CHARACTERS = 2**31 - 1  # the default of the module csv is 131,072
 MAX_HEADER_LINES = 100
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 SEPARATOR_LINE = re.compile("sep=(.)\r?\n?")  # Excel's first line
-SHOWN_CELLS = 5
 Values: TypeAlias = tuple[str | None, ...]
 Record: TypeAlias = tuple[str, list[str]]
 
@@ -71,29 +71,37 @@ def possible_headers(path: Path) -> dict[str, list[str]]:
 
 def _read_header(path: Path, lines: Iterator[str]) -> Header:
     """Read the first record that is not blank."""
-    separators, skipped = list(SEPARATORS), 0
-    found: list[str] = []
-    if bare_name(path).endswith(".tsv"):
-        separators = ["\t"]
-    for line in lines:
-        if not found and (given := SEPARATOR_LINE.fullmatch(line)):
-            separators = [given[1]]
-        if not found and (given or not line.strip()):
-            skipped += 1
-            continue
-        found.append(line)
-        even = sum(text.count('"') for text in found) % 2 == 0
-        if even or len(found) == MAX_HEADER_LINES:
-            break
-    names = {}
-    for sign in separators:
+    given, skipped, first = _first_record(lines)
+    if not first:
+        raise UserError(f"{path} has only blank lines; write or download it again, or remove it")
+    if first[0].lstrip().startswith(('{"', "[")):
+        raise UserError(f"{path} seems to be JSON; rename it so that it ends in .jsonl")
+    usual = "\t" if format_of(path) == ".tsv" else "".join(SEPARATORS)
+    names, problem = {}, ""
+    for sign in given or usual:
         try:
-            names[sign] = next(_cells(found, sign, found), [])
+            names[sign] = next(_cells(first, sign, first))
         except csv.Error as error:
-            problem = _misplaced_quote(path, skipped + 1, found, str(error))
+            problem = _misplaced_quote(path, skipped + 1, first, str(error))
     if not names:
         raise UserError(problem)
-    return Header(names, found, skipped)
+    return Header(names, first, skipped)
+
+
+def _first_record(lines: Iterator[str]) -> tuple[str, int, list[str]]:
+    """The separator that Excel's first line names, the number of lines skipped, and the record."""
+    given, skipped, quotes = "", 0, 0
+    record: list[str] = []
+    for line in lines:
+        named = SEPARATOR_LINE.fullmatch(line)
+        if not record and (named or not line.strip()):
+            given, skipped = named[1] if named else given, skipped + 1
+            continue
+        record.append(line)
+        quotes += line.count('"')
+        if quotes % 2 == 0 or len(record) == MAX_HEADER_LINES:
+            break
+    return given, skipped, record
 
 
 def _cells(lines: Iterable[str], separator: str, header: list[str]) -> "_csv.Reader":
@@ -145,8 +153,10 @@ def _misplaced_quote(path: Path, start: int, raw: list[str], error: str) -> str:
     if "end of data" in error:
         opened, inside = start, False
         for number, line in enumerate(raw, start=start):
-            if line.count('"') % 2:
-                opened, inside = (opened if inside else number), not inside
+            quotes = line.replace('""', "").count('"')
+            before, inside = inside, inside != (quotes % 2 == 1)
+            if inside and quotes > before:
+                opened = number
         return (
             f"{path}, line {opened}: a quote opens in this line and is never closed; close it, or "
             'write a quote inside a text as two quotes ("")'
@@ -162,13 +172,17 @@ def _misplaced_quote(path: Path, start: int, raw: list[str], error: str) -> str:
 
 def _hint(path: Path, names: Sequence[str], separator: str) -> str:
     """How to name columns, for the message that one is missing."""
-    hint = " (the first row is taken as the header"
-    sizes = [len(name) for name in names]
-    if all(map(looks_like_name, names)) or len(set(sizes)) == 1:
-        return f"{hint}; if it is data, write a line with names above it)"
     new = [f"column{number}" for number in range(1, len(names) + 1)]
-    new[sizes.index(min(sizes))], new[sizes.index(max(sizes))] = "label", "text"
-    if path.suffix.lower() in COMPRESSED or separator == "\t":
-        return f"{hint}; if it is data, write a line above it such as {' '.join(new)})"
-    command = f"(echo '{separator.join(new)}'; cat {path}) > named.csv"
-    return f"{hint}; if it is data, name the columns, for instance `{command}`)"
+    by_length = sorted(range(len(names)), key=lambda index: len(names[index]))
+    new[by_length[0]] = "label"
+    new[by_length[-1]] = "text"
+    header = separator.join(new).replace("\t", "\\t")
+    packed = path.suffix.lower() if path.suffix.lower() in COMPRESSED else ""
+    pack, named = (
+        {"": "", ".gz": " | gzip", ".zst": " | zstd -c"}[packed],
+        f"named{format_of(path)}",
+    )
+    return (
+        " (the first row is taken as the header; if it is data, name the columns, for instance "
+        f"with `(printf '{header}\\n'{pack}; cat {quote(str(path))}) > {named}{packed}`)"
+    )

@@ -27,8 +27,11 @@ def read_json(path: Path, columns: Columns, say: Say) -> Iterator[tuple[str, Val
     """
     items = _objects(path, columns, say)
     first = list(islice(items, PEEKED_ROWS))
+    keys = _keys(first)
+    if first and not keys and isinstance(first[0][1], UserError):
+        raise first[0][1]
     if first:
-        require_columns(columns, _keys(first), str(path))
+        require_columns(columns, keys, str(path))
     for place, item in chain(first, items):
         if isinstance(item, UserError):
             yield place, item
@@ -73,7 +76,8 @@ def _two_lines(numbered: Iterator[tuple[int, str]]) -> tuple[list[tuple[int, str
 
 def _is_table(values: list[Any], columns: Columns) -> bool:
     """Whether the only line of a file is no row, but an object that holds the rows."""
-    return len(values) == 1 and not any(column in values[0] for column in columns)
+    cells = [values[0].get(column) for column in columns] if len(values) == 1 else [""]
+    return not any(isinstance(cell, str | int | float) for cell in cells)
 
 
 def _rows_of(path: Path, columns: Columns, text: str, say: Say) -> Iterator[Item]:
@@ -121,6 +125,8 @@ def _checked(value: Any, place: str, columns: Columns) -> Item:
         return place, value
     if isinstance(value, ValueError | RecursionError):
         reason = getattr(value, "msg", value)
+        if reason == "Extra data":
+            reason = "a second value begins here; write one on each line, or an array"
         return place, UserError(f"{place} is not JSON ({reason}); correct the line")
     keys = ", ".join(f'"{column}": …' for column in columns)
     return place, UserError(f"{place} is not a JSON object; write {{{keys}}}")

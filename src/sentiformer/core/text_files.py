@@ -10,7 +10,7 @@ from sentiformer.core.columns import Columns, guess, require_columns
 from sentiformer.core.csv_rows import possible_headers, read_csv
 from sentiformer.core.errors import UserError, first_line
 from sentiformer.core.json_rows import json_keys, read_json
-from sentiformer.core.text_lines import BUFFER_BYTES, bare_name, open_file, open_lines, require_text
+from sentiformer.core.text_lines import BUFFER_BYTES, format_of, open_file, open_lines, require_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,11 +21,6 @@ TABLES = (".csv", ".tsv", *JSON, ".parquet")
 INVISIBLE = re.compile(r"[\s\0\u00ad\u200b-\u200f\u2060\ufeff]*")  # a text of only these is none
 Say: TypeAlias = Callable[[str], None]
 Row: TypeAlias = tuple[str, tuple[object, ...]]
-
-
-def format_of(path: Path) -> str:
-    """The suffix that is the format of a file, in lower case, without that of a compression."""
-    return Path(bare_name(path)).suffix
 
 
 def read_texts(path: Path, column: str, say: Say = lambda line: None) -> Iterator[str | None]:
@@ -77,21 +72,17 @@ def guess_columns(path: Path, columns: Columns, say: Say) -> Columns:
     """Find the columns of a file, also by similar or usual names (see `core/columns.py`).
 
     `say` gets a line about each that is not named by its option. If a column is not found, or
-    there are several choices, `columns` are returned, and `read_rows` names what the file has.
+    there are several choices, it stays, and `read_rows` names what the file has.
 
     Raises:
         UserError: the file cannot be read.
     """
-    for names in _headers(path, columns):
-        if found := guess(columns, names):
-            for column, name in found.items():
-                if name != column:
-                    say(
-                        f"{path}: the column {name!r} is read as the {column}; "
-                        f"{columns[column]} names another"
-                    )
-            return {found[column]: option for column, option in columns.items()}
-    return columns
+    found = max((guess(columns, names) for names in _headers(path, columns)), key=len, default={})
+    for column, name in found.items():
+        if name != column and len(found) == len(columns):
+            option = columns[column]
+            say(f"{path}: the column {name!r} is read as the {column}; {option} names another")
+    return {found.get(column, column): option for column, option in columns.items()}
 
 
 def has_columns(path: Path, columns: Columns) -> bool:
@@ -197,7 +188,10 @@ def _parquet(path: Path) -> "Iterator[pq.ParquetFile]":
             yield pq.ParquetFile(raw, pre_buffer=False, buffer_size=BUFFER_BYTES)
         # the last two: bytes that are not UTF-8, and dates that Python cannot represent
         except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
-            raise UserError(f"{path} is not a readable Parquet file: {first_line(error)}") from None
+            raise UserError(
+                f"{path} is not a readable Parquet file: {first_line(error).rstrip('.')}; write or "
+                "download it again"
+            ) from None
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[Row]:

@@ -24,6 +24,7 @@ OTHER_FORMATS = {  # by a file's first bytes
     b"BZh": "it is compressed by bzip2; decompress it with `bunzip2`",
     b"\xfd7zXZ": "it is compressed by xz; decompress it with `unxz`",
     b"\x80\x04\x95": "it is a pickle of Python, which can run any code; export the data as CSV",
+    b"\xff\xfe\0\0": "it is UTF-32; convert it, for instance with `iconv -f utf-32 -t utf-8`",
     b"\xff\xfe": UTF_16,
     b"\xfe\xff": UTF_16,
 }
@@ -35,6 +36,11 @@ def bare_name(path: Path) -> str:
     """The file's name in lower case, without the suffix of a compression."""
     name = path.name.lower()
     return name.removesuffix(path.suffix.lower()) if path.suffix.lower() in COMPRESSED else name
+
+
+def format_of(path: Path) -> str:
+    """The suffix that is the format of a file, in lower case, without that of a compression."""
+    return Path(bare_name(path)).suffix
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -94,8 +100,11 @@ def require_text(start: bytes, path: Path) -> None:
         raise UserError(
             f"{path}: it is a web page, not the data; download the file itself (its raw version)"
         )
-    if b"\0" in start[:2] or start.count(0) > len(start) // 4:
-        raise UserError(f"{path}: it is UTF-16 or binary; if it is a text, export it in UTF-8")
+    if start[:1] == b"\0" or start[1:2] == b"\0":
+        order = "be" if start[:1] == b"\0" else "le"
+        raise UserError(f"{path}: {UTF_16.replace('-f utf-16', f'-f utf-16{order}')}")
+    if start.count(0) > len(start) // 4:
+        raise UserError(f"{path}: it is binary, not a text; export it in UTF-8")
 
 
 def _decode(file: IO[bytes], path: Path) -> Iterator[str]:
@@ -126,8 +135,8 @@ def _not_utf_8(path: Path, number: int, line: str, accented: int, rest: Iterator
     read = " ".join(around.decode("cp1252", "replace").split())
     if len(bad) > max(1, accented):
         return (
-            f"{start}, nor are {len(bad) - 1:,} other lines; the file has another encoding: "
-            f"convert it with `{ICONV}` (if {read!r} reads well, ENCODING is windows-1252)"
+            f"{start} (such lines: {len(bad):,}); the file has another encoding: convert it with "
+            f"`{ICONV}` (if {read!r} reads well, ENCODING is windows-1252)"
         )
     lines = f", nor are the lines {listed(bad[1:])}" if bad[1:] else ", the only such line"
     return (

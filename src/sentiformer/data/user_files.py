@@ -5,15 +5,17 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from shlex import quote
 
 from sentiformer.console.output import say
 from sentiformer.core.columns import Columns
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.names import UNLABELED
 from sentiformer.core.runtime import project_root
-from sentiformer.core.text_files import TABLES, format_of, guess_columns, has_columns, read_rows
-from sentiformer.core.text_lines import bare_name
+from sentiformer.core.text_files import TABLES, guess_columns, has_columns, read_rows
+from sentiformer.core.text_lines import bare_name, format_of
 from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, columns_of, usable_rows
 
@@ -38,6 +40,8 @@ def read_files(params: DownloadParams) -> Source:
     found = find_files(params)
     say_files(params, found)
     columns = guess_columns(found["train"][0], columns_of("train", params), say)
+    if not Path(str(params.train)).is_dir():
+        say_neighbours(found, columns)
     text = next(iter(columns))
     streams = {}
     for split, given in found.items():
@@ -85,8 +89,8 @@ def _labelled(
         if path in labelled:
             continue
         problem = f"{path} has no column {label!r} ({columns[label]})"
-        column = "" if text == "text" else f" --column {text!r}"
-        use = f"label its texts with `sentiformer predict --file {path}{column}`"
+        column = "" if text == "text" else f" --column {quote(text)}"
+        use = f"label its texts with `sentiformer predict --file {quote(str(path))}{column}`"
         if getattr(params, split):
             raise UserError(
                 f"download.{split}, {problem}; set download.{split} to null, which holds it out "
@@ -151,7 +155,7 @@ def _search(pattern: str) -> list[Path]:
 
 
 def say_files(params: DownloadParams, found: dict[str, list[Path]]) -> None:
-    """Report the files of folders, and those of other splits beside a file of train."""
+    """Report the files of each split in folders, and those that are not used."""
     used = {path for paths in found.values() for path in paths}
     patterns = [pattern for split in SPLIT_NAMES if (pattern := getattr(params, split))]
     folders = {path for pattern in patterns for path in _search(pattern) if path.is_dir()}
@@ -162,12 +166,15 @@ def say_files(params: DownloadParams, found: dict[str, list[Path]]) -> None:
         unused = [str(path.relative_to(folder)) for path in files_in(folder) if path not in used]
         if unused:
             say(f"unused files in the folder {folder} ({len(unused):,}): {listed(unused)}")
-    train = found["train"][0]
-    if folders or len(found["train"]) > 1:
-        return
-    for path in sorted(train.parent.iterdir()):
+
+
+def say_neighbours(found: dict[str, list[Path]], columns: Columns) -> None:
+    """Report the files beside that of train that have its name, but with another split."""
+    [train, *more], used = found["train"], {path for paths in found.values() for path in paths}
+    for path in sorted(train.parent.iterdir()) if not more else []:
         splits = _splits_named(path.name) - found.keys()
-        if len(splits) == 1 and path not in used and _anonymous(path) == _anonymous(train):
+        similar = path not in used and _anonymous(path) == _anonymous(train)
+        if len(splits) == 1 and similar and has_columns(path, columns):
             say(f"{path} is not used; if it is that split, name it in download.{splits.pop()}")
 
 
@@ -190,9 +197,10 @@ def splits_in(folder: Path) -> dict[str, list[Path]]:
         found = {**by_split, **found}
         if "train" in found:
             return found
-    if found.keys() <= {UNLABELED}:
-        rest = [path for path in files if path not in found.get(UNLABELED, [])]
-        found |= {"train": rest} if rest else {}
+        used = set(chain(*found.values()))
+        files = [path for path in files if path not in used]
+    if files and found.keys() <= {UNLABELED}:
+        found["train"] = files
     return found
 
 
