@@ -17,7 +17,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.names import SPLITS
 from sentiformer.data.download import download
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import canonical_label
+from sentiformer.data.source import usable_rows
 from sentiformer.data.tables import store_source
 from sentiformer.data.text_store import TextStore
 from sentiformer.data.user_files import find_files, read_files, splits_in
@@ -336,8 +336,11 @@ def competition(write, tmp_path):
     return folder
 
 
-def test_a_test_file_of_a_folder_without_labels_is_not_used_and_reported(competition, capsys):
-    source = read_files(files(train="set"))
+@pytest.mark.parametrize(
+    "paths", [{"train": "set"}, {"train": "set/train.csv", "test": "set/test.csv"}]
+)
+def test_a_test_file_without_labels_is_not_used_and_reported(competition, capsys, paths):
+    source = read_files(files(**paths))
     assert source.streams.keys() == {"train"}
     assert [tuple(row)[:2] for row in source.streams["train"].rows] == [
         ("a b", "pos"),
@@ -345,14 +348,9 @@ def test_a_test_file_of_a_folder_without_labels_is_not_used_and_reported(competi
     ]
     assert (
         "set/test.csv has no column 'sentiment' (download.label_column): it is not used as test; "
-        "test is held out of train; label its texts with `sentiformer predict --file set/test.csv "
-        "--column review` later"
+        "test is held out of train; later, `sentiformer predict --file set/test.csv --column "
+        "review` labels its texts"
     ) in capsys.readouterr().out.splitlines()
-
-
-def test_a_test_file_without_labels_that_a_parameter_names_is_an_error(competition):
-    with pytest.raises(UserError, match=r"test.csv has no column 'sentiment' .*set download.test"):
-        read_files(files(train="set/train.csv", test="set/test.csv"))
 
 
 def test_a_labelled_file_of_another_split_beside_train_is_reported(write, capsys):
@@ -383,38 +381,35 @@ def test_rows_without_a_text_or_a_label_are_left_out_and_counted_in_each_format(
 
 
 @pytest.mark.parametrize(
-    ("value", "label"),
+    ("cell", "label", "reason"),
     [
-        (1, 1),
-        (1.0, 1),
-        (-0.0, 0),
-        (1.5, "1.5"),
-        ("1.0", "1"),
-        ("-0.0", "0"),
-        ("1", "1"),
-        ("007", "007"),
-        ("1.50", "1.50"),
-        (Decimal("2.0"), 2),
-        (True, "True"),
-        ("TRUE", "True"),
-        ("false", "False"),
-        (" x ", " x "),
-        (["a"], "a"),
-        ([1.0], 1),
-        (10**30, 10**30),
-        ([], None),
-        ([None], None),
-        (["a", "b"], None),
-        ({"a": 1}, None),
-        (None, None),
-        (float("nan"), None),
-        ("\u200b \n", None),
-        (date(2020, 1, 1), None),
+        (1, 1, None),
+        (1.0, 1, None),
+        (Decimal("2.0"), 2, None),
+        (1.5, "1.5", None),
+        (True, "true", None),
+        (" x ", " x ", None),
+        (["a"], "a", None),
+        ([1.0], 1, None),
+        (10**30, 10**30, None),
+        ([], None, "no label"),
+        ([None], None, "no label"),
+        (None, None, "no label"),
+        (float("nan"), None, "no label"),
+        ("\u200b \n", None, "no label"),
+        (["a", "b"], None, "several labels"),
+        ({"a": 1}, None, "not a label"),
+        (date(2020, 1, 1), None, "not a label"),
+        ([["a"]], None, "several labels"),
     ],
 )
-def test_a_label_has_one_spelling_in_all_formats(value, label):
-    found = canonical_label(value)
-    assert (type(found), found) == (type(label), label)
+def test_a_cell_is_a_label_or_a_reason_to_leave_the_row_out(cell, label, reason):
+    left_out = Counter()
+    rows = list(usable_rows([("row 1", ("a", cell))], left_out))
+    assert left_out == ({reason: 1} if reason else {})
+    assert [(type(row.label), row.label) for row in rows] == (
+        [] if reason else [(type(label), label)]
+    )
 
 
 @pytest.mark.parametrize("labels", [[1.0, 0.0], [True, False]])

@@ -1,15 +1,14 @@
 """A source of labelled texts: one stream of rows for each split that it has."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import UNLABELED
 from sentiformer.core.text_files import as_text, is_missing, plain_text
+from sentiformer.data.labels import canonical_label
 from sentiformer.data.params import DownloadParams
 
 SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; the first one wins
@@ -20,9 +19,6 @@ SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; 
 }
 NO_TEXT, NOT_A_TEXT = "no text", "not a text"  # the reasons to leave a row out
 NO_LABEL, SEVERAL_LABELS, NOT_A_LABEL = "no label", "several labels", "not a label"
-BOOLEANS = {"true": "True", "false": "False"}  # one spelling in each format
-WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]{0,99}))\.0+")
-LARGEST_WHOLE = 2**53  # a float can hold all whole numbers up to this
 
 
 class Row(NamedTuple):
@@ -83,12 +79,13 @@ def checked_row(values: Sequence[object], place: str) -> Row:
     """The row of a text and its label, which is None if there are no labels.
 
     Raises:
-        UserError: the text is not a text, or the label is neither a text nor a number.
+        UserError: the text is not a text, or there is no label.
+        TypeError: the label is neither a text nor a number.
     """
     text = as_text(plain_text(values[0]) or values[0], place)
     if len(values) == 1:
         return Row(text, None)
-    label = canonical_label(values[1])
+    label = label_of(values[1])
     if label is None:
         raise UserError(
             f"{place}: the label is {values[1]!r}, neither a text nor a whole number; correct the "
@@ -97,34 +94,23 @@ def checked_row(values: Sequence[object], place: str) -> Row:
     return Row(text, label)
 
 
-def canonical_label(value: object) -> str | int | None:
-    """The label of a cell in one spelling for all formats; None if it is none.
+def label_of(cell: object) -> int | str | None:
+    """The label of a cell as `canonical_label` spells it; of a list, its only label.
 
-    A whole number is an int, also 1.0, and the text "1.0" is "1". Another number is its digits. A
-    boolean is "True" or "False", also a text such as "TRUE". A list of one label is this label.
-    Other texts stay as they are.
+    Raises:
+        TypeError: the cell is of another type, such as a date or a list of several.
     """
-    if isinstance(value, list | tuple) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, Decimal):
-        value = float(value)
-    if is_missing(value) or not isinstance(value, str | int | float):
-        return None
-    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_WHOLE:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    text = str(value)
-    whole = WHOLE_FLOAT.fullmatch(text.strip())
-    return str(int(whole[1])) if whole else BOOLEANS.get(text.strip().lower(), text)
+    if isinstance(cell, list | tuple) and len(cell) < 2:
+        cell = cell[0] if cell else None
+    return canonical_label(cell)
 
 
 def _defect(values: Sequence[object]) -> str:
     """Why a row cannot be used, or nothing."""
     if plain_text(values[0]) is None:
         return NO_TEXT if is_missing(values[0]) else NOT_A_TEXT
-    if len(values) == 1 or canonical_label(values[1]) is not None:
-        return ""
-    if isinstance(values[1], list | tuple):
-        return SEVERAL_LABELS if len(values[1]) > 1 else NO_LABEL
-    return NO_LABEL if is_missing(values[1]) else NOT_A_LABEL
+    try:
+        labelled = len(values) == 1 or label_of(values[1]) is not None
+    except TypeError:
+        return SEVERAL_LABELS if isinstance(values[1], list | tuple) else NOT_A_LABEL
+    return "" if labelled else NO_LABEL

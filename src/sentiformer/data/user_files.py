@@ -17,7 +17,15 @@ from sentiformer.core.runtime import project_root
 from sentiformer.core.text_files import TABLES, guess_columns, has_columns, read_rows
 from sentiformer.core.text_lines import bare_name, format_of
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, columns_of, usable_rows
+from sentiformer.data.source import (
+    NO_LABEL,
+    SPLIT_NAMES,
+    Row,
+    Source,
+    Stream,
+    columns_of,
+    usable_rows,
+)
 
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 SEPARATOR = "[-._ 0-9]"  # in the names of files and folders, as in the library datasets
@@ -32,7 +40,7 @@ def read_files(params: DownloadParams) -> Source:
     """Open the files that `params` names.
 
     The columns are those of the first file of train, where they may be guessed. A test or
-    validation file of a folder that has no labels, as in competitions, is not used.
+    validation file without labels, as in competitions, is not used.
 
     Raises:
         UserError: a path does not exist; or, when the rows are read, a file lacks texts or labels.
@@ -45,59 +53,53 @@ def read_files(params: DownloadParams) -> Source:
     text = next(iter(columns))
     streams = {}
     for split, given in found.items():
-        paths = given if split in ("train", UNLABELED) else _labelled(split, given, columns, params)
+        paths = given if split in ("train", UNLABELED) else _labelled(split, given, columns)
         if paths:
             name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
             left_out: Counter[str] = Counter()
             wanted = {text: columns[text]} if split == UNLABELED else columns
-            streams[split] = Stream(_rows(paths, wanted, name, left_out), name, left_out)
+            rows = usable_rows(chain(*(read_rows(path, wanted, say) for path in paths)), left_out)
+            streams[split] = Stream(_checked(rows, wanted, name, left_out), name, left_out)
     origin = {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"}
     return Source(streams, params.labels, origin)
 
 
-def _rows(paths: list[Path], columns: Columns, name: str, left_out: Counter[str]) -> Iterator[Row]:
-    """Yield the usable rows of some files.
+def _checked(
+    rows: Iterator[Row], columns: Columns, name: str, left_out: Counter[str]
+) -> Iterator[Row]:
+    """Yield the rows of a split.
 
     Raises:
-        UserError: there are rows, but none is usable, or all texts are numbers.
+        UserError: no row is usable, for another reason than that all labels of a test are hidden;
+            or all texts are numbers.
     """
     count = numbers = 0
-    for path in paths:
-        for row in usable_rows(read_rows(path, columns, say), left_out):
-            count += 1
-            numbers += NUMBER.fullmatch(row.text) is not None
-            yield row
+    for row in rows:
+        count += 1
+        numbers += NUMBER.fullmatch(row.text) is not None
+        yield row
     options = " and ".join(f"{option} ({column})" for column, option in columns.items())
-    if not count and left_out:
+    hidden = left_out.keys() == {NO_LABEL} and not name.startswith("download.train")
+    if not count and left_out and not hidden:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items())
         raise UserError(f"{name}: no row can be used ({reasons}); check {options}")
     if count and numbers == count:
         raise UserError(f"{name}: each of the {count:,} texts is a number; check {options}")
 
 
-def _labelled(
-    split: str, paths: list[Path], columns: Columns, params: DownloadParams
-) -> list[Path]:
-    """The files of a split that have the column of the labels.
-
-    Raises:
-        UserError: a file that the split's own parameter names does not have it.
-    """
+def _labelled(split: str, paths: list[Path], columns: Columns) -> list[Path]:
+    """The files of a split that have the column of the labels; report the others."""
     text, label = columns
     labelled = [path for path in paths if has_columns(path, {label: columns[label]})]
+    column = "" if text == "text" else f" --column {quote(text)}"
+    held_out = "" if labelled else f"; {split} is held out of train"
     for path in paths:
-        if path in labelled:
-            continue
-        problem = f"{path} has no column {label!r} ({columns[label]})"
-        column = "" if text == "text" else f" --column {quote(text)}"
-        use = f"label its texts with `sentiformer predict --file {quote(str(path))}{column}`"
-        if getattr(params, split):
-            raise UserError(
-                f"download.{split}, {problem}; set download.{split} to null, which holds it out "
-                f"of train, and {use}"
+        if path not in labelled:
+            say(
+                f"{path} has no column {label!r} ({columns[label]}): it is not used as {split}"
+                f"{held_out}; later, `sentiformer predict --file {quote(str(path))}{column}` "
+                "labels its texts"
             )
-        kept = "" if labelled else f"; {split} is held out of train"
-        say(f"{problem}: it is not used as {split}{kept}; {use} later")
     return labelled
 
 
