@@ -283,7 +283,7 @@ def test_a_number_is_a_text_in_each_format(write):
 
 @pytest.mark.parametrize(
     ("name", "broken"),
-    [("a.jsonl", b"{"), ("a.jsonl", b"[1]"), ("a.csv", b"one, two"), ("a.csv", b"a,b,c")],
+    [("a.jsonl", b"{"), ("a.jsonl", b"[1]"), ("a.csv", b"one, two"), ("a.csv", b"text")],
 )
 def test_a_broken_row_does_not_cost_the_others(write, lines, name, broken):
     row = b'{"text": "good"}\n' if name == "a.jsonl" else b"good\n"
@@ -612,7 +612,9 @@ def test_the_error_for_an_array_names_the_line_or_the_row(message):
     assert message("a.json", content[:-20]).startswith(", line 7 is not JSON (")
     assert message("a.json", b'["a"]') == ', row 1 is not a JSON object; write {"text": …}'
     objects = json.dumps({"text": "a"}, indent=1).encode() + b"\n"
-    assert "line 4 is not JSON (a second value begins here" in message("a.json", objects * 2)
+    assert "line 4 is not JSON (text follows the first value; write" in message(
+        "a.json", objects * 2
+    )
     assert message("a.csv", b'{"text": "a"}\n').startswith(" seems to be JSON; rename it")
 
 

@@ -19,6 +19,7 @@ OTHER_WORDS = (  # a column that is certainly neither
     "id ids index key uuid number no date time day year timestamp created updated url link user "
     "author name source language lang country city length count size split fold email ip"
 )
+INDEX = ("Unnamed: ", "__index_level_")  # the beginnings of names that pandas gives to an index
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")  # also those of camelCase
 
 
@@ -46,7 +47,7 @@ def guess(columns: Columns, present: Sequence[str]) -> dict[str, str]:
     other one of two columns. A column is not found if there are several choices.
     """
     found = {column: column for column in columns if column in present}
-    named = [name for name in present if name.strip() and not name.startswith("Unnamed: ")]
+    named = [name for name in present if name.strip() and not name.startswith(INDEX)]
     for column in columns:
         same = [name for name in named if _plain(name) == _plain(column)]
         if column not in found and len(same) == 1:

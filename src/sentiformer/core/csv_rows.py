@@ -52,16 +52,22 @@ def read_csv(
     records = _records(path, lines, header, separator)
     next(records)
     for place, cells in records:
-        if any(cell.strip() for cell in cells[len(names) :]):
-            yield (
-                place,
-                UserError(
-                    f"{place}: {len(cells):,} cells, the header has {len(names):,}; put a text "
-                    "with the separator or a line break in quotes"
-                ),
-            )
+        if problem := _problem(cells, names):
+            yield place, UserError(f"{place}: {problem}")
         else:
             yield place, tuple(cells[i] if i < len(cells) else None for i in indices)
+
+
+def _problem(cells: list[str], names: list[str]) -> str:
+    """What is wrong with a record, or nothing."""
+    if cells == names:
+        return "it is the header again, as in joined files; remove the line"
+    if any(cell.strip() for cell in cells[len(names) :]):
+        return (
+            f"{len(cells):,} cells, the header has {len(names):,}; put a text with the separator "
+            "or a line break in quotes"
+        )
+    return ""
 
 
 def possible_headers(path: Path) -> dict[str, list[str]]:

@@ -126,7 +126,7 @@ def _checked(value: Any, place: str, columns: Columns) -> Item:
     if isinstance(value, ValueError | RecursionError):
         reason = getattr(value, "msg", value)
         if reason == "Extra data":
-            reason = "a second value begins here; write one on each line, or an array"
+            reason = "text follows the first value; write one value on each line, or an array"
         return place, UserError(f"{place} is not JSON ({reason}); correct the line")
     keys = ", ".join(f'"{column}": …' for column in columns)
     return place, UserError(f"{place} is not a JSON object; write {{{keys}}}")

@@ -124,7 +124,9 @@ def _read(
 
 def _is_pipe(path: Path) -> bool:
     """Whether a path is no file on disk, as /dev/stdin or a shell's <(...)."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    return (
+        path.exists() and not path.is_dir() and not (path.is_file() and path.parts[1:2] != ("dev",))
+    )
 
 
 def batch_rows(

@@ -49,9 +49,9 @@ def open_file(path: Path) -> BinaryIO:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    if path.is_dir() or not path.exists():
-        raise UserError(f"{path} is not a file; check the path")
     try:
+        if path.is_dir() or not path.exists():
+            raise UserError(f"{path} is not a file; check the path")
         return path.open("rb", buffering=BUFFER_BYTES)
     except PermissionError:
         raise UserError(f"{path} cannot be read; check its permissions") from None
@@ -122,15 +122,15 @@ def _decode(file: IO[bytes], path: Path) -> Iterator[str]:
 
 def _not_utf_8(path: Path, number: int, line: str, accented: int, rest: Iterator[str]) -> str:
     """The message for a line that is not UTF-8; it depends on the other lines of the file."""
-    bad = [f"{number:,}"]
+    bad = [f"{number}"]
     for other, text in enumerate(rest, start=number + 1):
         if BAD_BYTE.search(text):
-            bad.append(f"{other:,}")
+            bad.append(f"{other}")
         else:
             accented += not text.isascii()
     found = BAD_BYTE.search(line)
     at = found.start() if found else 0
-    start = f"{path}, line {number:,}: byte {ord(line[at]) - 0xDC00:#04x} is not UTF-8"
+    start = f"{path}, line {number}: byte {ord(line[at]) - 0xDC00:#04x} is not UTF-8"
     around = line[max(0, at - 20) : at + 20].encode("utf-8", "surrogateescape")
     read = " ".join(around.decode("cp1252", "replace").split())
     if len(bad) > max(1, accented):
