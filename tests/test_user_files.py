@@ -355,7 +355,7 @@ def test_a_test_file_without_labels_is_not_used_and_reported(competition, capsys
 
 def test_a_labelled_file_of_another_split_beside_train_is_reported(write, capsys):
     table = "text,label\na,x\nb,y\n"
-    write(a_train_csv=table)
+    write(**{"re-eval_csv": "", "re-test_parquet": "version https://git-lfs.github.com/spec/v1"})
     for name in ("re-train.csv", "re-test.csv", "re-dev.csv", "test.csv", "re-test.txt"):
         Path(name).write_text(table)
     read_files(files(train="re-train.csv", validation="re-dev.csv"))

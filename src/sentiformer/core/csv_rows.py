@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from shlex import quote
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError
-from sentiformer.core.text_lines import COMPRESSED, format_of, open_lines
+from sentiformer.core.text_lines import COMPRESSED, Say, format_of, open_lines
 
 if TYPE_CHECKING:
     import _csv
@@ -20,7 +20,14 @@ MAX_HEADER_LINES = 100
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 SEPARATOR_LINE = re.compile("sep=(.)\r?\n?")  # Excel's first line
 Values: TypeAlias = tuple[str | None, ...]
-Record: TypeAlias = tuple[str, list[str]]
+
+
+class Record(NamedTuple):
+    """A row: the line where it begins, its cells, and its lines as they stand in the file."""
+
+    start: int
+    cells: list[str]
+    lines: list[str]
 
 
 class Header(NamedTuple):
@@ -31,9 +38,7 @@ class Header(NamedTuple):
     skipped: int  # lines before it
 
 
-def read_csv(
-    path: Path, columns: Columns, say: Callable[[str], None]
-) -> Iterator[tuple[str, Values | UserError]]:
+def read_csv(path: Path, columns: Columns, say: Say) -> Iterator[tuple[str, Values | UserError]]:
     """Yield each row's place and its values in some columns; blank lines are left out.
 
     A value is None if the row has too few cells. If it has too many, its error is yielded.
@@ -51,21 +56,22 @@ def read_csv(
     indices = [names.index(column) for column in columns]
     records = _records(path, lines, header, separator)
     next(records)
-    for place, cells in records:
-        if problem := _problem(cells, names):
+    for record in records:
+        place, cells = f"{path}, line {record.start}", record.cells
+        if problem := _problem(record, names):
             yield place, UserError(f"{place}: {problem}")
         else:
             yield place, tuple(cells[i] if i < len(cells) else None for i in indices)
 
 
-def _problem(cells: list[str], names: list[str]) -> str:
+def _problem(record: Record, names: list[str]) -> str:
     """What is wrong with a record, or nothing."""
-    if cells == names:
+    if record.cells == names:
         return "it is the header again, as in joined files; remove the line"
-    if any(cell.strip() for cell in cells[len(names) :]):
-        return (
-            f"{len(cells):,} cells, the header has {len(names):,}; put a text with the separator "
-            "or a line break in quotes"
+    if any(cell.strip() for cell in record.cells[len(names) :]):
+        return _escaped_quote(record.lines) or (
+            f"{len(record.cells):,} cells, the header has {len(names):,}; put a text with the "
+            "separator or a line break in quotes"
         )
     return ""
 
@@ -126,7 +132,7 @@ def _separator(header: Header, columns: Columns) -> str:
 
 
 def _records(path: Path, lines: Iterable[str], header: Header, separator: str) -> Iterator[Record]:
-    """Yield the place and the cells of each record; those of the header are the first."""
+    """Yield each record; the header is the first."""
     raw: list[str] = []  # the lines of the record
 
     def remembered() -> Iterator[str]:
@@ -145,17 +151,24 @@ def _records(path: Path, lines: Iterable[str], header: Header, separator: str) -
         except csv.Error as error:
             raise UserError(_misplaced_quote(path, start, raw, str(error))) from None
         if cells:
-            yield f"{path}, line {start}", cells
+            yield Record(start, cells, raw)
+
+
+def _escaped_quote(lines: list[str]) -> str:
+    """The message for a quote that is escaped by a backslash, or nothing if there is none."""
+    if any('\\"' in line for line in lines):
+        return (
+            'a quote is escaped by a backslash (\\"); write it as two quotes (""), in each such '
+            """line, for instance with `sed 's/\\\\"/""/g'`"""
+        )
+    return ""
 
 
 def _misplaced_quote(path: Path, start: int, raw: list[str], error: str) -> str:
     """The message for the record that begins in line `start`."""
     place, end = f"{path}, line {start}", start + len(raw) - 1
-    if any('\\"' in line for line in raw):
-        return (
-            f'{place}: a quote is escaped by a backslash (\\"); write it as two quotes (""), in '
-            'each such line, for instance with `sed \'s/\\\\"/""/g\'`'
-        )
+    if problem := _escaped_quote(raw):
+        return f"{place}: {problem}"
     if "end of data" in error:
         opened, inside = start, False
         for number, line in enumerate(raw, start=start):
@@ -184,11 +197,9 @@ def _hint(path: Path, names: Sequence[str], separator: str) -> str:
     new[by_length[-1]] = "text"
     header = separator.join(new).replace("\t", "\\t")
     packed = path.suffix.lower() if path.suffix.lower() in COMPRESSED else ""
-    pack, named = (
-        {"": "", ".gz": " | gzip", ".zst": " | zstd -c"}[packed],
-        f"named{format_of(path)}",
-    )
+    pack = {"": "", ".gz": " | gzip", ".zst": " | zstd -c"}[packed]
+    named = f"named{format_of(path)}{packed}"
     return (
         " (the first row is taken as the header; if it is data, name the columns, for instance "
-        f"with `(printf '{header}\\n'{pack}; cat {quote(str(path))}) > {named}{packed}`)"
+        f"with `(printf '{header}\\n'{pack}; cat {quote(str(path))}) > {named}`)"
     )

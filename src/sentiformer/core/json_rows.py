@@ -1,17 +1,16 @@
 """Objects of JSON files: one on each line (JSON Lines), or an array of them."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError
-from sentiformer.core.text_lines import open_lines
+from sentiformer.core.text_lines import Say, open_lines
 
 PEEKED_ROWS = 100  # the keys of these are the columns
-Say: TypeAlias = Callable[[str], None]
 Item: TypeAlias = tuple[str, dict[str, Any] | UserError]  # its place, and the object or its error
 Values: TypeAlias = tuple[object, ...]
 

@@ -1,7 +1,7 @@
 """Read texts from CSV, TSV, JSON, Parquet and plain text files of any size, row by row."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,7 +10,14 @@ from sentiformer.core.columns import Columns, guess, require_columns
 from sentiformer.core.csv_rows import possible_headers, read_csv
 from sentiformer.core.errors import UserError, first_line
 from sentiformer.core.json_rows import json_keys, read_json
-from sentiformer.core.text_lines import BUFFER_BYTES, format_of, open_file, open_lines, require_text
+from sentiformer.core.text_lines import (
+    BUFFER_BYTES,
+    Say,
+    format_of,
+    open_file,
+    open_lines,
+    require_text,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
 JSON = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv", *JSON, ".parquet")
 INVISIBLE = re.compile(r"[\s\0\u00ad\u200b-\u200f\u2060\ufeff]*")  # a text of only these is none
-Say: TypeAlias = Callable[[str], None]
 Row: TypeAlias = tuple[str, tuple[object, ...]]
 
 
@@ -124,9 +130,8 @@ def _read(
 
 def _is_pipe(path: Path) -> bool:
     """Whether a path is no file on disk, as /dev/stdin or a shell's <(...)."""
-    return (
-        path.exists() and not path.is_dir() and not (path.is_file() and path.parts[1:2] != ("dev",))
-    )
+    regular = path.is_file() and not str(path).startswith("/dev/")
+    return path.exists() and not regular and not path.is_dir()
 
 
 def batch_rows(

@@ -2,9 +2,9 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, TypeAlias
 
 from sentiformer.core.errors import ICONV, UserError, first_line, listed
 
@@ -21,7 +21,7 @@ OTHER_FORMATS = {  # by a file's first bytes
     b"ARROW1": "it is an Arrow file; convert it to Parquet",
     b"SQLite format 3": "it is a database of SQLite; export the table as CSV",
     b"%PDF": "it is a PDF; export the texts as CSV",
-    b"BZh": "it is compressed by bzip2; decompress it with `bunzip2`",
+    b"BZh91AY&SY": "it is compressed by bzip2; decompress it with `bunzip2`",
     b"\xfd7zXZ": "it is compressed by xz; decompress it with `unxz`",
     b"\x80\x04\x95": "it is a pickle of Python, which can run any code; export the data as CSV",
     b"\xff\xfe\0\0": "it is UTF-32; convert it, for instance with `iconv -f utf-32 -t utf-8`",
@@ -29,6 +29,7 @@ OTHER_FORMATS = {  # by a file's first bytes
     b"\xfe\xff": UTF_16,
 }
 WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|\?xml)", re.IGNORECASE)
+Say: TypeAlias = Callable[[str], None]  # prints a line for the user
 BAD_BYTE = re.compile("[\udc80-\udcff]")  # what the error handler surrogateescape makes of one
 
 

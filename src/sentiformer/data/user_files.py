@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from shlex import quote
@@ -104,7 +105,7 @@ def _labelled(split: str, paths: list[Path], columns: Columns) -> list[Path]:
 
 
 def find_files(params: DownloadParams) -> dict[str, list[Path]]:
-    """Find the files of each split, sorted by path.
+    """Find the files of each split, sorted by path, without reading or printing anything.
 
     If `params.train` is a folder, it also gives the splits that have no path of their own.
 
@@ -176,8 +177,9 @@ def say_neighbours(found: dict[str, list[Path]], columns: Columns) -> None:
     for path in sorted(train.parent.iterdir()) if not more else []:
         splits = _splits_named(path.name) - found.keys()
         similar = path not in used and _anonymous(path) == _anonymous(train)
-        if len(splits) == 1 and similar and has_columns(path, columns):
-            say(f"{path} is not used; if it is that split, name it in download.{splits.pop()}")
+        with suppress(UserError):  # a file that is not used may be broken
+            if len(splits) == 1 and similar and has_columns(path, columns):
+                say(f"{path} is not used; if it is that split, name it in download.{splits.pop()}")
 
 
 def splits_in(folder: Path) -> dict[str, list[Path]]:
