@@ -214,10 +214,16 @@ def test_the_error_for_one_bad_byte_names_its_line_and_leaves_the_others_alone(
     assert "ENCODING" not in text
 
 
-def test_the_error_for_few_bad_lines_lists_them(message):
-    content = b"text\n" + BAD + "\né\né\né\n".encode() + BAD + b"\n"
+@pytest.mark.parametrize(("before", "between"), [(0, 3), (3, 0)])
+def test_the_error_for_few_bad_lines_lists_them(message, before, between):
+    line = "é\n".encode()
+    content = b"text\n" + line * before + BAD + b"\n" + line * between + BAD + b"\n"
     text = message("a.csv", content)
-    assert ", line 2: byte 0xe9 is not UTF-8, nor are the lines 6 (in" in text
+    first = 2 + before
+    assert (
+        f", line {first}: byte 0xe9 is not UTF-8, nor are the lines {first + 1 + between} (in"
+        in text
+    )
     assert "ENCODING" not in text
 
 
@@ -540,6 +546,7 @@ OPTIONS = {"text": "--text", "label": "--label"}
         ("a,b", ["text", "label"]),
         ("1,a nice review", ["text", "label"]),
         ("text,a,b", ["text", "label"]),
+        ("id,text,a", ["text", "label"]),
     ],
 )
 def test_columns_are_guessed_only_if_there_is_one_choice(write, lines, header, found):
@@ -572,10 +579,12 @@ def test_predict_guesses_the_column_and_says_it(write, lines):
     assert lines == [f"{path}: the column 'review' is read as the text; --column names another"]
 
 
-@pytest.mark.parametrize("first", ["this is a text", "what a nice review"])
-def test_a_text_without_a_header_is_not_taken_as_one(message, first):
-    text = message("a.csv", f"{first}\nanother\n".encode())
-    assert f"takes one of: {first} (the first row is taken as the header; if it is data" in text
+@pytest.mark.parametrize("first", ["this is a text", "a nice review", "1"])
+def test_a_text_without_a_header_is_not_taken_as_one(write, first):
+    path = write("a.csv", f"{first}\nanother\n".encode())
+    with pytest.raises(UserError) as caught:
+        list(read_texts(path, "text"))
+    assert f"takes one of: {first} (the first row is taken as the header" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
@@ -586,6 +595,8 @@ def test_an_array_of_objects_is_read_in_any_shape(write, lines, name, indent, wr
     value = {"version": 1, wrap: rows} if wrap else rows
     path = write(name, json.dumps(value, indent=indent).encode())
     assert list(read_texts(path, "text", lines.append)) == TEXTS
+    one_row_a_line = b'[\n{"text": "a"}\n,\n{"text": "b"}\n]\n'
+    assert list(read_texts(write("b.json", one_row_a_line), "text")) == ["a", "b"]
     assert lines == ([f"{path}: the rows are the array {wrap!r}"] if wrap else [])
 
 
