@@ -388,6 +388,8 @@ def test_rows_without_a_text_or_a_label_are_left_out_and_counted_in_each_format(
         (Decimal("2.0"), 2, None),
         (1.5, "1.5", None),
         (True, "true", None),
+        (" TRUE", "true", None),
+        ("False", "false", None),
         (" x ", " x ", None),
         (["a"], "a", None),
         ([1.0], 1, None),

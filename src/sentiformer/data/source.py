@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import UNLABELED
 from sentiformer.core.text_files import as_text, is_missing, plain_text
-from sentiformer.data.labels import canonical_label
+from sentiformer.data.labels import BOOLEANS, canonical_label
 from sentiformer.data.params import DownloadParams
 
 SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; the first one wins
@@ -97,11 +97,15 @@ def checked_row(values: Sequence[object], place: str) -> Row:
 def label_of(cell: object) -> int | str | None:
     """The label of a cell as `canonical_label` spells it; of a list, its only label.
 
+    Texts such as TRUE and False are spelled as booleans are: true and false.
+
     Raises:
         TypeError: the cell is of another type, such as a date or a list of several.
     """
     if isinstance(cell, list | tuple) and len(cell) < 2:
         cell = cell[0] if cell else None
+    if isinstance(cell, str) and cell.strip().lower() in BOOLEANS:
+        return cell.strip().lower()
     return canonical_label(cell)
 
 
