@@ -14,13 +14,15 @@ STORE_PATH = "/store/"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves one data set at one commit.
+    """Serves one data set, at one commit or more.
 
     As on the Hub, a request for a Parquet file is redirected to another host, with the file's
     SHA-256 in a header. Other files are sent directly; their ETag is git's SHA-1.
 
     Attributes:
-        files: the content of each path in the data set.
+        commits: the content of each path in the data set, by commit.
+        branches: the commit of each branch.
+        refusal: what every call is answered, if it is set: status, error code and message.
         damage: by path, other bytes to send instead of the content, or `CUT` for only half of it.
         delay: seconds before each answer.
         calls: method and path of each call, in order.
@@ -31,11 +33,18 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, dataset: str, revision: str, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.dataset, self.revision, self.files = dataset, revision, files
+        self.dataset, self.revision = dataset, revision
+        self.commits = {revision: files}
+        self.branches = {"main": revision}
+        self.refusal: tuple[int, str, str] | None = None
         self.damage: dict[str, bytes | str] = {}
         self.delay = 0.0
         self.calls: list[str] = []
         self.store = f"http://localhost:{self.server_address[1]}"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return self.commits[self.revision]
 
     @property
     def address(self) -> str:
@@ -73,58 +82,71 @@ class _Handler(BaseHTTPRequestHandler):
         hub.calls.append(f"{self.command} {path}")
         time.sleep(hub.delay)
         api, files = f"/api/datasets/{hub.dataset}", f"/datasets/{hub.dataset}/resolve/"
-        if path.startswith(STORE_PATH):
-            self._send_file(path.removeprefix(STORE_PATH))
+        if hub.refusal:
+            status, code, message = hub.refusal
+            headers = {"X-Error-Code": code, "X-Error-Message": message, "Content-Length": "0"}
+            self._send(status, b"", headers)
+        elif path.startswith(STORE_PATH):
+            self._send_file(*path.removeprefix(STORE_PATH).split("/", 1))
         elif path.startswith(files):
-            revision, _, name = path.removeprefix(files).partition("/")
-            if revision != hub.revision:
+            commit, _, name = path.removeprefix(files).partition("/")
+            if commit not in hub.commits:
                 self._refuse("RevisionNotFound")
-            elif name.endswith(".parquet") and name in hub.files:
-                self._redirect(name)
-            elif name in hub.files:
-                self._send_file(name)
-            else:
+            elif name not in hub.commits[commit]:
                 self._refuse("EntryNotFound")
-        elif path == f"{api}/revision/{hub.revision}":
-            siblings = [{"rfilename": name} for name in hub.files]
-            about = {"id": hub.dataset, "sha": hub.revision, "siblings": siblings}
-            self._send_json({**about, "private": False, "gated": False, "tags": []})
+            elif name.endswith(".parquet"):
+                self._redirect(commit, name)
+            else:
+                self._send_file(commit, name)
+        elif path in (api, f"/api/datasets/{hub.dataset.split('/')[1]}"):  # without its owner
+            self._send_about("main")
         elif path.startswith(f"{api}/revision/"):
-            self._refuse("RevisionNotFound")
-        elif path.startswith(f"{api}/tree/{hub.revision}"):
-            self._send_tree(path.removeprefix(f"{api}/tree/{hub.revision}").strip("/"))
+            self._send_about(path.removeprefix(f"{api}/revision/"))
+        elif path.startswith(f"{api}/tree/"):
+            recursive = "recursive=true" in urlsplit(self.path).query.lower()
+            self._send_tree(*path.removeprefix(f"{api}/tree/").partition("/")[::2], recursive)
         else:
             self._refuse("RepoNotFound")
 
-    def _send_tree(self, folder: str) -> None:
-        start = f"{folder}/" if folder else ""
-        inside = [name for name in self.server.files if name.startswith(start)]
+    def _send_about(self, revision: str) -> None:
+        hub = self.server
+        commit = hub.branches.get(revision, revision)
+        if commit not in hub.commits:
+            self._refuse("RevisionNotFound")
+            return
+        siblings = [{"rfilename": name} for name in hub.commits[commit]]
+        about = {"id": hub.dataset, "sha": commit, "siblings": siblings}
+        self._send_json({**about, "private": False, "gated": False, "tags": []})
+
+    def _send_tree(self, commit: str, folder: str, recursive: bool) -> None:
+        files, start = self.server.commits[commit], f"{folder}/" if folder else ""
+        inside = [name for name in files if name.startswith(start)]
         folders = {start + name.removeprefix(start).split("/")[0] for name in inside} - {*inside}
         if folder and not inside:
             self._refuse("EntryNotFound")
             return
         entries = [{"type": "directory", "path": path, "oid": "0" * 40} for path in folders]
         for name in inside:
-            if "/" not in name.removeprefix(start):
-                size, oid = len(self.server.files[name]), "0" * 40
+            if recursive or "/" not in name.removeprefix(start):
+                size, oid = len(files[name]), "0" * 40
                 entries.append({"type": "file", "path": name, "size": size, "oid": oid})
         self._send_json(entries)
 
-    def _redirect(self, name: str) -> None:
-        content = self.server.files[name]
+    def _redirect(self, commit: str, name: str) -> None:
+        content = self.server.commits[commit][name]
         headers = {
-            "Location": f"{self.server.store}{STORE_PATH}{name}",
+            "Location": f"{self.server.store}{STORE_PATH}{commit}/{name}",
             "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Linked-Size": str(len(content)),
-            "X-Repo-Commit": self.server.revision,
+            "X-Repo-Commit": commit,
             "Content-Length": "0",
         }
         self._send(302, b"", headers)
 
-    def _send_file(self, name: str) -> None:
-        content = self.server.files[name]
+    def _send_file(self, commit: str, name: str) -> None:
+        content = self.server.commits[commit][name]
         git = hashlib.sha1(b"blob %d\0" % len(content) + content)
-        headers = {"ETag": f'"{git.hexdigest()}"', "X-Repo-Commit": self.server.revision}
+        headers = {"ETag": f'"{git.hexdigest()}"', "X-Repo-Commit": commit}
         sent = content
         if self.command == "GET" and name in self.server.damage:
             damage = self.server.damage[name]

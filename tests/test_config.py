@@ -192,11 +192,19 @@ def test_the_word_no_is_text_and_not_a_boolean(tmp_path):
         ({"source": "files"}, "source is 'files' and train is null; give train a path, a glob or"),
         ({"text_column": "label"}, "text_column and label_column are both 'label'; name two"),
         ({"labels": ["a", "b", "a"]}, "labels ['a', 'b', 'a'] name a label twice; name each once"),
-        ({"labels": ["a"]}, "download.labels is ['a']: list should have at least 2 items"),
+        (
+            {"labels": ["a"]},
+            "download.labels is ['a']: input should be a list of two or more names",
+        ),
+        ({"labels": ["a", " "]}, "download.labels is ['a', ' ']: input should be a list of two or"),
+        ({"labels": ["a", "a\u200b"]}, "name a label twice; name each once"),
         ({"labels": ["a", 1]}, "download.labels.1 is 1: input should be a valid string"),
         ({"test": ""}, "download.test is '': string should have at least 1 character"),
-        ({"hub_revision": "main"}, "download.hub_revision is 'main': string should match pattern"),
-        ({"hub_dataset": "a b/c"}, "download.hub_dataset is 'a b/c': string should match pattern"),
+        ({"hub_revision": ""}, "download.hub_revision is '': string should have at least 1"),
+        (
+            {"hub_dataset": "a b/c"},
+            "download.hub_dataset is 'a b/c': input should be owner/name or",
+        ),
     ],
 )
 def test_contradictions_in_the_source_are_refused(message, changes, problem):

@@ -67,7 +67,7 @@ def test_memory_does_not_grow_with_the_length_of_the_texts(tmp_path, monkeypatch
     peaks = []
     for length in (200, 20_000):
         rows = (Row(f"{number} " + "x" * length, number % 2) for number in range(2000))
-        streams = {"train": Stream(rows, "train")}
+        streams = {"train": Stream(rows, "train", Counter())}
         source = Source(streams, bundled.LABELS, {})
         monkeypatch.setattr(stage, "read_source", lambda params, source=source: source)
         tracemalloc.start()
@@ -134,10 +134,9 @@ def test_texts_that_look_like_missing_values_are_texts(installed):
     assert [row.text for row in read_package()] == words
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_the_error_for_too_few_rows_names_the_split_and_the_label(installed, tmp_path, count):
-    installed(made_up_reviews(count))
-    with pytest.raises(UserError, match=r"the split \w+ has no text labelled (neg|pos)"):
+def test_the_error_for_too_few_rows_names_the_split(installed, tmp_path):
+    installed(made_up_reviews(2))
+    with pytest.raises(UserError, match=r"the split test has no text of a class of train; add"):
         download(PARAMS, tmp_path)
 
 
@@ -151,7 +150,9 @@ def test_if_test_is_the_train_file_the_error_counts_the_leaks(tmp_path):
     made_up_reviews(40).to_csv(tmp_path / "a.csv", index=False)
     path = str(tmp_path / "a.csv")
     params = files(train=path, test=path)
-    with pytest.raises(UserError, match=r"train has no text labelled 0, 1 \(removed: leaked 40\)"):
+    with pytest.raises(
+        UserError, match=r"no text labelled 0 \(20\), 1 \(20\) \(removed: leaked 40\)"
+    ):
         download(params, tmp_path)
 
 
@@ -170,7 +171,9 @@ def test_duplicates_in_a_given_split_are_reported_and_not_removed(tmp_path, caps
 
 def test_the_error_for_a_label_without_rows_names_it(installed, tmp_path):
     installed(made_up_reviews(40).query("label == 0"))
-    with pytest.raises(UserError, match=r"has no text labelled positive; add rows with this label"):
+    with pytest.raises(
+        UserError, match=r"a classifier needs two classes, .* positive \(0\); add texts$"
+    ):
         download(PARAMS, tmp_path)
 
 
@@ -190,11 +193,11 @@ def test_the_package_is_found_without_being_imported(installed):
     ("damage", "reason"),
     [
         (lambda path: path.unlink(), "is not a file"),
-        (lambda path: path.write_bytes(b""), "has no column"),
-        (lambda path: path.write_bytes(path.read_bytes() + b'"a,1,'), "unexpected end of data"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(path.read_bytes() + b'"a,1,'), "a quote opens in this line"),
         (
             lambda path: path.write_bytes(path.read_bytes() + b"a,0,imdb,x,y\n"),
-            "more cells than the header",
+            "5 cells, the header has 3",
         ),
         (lambda path: path.write_bytes(b"\xff\xfe" * 50), "it is UTF-16"),
         (lambda path: path.write_text("a,b,c\n1,2,3\n"), "has no column 'text'"),

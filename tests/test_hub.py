@@ -14,6 +14,9 @@ import yaml
 from conftest import ROOT, made_up_reviews, tiny_params, write_package
 from hub_server import CUT, Hub, serve
 
+from sentiformer.core.errors import UserError
+from sentiformer.data.hub import _class_names, _label
+from sentiformer.data.params import split_hub_name
 from sentiformer.data.tables import text_hash
 
 NAME = "stanfordnlp/imdb"
@@ -91,6 +94,12 @@ class Project:
     def about(self) -> dict:
         return json.loads((self.folder / "data/raw/dataset.json").read_text())
 
+    def texts_of_classes(self) -> dict[str, set[str]]:
+        """All texts of test, by the name of their class."""
+        rows = pd.read_parquet(self.folder / "data/raw/test.parquet")
+        names = self.about["labels"]
+        return {name: set(rows["text"][rows["label"] == n]) for n, name in enumerate(names)}
+
     @property
     def fingerprints(self) -> dict[str, str]:
         return {split: facts["fingerprint"] for split, facts in self.about["splits"].items()}
@@ -149,9 +158,10 @@ def test_the_first_of_several_names_of_a_split_wins(project):
     places |= {"eval": (330, 340), "test": (340, 370)}
     splits = {split: rows[start:end] for split, (start, end) in places.items()}
     with serve(NAME, REVISION, dataset_files(**splits)) as hub:
-        project.download(hub)
+        output = project.download(hub)
     found = {split: facts["rows"] for split, facts in project.about["splits"].items()}
     assert found == {"train": 300, "validation": 20, "test": 30}
+    assert f"unused splits of {NAME}: dev, eval\n" in output
 
 
 @pytest.mark.slow
@@ -217,14 +227,71 @@ def test_offline_a_removed_damaged_file_is_one_line(project, hub):
     assert "cannot be loaded (" in project.download(hub, fails=True)
 
 
-@pytest.mark.slow
-def test_a_label_that_is_not_the_number_of_a_class_is_one_line(project):
-    rows = made_up_reviews(60)
-    with serve(NAME, REVISION, dataset_files(train=rows, test=rows[:9].assign(label=-1))) as hub:
-        line = project.download(hub, fails=True)
-    assert (
-        f"{NAME}, split test, row 1: the label -1 is not the number of a class (neg, pos)" in line
-    )
+def test_hidden_labels_are_left_out(project):
+    rows = made_up_reviews(80)
+    train = rows[:60].assign(label=[-1, -1, *rows["label"][2:60]])
+    splits = {"train": train, "validation": rows[60:].assign(label=-1)}
+    with serve(NAME, REVISION, dataset_files(**splits)) as hub:
+        output = project.download(hub)
+    assert f"{NAME}, split validation: none of its 20 texts has a label; it is left out" in output
+    assert project.about["left_out"] == {"train": {"no label": 2}, "validation": {"no label": 20}}
+    assert sum(facts["rows"] for facts in project.about["splits"].values()) == 58
+    assert project.about["splits"].keys() == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(("value", "label"), [(0, "neg"), (1.0, "pos"), (-1, None), (None, None)])
+def test_the_number_of_a_class_is_its_name(value, label):
+    assert _label(value, ["neg", "pos"], "here") == label
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2, "x/y, row 1: the label 2 is not the number of a class (neg, pos)"),
+        (["neg"], "x/y, row 1: the label is a list, ['neg'], but a text has one class; name a col"),
+    ],
+)
+def test_a_value_that_is_no_class_is_one_line(value, text):
+    with pytest.raises(UserError) as caught:
+        _label(value, ["neg", "pos"], "x/y, row 1")
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "declared", "of_numbers", "order", "said"),
+    [
+        (None, ["a", "b"], ["a", "b"], ["a", "b"], ""),
+        (["a", "b"], None, None, ["a", "b"], ""),
+        (["b", "a"], ["a", "b"], ["a", "b"], ["b", "a"], ""),
+        (["B", "A"], ["a", "b"], ["a", "b"], ["B", "A"], ""),
+        (["c", "b", "a"], ["a", "b"], ["a", "b"], ["c", "b", "a"], ""),
+        (["b", "a"], ["a", "b", "c"], ["a", "b", "c"], ["b", "a"], ""),
+        (["x", "y"], ["a", "b"], ["x", "y"], ["x", "y"], "a → x, b → y"),
+        (["a", "y"], ["a", "b"], ["a", "y"], ["a", "y"], ": b → y"),
+    ],
+)
+def test_given_names_order_or_rename_the_classes_of_a_data_set(
+    capsys, given, declared, of_numbers, order, said
+):
+    assert _class_names(given, declared) == (of_numbers, order)
+    output = capsys.readouterr().out
+    assert said in output
+    assert bool(output) is bool(said)
+
+
+@pytest.mark.parametrize("given", [["b", "x"], ["x", "a"], ["x", "y", "z"], ["x", "B"]])
+def test_names_that_may_swap_classes_are_refused(given):
+    declared = ["b", "a"] if given == ["x", "B"] else ["a", "b"]
+    with pytest.raises(UserError, match="but the data set calls its classes"):
+        _class_names(given, declared)
+
+
+def test_names_in_another_order_change_no_class(project, hub):
+    project.download(hub)
+    first = project.texts_of_classes()
+    project.download(hub, labels=["pos", "neg"])
+    assert project.about["labels"] == ["pos", "neg"]
+    assert project.texts_of_classes() == first
 
 
 def test_bytes_that_are_not_utf_8_are_one_line(project):
@@ -236,11 +303,136 @@ def test_bytes_that_are_not_utf_8_are_one_line(project):
     assert f"{NAME}, split train holds bytes that are not UTF-8; use other data" in line
 
 
-def test_an_unknown_revision_or_name_is_one_line(project, hub):
-    line = project.download(hub, fails=True, hub_revision="b" * 40)
-    assert f"(Revision '{'b' * 40}' doesn't exist for dataset '{NAME}' on the Hub.)" in line
-    line = project.download(hub, fails=True, hub_dataset="nobody/nothing")
-    assert "download.hub_dataset nobody/nothing at e6281661ce1c cannot be loaded (" in line
+@pytest.mark.parametrize(
+    ("value", "name", "configuration"),
+    [
+        ("a/b", "a/b", None),
+        ("a/b/c", "a/b", "c"),
+        ("a/b/c d/e", "a/b", "c d/e"),
+        ("datasets/a/b", "a/b", None),
+        ("https://huggingface.co/datasets/a/b", "a/b", None),
+        ("http://localhost:80/datasets/a.b/c-d_e/", "a.b/c-d_e", None),
+        ("huggingface.co/datasets/a/b?row=3", "a/b", None),
+        ("https://hf.co/datasets/a/b/viewer/c/train?p=1", "a/b", "c"),
+        ("https://hf.co/datasets/a/b/viewer", "a/b", None),
+        ("hf://datasets/a/b", "a/b", None),
+        ("someone/datasets/c", "someone/datasets", "c"),
+        ("imdb", "imdb", None),
+        ("https://huggingface.co/datasets/imdb", "imdb", None),
+    ],
+)
+def test_the_name_of_a_data_set_may_be_its_address(value, name, configuration):
+    assert split_hub_name(value) == (name, configuration)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "a b", "a//b", "/a/b", "~/a", "../a/b", "a/b@main", "https://huggingface.co/a/b"),
+        "https://huggingface.co/datasets/a/b/tree/main",
+    ],
+)
+def test_another_address_is_refused(value):
+    with pytest.raises(ValueError, match="it is not the name of a data set"):
+        split_hub_name(value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"hub_revision": "main"},
+            f"so that its data may change; its commit now is {REVISION}; set it to that",
+        ),
+        ({"hub_revision": "v1"}, f"https://huggingface.co/datasets/{NAME}/commits/main lists"),
+        (
+            {"hub_revision": "b" * 40},
+            f"{'b' * 40} is not a commit of {NAME}; the newest is {REVISION}; set it to that",
+        ),
+        ({"hub_dataset": "imdb"}, f"'imdb' has no owner; its full name on the Hub is {NAME}; set"),
+        ({"hub_dataset": "sst"}, "'sst' has no owner; write owner/name, as at the top of its page"),
+        (
+            {"hub_dataset": "nobody/nothing"},
+            "nobody/nothing is not on the Hub, or is private; sear",
+        ),
+    ],
+)
+def test_an_unknown_revision_or_name_is_one_line(project, hub, changes, text):
+    assert text in project.download(hub, fails=True, **changes)
+
+
+def test_a_gated_data_set_is_one_line(project, hub):
+    hub.refusal = 401, "GatedRepo", "Access to dataset a/b is restricted. Please log in."
+    line = project.download(hub, fails=True)
+    assert (
+        f"{NAME} is gated: accept its conditions on https://huggingface.co/datasets/{NAME}" in line
+    )
+
+
+def parquet(rows: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    rows[["text", "label"]].to_parquet(file, index=False)
+    return file.getvalue()
+
+
+CONFIGURATIONS = """---
+configs:
+- config_name: one
+  data_files: one/train.csv
+- config_name: two
+  data_files: two/train.csv
+---
+"""
+
+
+@pytest.mark.slow
+def test_configurations_are_listed_and_can_be_named(project):
+    rows = made_up_reviews(60)[["text", "label"]]
+    rows.loc[0, "text"], rows.loc[1, "text"] = "NA", ""
+    files = {
+        "README.md": CONFIGURATIONS.encode(),
+        "one/train.csv": rows.replace({"label": {0: "None", 1: "007"}})
+        .to_csv(index=False)
+        .encode(),
+        "two/train.csv": rows[:40].to_csv(index=False).encode(),
+    }
+    with serve(NAME, REVISION, files) as hub:
+        line = project.download(hub, fails=True)
+        assert f"{NAME} has no default, but one, two; write for example {NAME}/one" in line
+        line = project.download(hub, fails=True, hub_dataset=f"{NAME}/three")
+        assert f"{NAME} has no configuration 'three', but one, two" in line
+        project.download(hub, hub_dataset=f"{NAME}/one")
+        about = project.about
+        assert about["labels"] == ["007", "None"], "not numbers and missing values"
+        assert about["left_out"] == {"train": {"no text": 1}}
+        assert sum(facts["rows"] for facts in about["splits"].values()) == 59, "one is NA"
+        project.download(hub, hub_dataset=f"{hub.address}/datasets/{NAME}/viewer/two/train")
+        about = project.about
+        assert sum(facts["rows"] for facts in about["splits"].values()) == 39
+        assert about["origin"]["name"] == f"{NAME}/two"
+        hub.files["README.md"] += b" "
+        hub.files["README.md"] = hub.files["README.md"].replace(b"two\n", b"two\n  default: true\n")
+        project.env["HF_HOME"] += "-2"
+        assert f"{NAME}: the configuration is two; others are one\n" in project.download(hub)
+
+
+@pytest.mark.slow
+def test_a_script_is_explained_and_the_copy_in_parquet_can_be_used(project):
+    commit = "c" * 40
+    rows = made_up_reviews(60)
+    with serve(NAME, REVISION, {"README.md": b"", "imdb.py": b""}) as hub:
+        line = project.download(hub, fails=True)
+        assert "is a script, which the library datasets does not run; the Hub has no Parq" in line
+        hub.branches["refs/convert/parquet"] = commit
+        hub.commits[commit] = {
+            "one/train/0000.parquet": parquet(rows),
+            "two/train/0000.parquet": parquet(rows[:40]),
+        }
+        line = project.download(hub, fails=True)
+        assert f"set download.hub_revision to {commit} and download.hub_dataset to " in line
+        assert line.endswith(f" to {NAME}/one or {NAME}/two")
+        project.download(hub, hub_revision=commit, hub_dataset=f"{NAME}/two")
+        assert sum(facts["rows"] for facts in project.about["splits"].values()) == 40
 
 
 def test_the_error_for_a_missing_column_lists_the_columns(project, hub):

@@ -64,6 +64,7 @@ RERUN = {  # the stages that a change of each key reruns
     "download.text_column": FROM["download"],
     "download.label_column": FROM["download"],
     "download.labels": FROM["download"],
+    "download.min_texts": FROM["download"],
     "download.held_out": FROM["download"],
     "tokenize.language": FROM["tokenize"],
     "build_vocab.max_size": FROM["build_vocab"],

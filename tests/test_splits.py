@@ -1,6 +1,7 @@
 """Splits depend on the texts alone, without duplicates and without leaks."""
 
 import hashlib
+from collections import Counter
 from tempfile import TemporaryFile
 
 import pandas as pd
@@ -38,7 +39,7 @@ def reviews(count: int = 400) -> pd.DataFrame:
 def stored(given: dict[str, pd.DataFrame], store: TextStore) -> dict[str, pd.DataFrame]:
     """Store the texts of tables with the columns text and label; return the tables of the store."""
     streams = {
-        split: Stream(map(Row, rows["text"].tolist(), rows["label"].tolist()), split)
+        split: Stream(map(Row, rows["text"].tolist(), rows["label"].tolist()), split, Counter())
         for split, rows in given.items()
     }
     return store_source(Source(streams, LABELS, {}), store)[0]
@@ -180,6 +181,19 @@ def test_a_label_with_three_texts_is_in_every_split(share, count):
         rows = made_up_reviews(2 * count, seed)[["text", "label"]]
         for made in held_out(rows, share).values():
             assert set(made["label"]) == {0, 1}
+
+
+@pytest.mark.parametrize("given", [(), ("test",), ("validation",), ("test", "validation")])
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_a_rare_label_train_has_a_text_and_a_second_one_is_held_out(given, count):
+    other = table(("Another text.", 0), ("One more.", 0))
+    for number in range(30):
+        rare = table(*((f"rare {number} {n}", 1) for n in range(count)))
+        train = pd.concat([reviews(40).assign(label=0), rare])
+        made, _ = make_splits({"train": train, **dict.fromkeys(given, other)})
+        counts = {split: sum(rows["label"]) for split, rows in made.items()}
+        assert sum(counts.values()) == count
+        assert counts["train"] == (count if len(given) == 2 else 1)
 
 
 def test_a_split_without_a_label_takes_the_text_with_the_lowest_hash_of_the_largest_split():

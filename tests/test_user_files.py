@@ -3,6 +3,10 @@
 import json
 import random
 from collections import Counter
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from tempfile import TemporaryFile
 
 import pandas as pd
@@ -10,8 +14,10 @@ import pytest
 from conftest import RUNTIME, run_stages, tiny_params
 
 from sentiformer.core.errors import UserError
+from sentiformer.core.names import SPLITS
 from sentiformer.data.download import download
 from sentiformer.data.params import DownloadParams
+from sentiformer.data.source import usable_rows
 from sentiformer.data.tables import store_source
 from sentiformer.data.text_store import TextStore
 from sentiformer.data.user_files import find_files, read_files, splits_in
@@ -112,8 +118,18 @@ def test_a_folder_gives_the_splits_that_have_no_path_of_their_own(write, tmp_pat
         ("dev.csv eval2.csv unlabeled.csv", {"validation": 1, "test": 1, "unlabeled": 1}),
         ("val/a/b.csv unsupervised/c.csv", {"validation": 1, "unlabeled": 1}),
         ("train/test/a.csv", {"test": 1}),
-        ("train/train-0.csv train/labels.csv test/notes.csv", {"train": 1}),
-        ("validity.csv train.txt trainee/a.csv", {}),
+        ("train/train-0.csv train/labels.csv test/notes.csv", {"train": 2, "test": 1}),
+        ("reviews_train.csv reviews_test.csv my-dev.csv", dict.fromkeys(SPLITS, 1)),
+        ("train.csv test/part-0.csv x_val/a.csv", dict.fromkeys(SPLITS, 1)),
+        ("train.csv testset.csv latest.csv contest/a.csv", {"train": 1}),
+        ("train.csv test1.csv 2test.csv", {"train": 1, "test": 2}),
+        ("data/train-00000-of-00001.csv test/a.csv", {"train": 1}),
+        ("train.csv train_test.csv", {"train": 1}),
+        ("train.csv train.csv.gz train.jsonl test.tsv", {"train": 1, "test": 1}),
+        ("validity.csv train.txt trainee/a.csv dataset_info.json", {"train": 2}),
+        ("a.csv unlabeled.csv", {"train": 1, "unlabeled": 1}),
+        ("reviews.csv reviews_test.csv", {"test": 1}),
+        ("__MACOSX/train.csv train.csv", {"train": 1}),
         ("train.csv .train.csv .cache/test.csv a/.~lock.train.csv", {"train": 1}),
     ],
 )
@@ -131,19 +147,28 @@ def test_the_unused_files_of_a_folder_are_counted_and_the_first_are_named(tmp_pa
     (folder / "a").mkdir(parents=True)
     for name in ("train.csv", "test.csv", "a/notes.csv", ".hidden.csv", "val.csv"):
         (folder / name).touch()
-    (tmp_path / "v.csv").touch()
-    find_files(files(train=str(folder), validation=str(folder)))
+    for name in ("train.csv", "test.csv", "val.csv", "../v.csv"):
+        (folder / name).write_text("text,label\na,b\n")
+    params = files(train=str(folder), validation=str(folder))
+    find_files(params)
+    assert capsys.readouterr().out == "", "it is called to hash the files"
+    read_files(params)
     line = f"unused files in the folder {folder} "
-    assert capsys.readouterr().out == f"{line}(1): a/notes.csv\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"files of train in the folder {folder} (1): train.csv",
+        f"files of validation in the folder {folder} (1): val.csv",
+        f"files of test in the folder {folder} (1): test.csv",
+        f"{line}(1): a/notes.csv",
+    ]
     (folder / "a/notes.csv").unlink()
-    find_files(files(train=str(folder)))
-    assert capsys.readouterr().out == ""
+    read_files(files(train=str(folder)))
+    assert "unused files" not in capsys.readouterr().out
     for number in range(30):
-        (folder / f"test{number:02}.tsv").touch()
-    find_files(files(train=str(folder), validation=str(tmp_path / "v.csv")))
+        (folder / f"part{number:02}.tsv").touch()
+    read_files(files(train=str(folder), validation=str(tmp_path / "v.csv")))
     output = capsys.readouterr().out
-    assert output.startswith(f"{line}(31): test00.tsv, test01.tsv, test02.tsv, ")
-    assert output.endswith(", test19.tsv and 11 others\n")
+    assert f"{line}(31): part00.tsv, part01.tsv, part02.tsv, " in output
+    assert output.endswith(", part19.tsv and 11 others\n")
 
 
 def test_in_the_copy_of_an_experiment_paths_are_relative_to_the_project(
@@ -190,25 +215,44 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
     ("contents", "changes", "text"),
     [
         ({}, {"train": "no*.csv"}, "download.train is 'no*.csv': there is no such file; paths"),
-        (GOOD, {"train": "."}, "download.train is '.': no file of that folder is named train*"),
+        (
+            {"reviews.test_csv": "text,label\na,x\n"},
+            {"train": "."},
+            "download.train is '.': no file of that folder is named after train, as train.csv or",
+        ),
+        (
+            {"a_csv_dvc": "outs:"},
+            {},
+            "download.train is 'a.csv': there is only its .dvc file; fetch",
+        ),
         (GOOD, {"test": "b.csv"}, "download.test is 'b.csv': there is no such file"),
         (GOOD, {"text_column": "t"}, "a.csv has no column 't'; download.text_column takes one of:"),
         (GOOD, {"label_column": "l"}, "no column 'l'; download.label_column takes one of: text, "),
         (GOOD, {"labels": ["x", "z"]}, "download.labels are x, z; the data also have y; name all"),
         ({"a_csv": "text,label\n"}, {}, "download.train, a.csv: there is no text; add texts"),
         ({"a_csv": "text,label\na,x\n"}, {}, "has only the label 'x'; a classifier needs two"),
-        ({"a_csv": "text,label\na,\n"}, {}, "a.csv, line 2: the label is '', neither a text nor a"),
-        ({"a_csv": 'text,label\na," "\n'}, {}, "a.csv, line 2: the label is ' ', neither a text"),
-        ({"a_csv": "text,label\na,1\nb,2\n"}, {"labels": ["x", "y"]}, "x, y, numbered from 0 to 1"),
-        ({"a_jsonl": '{"text": "a", "label": 1.5}'}, {"train": "a.jsonl"}, "the label is 1.5, nei"),
-        ({"a_jsonl": '{"text": "a", "label": null}'}, {"train": "a.jsonl"}, "the label is None, n"),
-        ({"a_jsonl": '{"text": "a", "label": [1]}'}, {"train": "a.jsonl"}, "the label is [1], nei"),
-        ({"a_jsonl": '{"text": "a", "label": true}'}, {"train": "a.jsonl"}, "the label is True, n"),
-        ({"a_jsonl": '{"text": 1, "label": 1}'}, {"train": "a.jsonl"}, "the text is 1, which is"),
         (
-            {"a_jsonl": '{"text": "a", "label": 1}\n' * 2 + '{"text": "b", "label": "1"}'},
+            {"a_csv": "text,label\na,\n"},
+            {},
+            "a.csv: no row can be used (no label 1); check download.te",
+        ),
+        (
+            {"a_csv": "text,label\n7,x\n8,y\n"},
+            {},
+            "each of the 2 texts is a number; check download.te",
+        ),
+        ({"a_csv": "text,label\na,1\nb,2\n"}, {"labels": ["x", "y"]}, "x, y, numbered from 0 to 1"),
+        (
+            {"a_jsonl": '{"text": [], "label": 1}\n{}'},
             {"train": "a.jsonl"},
-            "download.train, a.jsonl: it has labels of two types, such as 1 and '1'; make them all",
+            "(not a text 1, no text 1); check",
+        ),
+        ({"a_jsonl": '{"text": "a", "label": {}}'}, {"train": "a.jsonl"}, "(not a label 1); check"),
+        ({"a_jsonl": '{"text": "a", "label": [1, 2]}'}, {"train": "a.jsonl"}, "(several labels 1)"),
+        (
+            {"a_jsonl": '{"text": "a", "label": 1}\n' * 2 + '{"text": "b", "label": "x"}'},
+            {"train": "a.jsonl"},
+            "download.train, a.jsonl: it has labels of two types, such as 1 and 'x'; make them all",
         ),
         (
             {"a_jsonl": r'{"text": "a \ud83d", "label": 1}'},
@@ -221,9 +265,9 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
             r"a label holds '\ud83d', which is no whole character; write it in UTF-8",
         ),
         (
-            {"a_jsonl": LABELLED % (r"x\ry", "z")},
+            {"a_jsonl": LABELLED % (r"x\u0007y", "z")},
             {"train": "a.jsonl"},
-            r"the label 'x\ry' has a line break or a control character; remove it",
+            r"the label 'x\x07y' has a control character; remove it",
         ),
         (
             {"a_csv": "text,label\n" + "".join(f"a,the {n} text\n" for n in range(101)) + "b,x\n"},
@@ -236,19 +280,167 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
             "a.csv has no column 'text'; download.text_column takes one of: c0, c1, c2, c3, c4, c5,"
             " c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19 and 30 others",
         ),
-        (GOOD, {"labels": ["x", "y\n"]}, r"the label 'y\n' has a line break"),
-        (GOOD, {"labels": ["x", "y\0"]}, r"the label 'y\x00' has a line break or a control"),
+        (GOOD, {"labels": ["x", "y\0"]}, r"the label 'y\x00' has a control character; remove it"),
         (
             GOOD,
             {"test": "~zyzzyva/b.csv"},
             "download.test is '~zyzzyva/b.csv': there is no such file",
         ),
         ({"a_csv": "text,label,text\na,x,b\n"}, {}, "a.csv has several columns 'text'; rename"),
-        ({"a_txt": "a\n"}, {"train": "a.txt"}, "its suffix must be one of .csv, .jsonl, .parquet"),
+        ({"a_txt": "a\n"}, {"train": "a.txt"}, "its suffix must be one of .csv, .tsv, .jsonl"),
     ],
 )
 def test_an_error_is_one_line(message, contents, changes, text):
     assert text in message(contents, **changes)
+
+
+NAMES = "train test training reviews_train reviews_test my-dev test1 1test val.set eval trainee"
+NAMES += " mytest a valid latest.b x-val-2 dev evaluation train-00000-of-00001"
+FOLDERS = ". . data train test my_test plain val1 test/a train/b x/dev trainset data/eval __x .h"
+
+
+@pytest.mark.slow
+def test_splits_are_those_of_load_dataset(tmp_path):
+    from datasets.data_files import EmptyDatasetError, get_data_patterns, resolve_pattern
+
+    rng, compared = random.Random(0), 0
+    for number in range(120):
+        folder = tmp_path / str(number) / "train"  # the name of the searched folder does not matter
+        for _ in range(rng.randint(1, 5)):
+            path = folder / rng.choice(FOLDERS.split()) / f"{rng.choice(NAMES.split())}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        theirs: dict[str, set[str]] = {}
+        with suppress(EmptyDatasetError):
+            for split, patterns in get_data_patterns(str(folder)).items():
+                theirs[split] = set()
+                for pattern in patterns:
+                    with suppress(FileNotFoundError):
+                        theirs[split] |= set(resolve_pattern(pattern, str(folder)))
+        # without train, ours looks further; a file of two splits would be a leak
+        distinct = set().union(*theirs.values())
+        if "train" in theirs and len(distinct) == sum(map(len, theirs.values())):
+            ours = splits_in(folder)
+            assert {split: {str(path) for path in paths} for split, paths in ours.items()} == theirs
+            compared += 1
+    assert compared > 40
+
+
+@pytest.fixture
+def competition(write, tmp_path):
+    """A folder whose test file has no labels."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train.csv").write_text("id,review,sentiment\n1,a b,pos\n2,c d,neg\n")
+    (folder / "test.csv").write_text("id,review\n3,e f\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "paths", [{"train": "set"}, {"train": "set/train.csv", "test": "set/test.csv"}]
+)
+def test_a_test_file_without_labels_is_not_used_and_reported(competition, capsys, paths):
+    source = read_files(files(**paths))
+    assert source.streams.keys() == {"train"}
+    assert [tuple(row)[:2] for row in source.streams["train"].rows] == [
+        ("a b", "pos"),
+        ("c d", "neg"),
+    ]
+    assert (
+        "set/test.csv has no column 'sentiment' (download.label_column): it is not used as test; "
+        "test is held out of train; later, `sentiformer predict --file set/test.csv --column "
+        "review` labels its texts"
+    ) in capsys.readouterr().out.splitlines()
+
+
+def test_a_labelled_file_of_another_split_beside_train_is_reported(write, capsys):
+    table = "text,label\na,x\nb,y\n"
+    write(**{"re-eval_csv": "", "re-test_parquet": "version https://git-lfs.github.com/spec/v1"})
+    for name in ("re-train.csv", "re-test.csv", "re-dev.csv", "test.csv", "re-test.txt"):
+        Path(name).write_text(table)
+    read_files(files(train="re-train.csv", validation="re-dev.csv"))
+    line = "re-test.csv is not used; if it is that split, name it in download.test\n"
+    assert capsys.readouterr().out == line
+
+
+def test_rows_without_a_text_or_a_label_are_left_out_and_counted_in_each_format(write):
+    rows = [("a", "x"), (None, "x"), ("b", None), ("  ", "y"), ("c", "y"), (None, None)]
+    table = pd.DataFrame(rows, columns=["text", "label"])
+    table.to_csv("a.csv", index=False)
+    table.to_csv("a.tsv", index=False, sep="\t")
+    table.to_json("a.jsonl", orient="records", lines=True)
+    table.to_json("a.json", orient="records")
+    table.to_parquet("a.parquet", index=False)
+    cells = [{"text": text, "label": label, "id": 1} for text, label in rows]
+    present = [{name: value for name, value in row.items() if value is not None} for row in cells]
+    Path("b.jsonl").write_text("\n".join(map(json.dumps, present)))
+    for name in ("a.csv", "a.tsv", "a.jsonl", "a.json", "a.parquet", "b.jsonl"):
+        stream = read_files(files(train=name)).streams["train"]
+        assert [tuple(row)[:2] for row in stream.rows] == [("a", "x"), ("c", "y")]
+        assert stream.left_out == {"no text": 3, "no label": 1}
+
+
+@pytest.mark.parametrize(
+    ("cell", "label", "reason"),
+    [
+        (1, 1, None),
+        (1.0, 1, None),
+        (Decimal("2.0"), 2, None),
+        (1.5, "1.5", None),
+        (True, "true", None),
+        (" TRUE", "true", None),
+        ("False", "false", None),
+        (" x ", " x ", None),
+        (["a"], "a", None),
+        ([1.0], 1, None),
+        (10**30, 10**30, None),
+        ([], None, "no label"),
+        ([None], None, "no label"),
+        (None, None, "no label"),
+        (float("nan"), None, "no label"),
+        ("\u200b \n", None, "no label"),
+        (["a", "b"], None, "several labels"),
+        ({"a": 1}, None, "not a label"),
+        (date(2020, 1, 1), None, "not a label"),
+        ([["a"]], None, "several labels"),
+    ],
+)
+def test_a_cell_is_a_label_or_a_reason_to_leave_the_row_out(cell, label, reason):
+    left_out = Counter()
+    rows = list(usable_rows([("row 1", ("a", cell))], left_out))
+    assert left_out == ({reason: 1} if reason else {})
+    assert [(type(row.label), row.label) for row in rows] == (
+        [] if reason else [(type(label), label)]
+    )
+
+
+@pytest.mark.parametrize("labels", [[1.0, 0.0], [True, False]])
+def test_numbers_and_booleans_give_the_same_classes_in_each_format(write, labels):
+    table = pd.DataFrame({"text": ["a", "b"], "label": labels})
+    table.to_csv("a.csv", index=False)
+    table.to_json("a.jsonl", orient="records", lines=True)
+    table.to_parquet("a.parquet", index=False)
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        assert rows_of(files(train=name)) == {"train": [("a", 1), ("b", 0)]}
+
+
+def test_columns_are_guessed_by_train_and_hold_for_all_files(write, capsys):
+    write(a_csv="id,review,stars\n1,a,x\n2,b,y\n", b_csv="text,label,review,stars\nc,y,d,x\n")
+    write(u_csv="review\nu\n")
+    rows = rows_of(files(train="a.csv", test="b.csv", unlabeled="u.csv"))
+    assert rows == {"train": [("a", 0), ("b", 1)], "test": [("d", 0)], "unlabeled": [("u", -1)]}
+    assert capsys.readouterr().out.splitlines() == [
+        "a.csv: the column 'review' is read as the text; download.text_column names another",
+        "a.csv: the column 'stars' is read as the label; download.label_column names another",
+    ]
+
+
+def test_a_loop_of_links_and_a_folder_with_a_suffix_are_read_once(write, tmp_path):
+    folder = tmp_path / "a.csv"
+    folder.mkdir()
+    (folder / "part-0.csv").write_text("text,label\na,x\nb,y\n")
+    (folder / "up").symlink_to(folder)
+    assert rows_of(files(train="a.csv")) == {"train": [("a", 0), ("b", 1)]}
 
 
 def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(write, tmp_path):

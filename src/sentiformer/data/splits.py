@@ -8,7 +8,6 @@ of rows changes it. The columns of the tables are described in `tables.py`.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sentiformer.core.errors import UserError, listed
 from sentiformer.core.names import SPLITS, UNLABELED
 from sentiformer.data.tables import sort_by_hash
 from sentiformer.data.text_store import TextStore
@@ -82,9 +81,9 @@ def hold_out(
     """Split a table, sorted by hash, by thresholds on the hash, so that another row moves no text.
 
     The range of the hash, [0, 2^64), begins with one interval of `share` for each missing split;
-    the rest belongs to train. In small data a split can be without a label. If the label has a
-    text for each split, the split then takes the text with the lowest hash from the split that has
-    most texts of this label. Only such a text can move when rows are added.
+    the rest belongs to train. In small data a split can be without a label. First train, then test,
+    then validation then takes the text with the lowest hash from the split that has most texts of
+    this label; train also takes the last one. Only such a text can move when rows are added.
     """
     import numpy as np
 
@@ -93,28 +92,9 @@ def hold_out(
     split_of = np.searchsorted(np.array(ends, dtype=np.uint64), table["hash"], side="right")
     for label in table["label"].unique():
         rows = np.flatnonzero(table["label"] == label)
-        for number in range(len(names)) if len(rows) >= len(names) else ():
+        for number in (len(missing), *range(len(missing))):
             counts = np.bincount(split_of[rows], minlength=len(names))
-            if not counts[number]:
+            needed = number == len(missing) or counts.max() > 1  # train always
+            if needed and not counts[number]:
                 split_of[rows[split_of[rows] == counts.argmax()][0]] = number
     return {split: table[split_of == number] for number, split in enumerate(names)}
-
-
-def require_labels(
-    labels: list[str], splits: "dict[str, pd.DataFrame]", removed: dict[str, int]
-) -> None:
-    """Check that train, validation and test have texts of each label.
-
-    Raises:
-        UserError: a split has no text of a label; says how many rows were removed, and why.
-    """
-    for split in SPLITS:
-        if absent := sorted(set(range(len(labels))) - set(splits[split]["label"])):
-            names = listed([labels[label] for label in absent])
-            reasons = ("duplicates", "contradictions", "leaked")
-            counts = ", ".join(f"{name} {removed[name]:,}" for name in reasons if removed[name])
-            raise UserError(
-                f"the split {split} has no text labelled {names}"
-                + (f" (removed: {counts})" if counts else "")
-                + "; add rows with this label"
-            )

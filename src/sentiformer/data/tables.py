@@ -8,14 +8,22 @@ position (in the store of texts).
 import hashlib
 import re
 from array import array
+from collections import Counter
 from html import unescape
 from itertools import groupby
 from operator import itemgetter
 from sys import intern
 from typing import TYPE_CHECKING
 
+from sentiformer.console.output import say
 from sentiformer.core.names import UNLABELED
-from sentiformer.data.labels import NO_LABEL, number_labels, require_classes, require_one_type
+from sentiformer.data.labels import (
+    NO_LABEL,
+    is_hidden,
+    number_labels,
+    require_classes,
+    require_one_type,
+)
 from sentiformer.data.source import Source, Stream
 from sentiformer.data.text_store import TextStore
 
@@ -48,7 +56,7 @@ def _hash(text: str) -> int:
 def store_source(source: Source, store: TextStore) -> tuple["dict[str, pd.DataFrame]", list[str]]:
     """Write the texts of all splits to a store; return the table of each split and the label names.
 
-    The label is -1 in `unlabeled`.
+    The label is -1 in `unlabeled`. A split without labels, such as a hidden test, is left out.
 
     Raises:
         UserError: a split has no texts or labels of two types, or the labels are not at least two
@@ -56,16 +64,30 @@ def store_source(source: Source, store: TextStore) -> tuple["dict[str, pd.DataFr
     """
     import numpy as np
 
-    tables, found = {}, {}
+    tables: dict[str, pd.DataFrame] = {}
+    found: dict[str, list[object]] = {}
+    counts: Counter[object] = Counter()
     for split, stream in source.streams.items():
-        tables[split], found[split] = _store_split(stream, store)
+        table, labels = _store_split(stream, store)
+        if split not in ("train", UNLABELED):
+            if not any(map(is_hidden, found["train"])):
+                table = _without_hidden_labels(table, labels, stream)
+            if not len(table) and stream.left_out["no label"]:
+                say(
+                    f"{stream.name}: none of its {stream.left_out['no label']:,} texts has a "
+                    f"label; it is left out, and {split} is held out of train"
+                )
+                continue
+        require_one_type(stream.name, labels)
         if split == "train" and not source.labels:
-            require_classes(stream.name, texts=len(tables[split]), labels=len(found[split]))
-    labelled = [label for split, labels in found.items() if split != UNLABELED for label in labels]
-    numbers, names = number_labels(labelled, source.labels)
+            require_classes(stream.name, texts=len(table), labels=len(labels))
+        if split != UNLABELED:
+            counts.update({labels[c]: n for c, n in table["label"].value_counts().items()})
+        tables[split], found[split] = table, labels
+    numbers, names = number_labels(counts, source.labels)
     for split, table in tables.items():
         unlabeled = split == UNLABELED
-        number_of = [NO_LABEL if unlabeled else numbers[str(label)] for label in found[split]]
+        number_of = [NO_LABEL if unlabeled else numbers.get(str(n), NO_LABEL) for n in found[split]]
         table["label"] = np.array(number_of, dtype=np.int32)[table["label"]]
     return tables, names
 
@@ -88,7 +110,6 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
         contents.append(content_hash(text))
         sources.append(source)
         codes.append(numbers.setdefault(label, len(numbers)))
-    require_one_type(stream.name, numbers)
     columns = {
         "hash": np.array(hashes),
         "content": np.array(contents),
@@ -97,6 +118,16 @@ def _store_split(stream: Stream, store: TextStore) -> tuple["pd.DataFrame", list
         "position": np.arange(first, len(store)),
     }
     return pd.DataFrame(columns), list(numbers)
+
+
+def _without_hidden_labels(
+    table: "pd.DataFrame", labels: list[object], stream: Stream
+) -> "pd.DataFrame":
+    """Leave out and count the rows with the label -1."""
+    hidden = table["label"].isin([code for code, label in enumerate(labels) if is_hidden(label)])
+    if hidden.any():
+        stream.left_out["no label"] += int(hidden.sum())
+    return table[~hidden].reset_index(drop=True)
 
 
 def sort_by_hash(table: "pd.DataFrame", store: TextStore) -> "pd.DataFrame":

@@ -1,48 +1,111 @@
-"""Labelled texts in CSV, JSONL or Parquet files of the user."""
+"""Labelled texts in CSV, TSV, JSON or Parquet files of the user."""
 
 import glob
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
+from shlex import quote
 
 from sentiformer.console.output import say
+from sentiformer.core.columns import Columns
 from sentiformer.core.errors import UserError, listed
+from sentiformer.core.names import UNLABELED
 from sentiformer.core.runtime import project_root
-from sentiformer.core.text_files import Columns, read_rows
+from sentiformer.core.text_files import TABLES, guess_columns, has_columns, read_rows
+from sentiformer.core.text_lines import bare_name, format_of
 from sentiformer.data.params import DownloadParams
-from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, checked_row, columns_of
+from sentiformer.data.source import (
+    NO_LABEL,
+    SPLIT_NAMES,
+    Row,
+    Source,
+    Stream,
+    columns_of,
+    usable_rows,
+)
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+SEPARATOR = "[-._ 0-9]"  # in the names of files and folders, as in the library datasets
+SPLIT = re.compile(rf"(?:^|(?<={SEPARATOR}))(?:{'|'.join(SPLIT_OF)})(?={SEPARATOR}|$)")
+SHARD = re.compile(r"data/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]*")
+ABOUT = ("config.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json")
+PREFERRED = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")  # of a file in several
+NUMBER = re.compile(r"\s*[-+]?[\d.,]+\s*")
 
 
 def read_files(params: DownloadParams) -> Source:
     """Open the files that `params` names.
 
-    DVC does not track these files. When the content of a file has changed,
-    `dvc repro --force download` reads it again; the fingerprints in `dataset.json` show whether a
-    text or label differs.
+    The columns are those of the first file of train, where they may be guessed. A test or
+    validation file without labels, as in competitions, is not used.
 
     Raises:
         UserError: a path does not exist; or, when the rows are read, a file lacks texts or labels.
     """
+    found = find_files(params)
+    say_files(params, found)
+    columns = guess_columns(found["train"][0], columns_of("train", params), say)
+    if not Path(str(params.train)).is_dir():
+        say_neighbours(found, columns)
+    text = next(iter(columns))
     streams = {}
-    for split, paths in find_files(params).items():
-        name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
-        streams[split] = Stream(_rows(paths, columns_of(split, params)), name)
+    for split, given in found.items():
+        paths = given if split in ("train", UNLABELED) else _labelled(split, given, columns)
+        if paths:
+            name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
+            left_out: Counter[str] = Counter()
+            wanted = {text: columns[text]} if split == UNLABELED else columns
+            rows = usable_rows(chain(*(read_rows(path, wanted, say) for path in paths)), left_out)
+            streams[split] = Stream(_checked(rows, wanted, name, left_out), name, left_out)
     origin = {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"}
     return Source(streams, params.labels, origin)
 
 
-def _rows(paths: list[Path], columns: Columns) -> Iterator[Row]:
+def _checked(
+    rows: Iterator[Row], columns: Columns, name: str, left_out: Counter[str]
+) -> Iterator[Row]:
+    """Yield the rows of a split.
+
+    Raises:
+        UserError: no row is usable, for another reason than that all labels of a test are hidden;
+            or all texts are numbers.
+    """
+    count = numbers = 0
+    for row in rows:
+        count += 1
+        numbers += NUMBER.fullmatch(row.text) is not None
+        yield row
+    options = " and ".join(f"{option} ({column})" for column, option in columns.items())
+    hidden = left_out.keys() == {NO_LABEL} and not name.startswith("download.train")
+    if not count and left_out and not hidden:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items())
+        raise UserError(f"{name}: no row can be used ({reasons}); check {options}")
+    if count and numbers == count:
+        raise UserError(f"{name}: each of the {count:,} texts is a number; check {options}")
+
+
+def _labelled(split: str, paths: list[Path], columns: Columns) -> list[Path]:
+    """The files of a split that have the column of the labels; report the others."""
+    text, label = columns
+    labelled = [path for path in paths if has_columns(path, {label: columns[label]})]
+    column = "" if text == "text" else f" --column {quote(text)}"
+    held_out = "" if labelled else f"; {split} is held out of train"
     for path in paths:
-        for place, values in read_rows(path, columns):
-            yield checked_row(values, place)
+        if path not in labelled:
+            say(
+                f"{path} has no column {label!r} ({columns[label]}): it is not used as {split}"
+                f"{held_out}; later, `sentiformer predict --file {quote(str(path))}{column}` "
+                "labels its texts"
+            )
+    return labelled
 
 
 def find_files(params: DownloadParams) -> dict[str, list[Path]]:
-    """Find the files of each split, sorted by path; report the files of folders that are not used.
+    """Find the files of each split, sorted by path, without reading or printing anything.
 
     If `params.train` is a folder, it also gives the splits that have no path of their own.
 
@@ -50,27 +113,32 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
         UserError: a path does not exist, or a folder has no file of the split.
     """
     found: dict[str, list[Path]] = {}
-    folders = set()
     for split, (name, *_) in SPLIT_NAMES.items():  # train is the first
         if not (pattern := getattr(params, split)):
             continue
         paths = _search(pattern)
         missing = "there is no such file; paths are relative to the project's root"
+        if Path(f"{pattern}.dvc").exists():
+            missing = f"there is only its .dvc file; fetch it with `dvc pull {pattern}.dvc`"
         if len(paths) == 1 and paths[0].is_dir():
-            folders.add(paths[0])
             inside = splits_in(paths[0])
             found |= inside if split == "train" else {}
+            missing = _no_file(paths[0], name)
             paths = inside.get(split, [])
-            missing = f"no file of that folder is named {name}*{{{','.join(SUFFIXES)}}}"
         if not paths:
             raise UserError(f"download.{split} is {pattern!r}: {missing}")
         found[split] = paths
-    used = {path for paths in found.values() for path in paths}
-    for folder in sorted(folders):
-        unused = [str(path.relative_to(folder)) for path in _files_in(folder) if path not in used]
-        if unused:
-            say(f"unused files in the folder {folder} ({len(unused):,}): {listed(unused)}")
     return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def _no_file(folder: Path, name: str) -> str:
+    """The message for a folder without a file of a split."""
+    files = [str(path.relative_to(folder)) for path in files_in(folder)]
+    return (
+        f"no file of that folder is named after {name}, as {name}.csv or {name}/a.csv are "
+        f"({', '.join(TABLES)}); it has {listed(files) or 'no files'}; rename one, or name it in "
+        f"download.{name}"
+    )
 
 
 def _search(pattern: str) -> list[Path]:
@@ -89,28 +157,103 @@ def _search(pattern: str) -> list[Path]:
     return []
 
 
+def say_files(params: DownloadParams, found: dict[str, list[Path]]) -> None:
+    """Report the files of each split in folders, and those that are not used."""
+    used = {path for paths in found.values() for path in paths}
+    patterns = [pattern for split in SPLIT_NAMES if (pattern := getattr(params, split))]
+    folders = {path for pattern in patterns for path in _search(pattern) if path.is_dir()}
+    for folder in sorted(folders):
+        for split, paths in found.items():
+            if inside := [str(p.relative_to(folder)) for p in paths if folder in p.parents]:
+                say(f"files of {split} in the folder {folder} ({len(inside):,}): {listed(inside)}")
+        unused = [str(path.relative_to(folder)) for path in files_in(folder) if path not in used]
+        if unused:
+            say(f"unused files in the folder {folder} ({len(unused):,}): {listed(unused)}")
+
+
+def say_neighbours(found: dict[str, list[Path]], columns: Columns) -> None:
+    """Report the files beside that of train that have its name, but with another split."""
+    [train, *more], used = found["train"], {path for paths in found.values() for path in paths}
+    for path in sorted(train.parent.iterdir()) if not more else []:
+        splits = _splits_named(path.name) - found.keys()
+        similar = path not in used and _anonymous(path) == _anonymous(train)
+        with suppress(UserError):  # a file that is not used may be broken
+            if len(splits) == 1 and similar and has_columns(path, columns):
+                say(f"{path} is not used; if it is that split, name it in download.{splits.pop()}")
+
+
 def splits_in(folder: Path) -> dict[str, list[Path]]:
-    """Find the files of each split in a folder, at any depth, by the names in `SPLIT_NAMES`.
+    """Find the files of each split in a folder, at any depth, as `datasets.load_dataset` does.
 
-    A file belongs to the split that its name begins with, as in `train-00000-of-00001.parquet`. If
-    that is true of no file, the innermost folder that is named after a split decides, as in
-    `train/0000.parquet`. Hidden files are skipped.
+    A name gives a split if it contains one of `SPLIT_NAMES` between separators, as in
+    `reviews_test.csv`. The names of the folders decide, or else those of the files. The names of
+    files are also used if the folders name no train. If nothing names a labelled split, all
+    files are train. Of a file in several formats, only one is used; a file whose name has two
+    splits is not used, nor is a hidden one.
     """
-    split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-    by_name, by_folder = defaultdict(list), defaultdict(list)
-    for path in _files_in(folder):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        start = re.split("[^a-z]", path.stem.lower())[0]
-        if start in split_of:
-            by_name[split_of[start]].append(path)
-        parents = map(str.lower, path.relative_to(folder).parent.parts)
-        if inside := [split_of[name] for name in parents if name in split_of]:
-            by_folder[inside[-1]].append(path)
-    return by_name or by_folder
+    files = _one_format(path for path in files_in(folder) if path.name not in ABOUT)
+    found: dict[str, list[Path]] = {}
+    for rule in (_split_of_shard, _split_of_folder, _split_of_name):
+        by_split = defaultdict(list)
+        for path in files:
+            if split := rule(path.relative_to(folder)):
+                by_split[split].append(path)
+        found = {**by_split, **found}
+        if "train" in found:
+            return found
+        used = set(chain(*found.values()))
+        files = [path for path in files if path not in used]
+    if files and found.keys() <= {UNLABELED}:
+        found["train"] = files
+    return found
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """All files of a folder and its subfolders, except hidden ones."""
+def _split_of_shard(path: Path) -> str | None:
+    """The split of `data/train-00000-of-00001.parquet`, the files that the Hub itself writes."""
+    shard = SHARD.fullmatch(path.as_posix())
+    return SPLIT_OF.get(shard[1]) if shard else None
+
+
+def _split_of_folder(path: Path) -> str | None:
+    """The split of the innermost folder that is named after one."""
+    splits = [split for name in path.parent.parts if (split := _split_of_text(name))]
+    return splits[-1] if splits else None
+
+
+def _split_of_name(path: Path) -> str | None:
+    return _split_of_text(path.name)
+
+
+def _split_of_text(name: str) -> str | None:
+    """The split that a name contains, if it is only one."""
+    splits = _splits_named(name)
+    return splits.pop() if len(splits) == 1 else None
+
+
+def _splits_named(name: str) -> set[str]:
+    return {SPLIT_OF[found] for found in SPLIT.findall(name.lower())}
+
+
+def _anonymous(path: Path) -> str:
+    """The name of a file without format, and with `*` for a split."""
+    return SPLIT.sub("*", bare_name(path).removesuffix(format_of(path)))
+
+
+def _one_format(files: Iterable[Path]) -> list[Path]:
+    """The data files; of those that differ only in the format, the one in the preferred format."""
+    best: dict[Path, Path] = {}
+    data = [path for path in files if format_of(path) in PREFERRED]
+    for path in sorted(data, key=lambda path: (PREFERRED.index(format_of(path)), path)):
+        best.setdefault(path.parent / bare_name(path).removesuffix(format_of(path)), path)
+    return sorted(best.values())
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files of a folder and its subfolders, once each, except hidden ones."""
     names = glob.glob("**", root_dir=folder, recursive=True)  # noqa: PTH207, skips hidden ones
-    return sorted(path for path in map(folder.joinpath, names) if path.is_file())
+    files: dict[Path, Path] = {}
+    for name in sorted(names, key=lambda name: (name.count(os.sep), name)):
+        path = folder / name
+        if path.is_file() and not any(part.startswith("__") for part in Path(name).parts[:-1]):
+            files.setdefault(path.resolve(), path)  # a link to a folder can make a loop
+    return sorted(files.values())
