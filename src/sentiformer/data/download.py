@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiformer.console.output import say
 from sentiformer.core.files import write_json
@@ -10,6 +10,7 @@ from sentiformer.data.bundled import read_bundled
 from sentiformer.data.hub import read_hub
 from sentiformer.data.near_duplicates import count_matches, find_near_duplicates, write_matches
 from sentiformer.data.params import DownloadParams
+from sentiformer.data.quality import count_languages
 from sentiformer.data.source import Source
 from sentiformer.data.split_files import write_split
 from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates, require_labels
@@ -17,13 +18,17 @@ from sentiformer.data.tables import store_source
 from sentiformer.data.text_store import StoredTexts, TextStore
 from sentiformer.data.user_files import read_files
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 UNBALANCED = 4  # report a class with more than this many times the texts of another
 
 
-def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
+def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[str, Any]:
     """Write the splits of a source to a folder; return the content of `dataset.json`.
 
-    `near_duplicates.csv` lists near-duplicates in different splits.
+    `near_duplicates.csv` lists near-duplicates in different splits. `workers` processes guess the
+    languages; the files do not depend on their number.
 
     Raises:
         UserError: the source cannot be read, or a split would have no text of a label.
@@ -32,16 +37,20 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     with TemporaryFile(dir=folder) as file:
         store = TextStore(file)
         tables, labels = store_source(source, store)
+        rows_read = {
+            s: len(tables.get(s, ())) + of.left_out.total() for s, of in source.streams.items()
+        }
         splits, removed = make_splits(tables, store, params.held_out)
         del tables
         require_labels(labels, splits, removed)
-        for split in HELD_OUT:
-            _report_duplicates(split, remove_duplicates(splits[split])[1])
+        kept = _count_kept_duplicates(splits)
         texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
+        languages = count_languages(texts, workers=workers)
         facts = {
             split: write_split(
                 folder / f"{split}.parquet", texts[split], table, labels, source.sources
             )
+            | {"languages": languages[split]}
             for split, table in splits.items()
         }
         _report_imbalance(facts["train"]["label_counts"])
@@ -52,7 +61,10 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         "labels": labels,
         "sources": list(source.sources),
         "splits": facts,
+        "rows_read": rows_read,
+        "left_out": {s: dict(of.left_out) for s, of in source.streams.items() if of.left_out},
         "removed": removed,
+        "kept": kept,
         "near_duplicates": count_matches(matches, splits),
         "params": {"download": params.model_dump()},
     }
@@ -69,13 +81,16 @@ def read_source(params: DownloadParams) -> Source:
     return read_bundled()
 
 
-def _report_duplicates(split: str, found: dict[str, int]) -> None:
-    """Report the duplicates in a split of the source; a held-out split has no duplicates."""
-    if any(found.values()):
-        say(
-            f"{split} is left unchanged: {found['duplicates']:,} of its texts are duplicates, "
-            f"{found['contradictions']:,} also occur with another label"
-        )
+def _count_kept_duplicates(splits: "dict[str, pd.DataFrame]") -> dict[str, dict[str, int]]:
+    """Count and report the duplicates in test and validation, which stay if they were given."""
+    kept = {split: remove_duplicates(splits[split])[1] for split in HELD_OUT}
+    for split, found in kept.items():
+        if any(found.values()):
+            say(
+                f"{split} is left unchanged: {found['duplicates']:,} of its texts are duplicates, "
+                f"{found['contradictions']:,} also occur with another label"
+            )
+    return kept
 
 
 def _report_imbalance(counts: dict[str, int]) -> None:

@@ -1,6 +1,8 @@
 """A source of labelled texts: one stream of rows for each split that it has."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sentiformer.core.errors import UserError
@@ -24,11 +26,13 @@ class Row(NamedTuple):
     source: int = 0  # its position in the list `Source.sources`
 
 
-class Stream(NamedTuple):
+@dataclass(frozen=True)
+class Stream:
     """The rows of a split, which can be read once."""
 
     rows: Iterator[Row]
     name: str  # of the split, for error messages
+    left_out: Counter[str] = field(default_factory=Counter)  # rows that were read, by the reason
 
 
 class Source(NamedTuple):
