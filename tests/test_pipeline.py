@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, made_up_reviews
 
 PARTS = (
     ".dvc/config",
@@ -22,6 +22,9 @@ PARTS = (
     ".dvcignore",
     ".gitignore",
     "data/.gitignore",
+    "data/source/bundled.json",
+    "data/source/dvc.yaml",
+    "data/source/hub.json",
     "dvc.yaml",
     "params.yaml",
 )
@@ -309,6 +312,70 @@ def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     assert built.run("git", "status", "--porcelain") == ""
 
 
+def test_each_source_has_its_dependency_of_download():
+    """`bundled` and `hub` have files in Git, and a stage makes that of `files`."""
+    assert "data/source/${download.source}.json" in stages()["download"]["deps"]
+    folder = ROOT / "data/source"
+    bundled = json.loads((folder / "bundled.json").read_text())
+    pinned = "{package}=={version}".format(**bundled)
+    assert pinned in (ROOT / "requirements.lock").read_text().splitlines()
+    assert (folder / "hub.json").exists()
+    (stage,) = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
+    assert stage["cmd"] == "python -m pipeline.files"
+    assert stage["outs"] == [{"data/source/files.json": {"cache": False}}]
+
+
+@pytest.mark.slow
+def test_changed_files_of_the_user_rerun_download_and_no_old_rows_come_back(project):
+    """In the workspace, in experiments, and in their copies, which do not have the file."""
+    path = project.folder / "mine" / "own.csv"
+    path.parent.mkdir()
+    (project.folder / ".git/info/exclude").write_text("/mine/\n")
+
+    def rows(count: int, *command: str) -> int:
+        made_up_reviews(count).to_csv(path, index=False)
+        output = project.run(*command)
+        found = [line for line in output.splitlines() if line.startswith("texts: ")]
+        return int(found[-1].split(" of ")[1].split()[0]) if found else 0
+
+    def rows_in_data() -> int:
+        about = json.loads((project.folder / "data/raw/dataset.json").read_text())
+        return about["rows_read"]["train"]
+
+    experiment = ("dvc", "exp", "run", "-S", "download.source=files", "-S")
+    experiment += ("download.train=mine/*.csv", "download")
+    share = "download.held_out=0.2"
+    assert rows(60, *experiment) == 60
+    assert rows(60, "dvc", "repro", "download") == 0
+    assert rows(70, *experiment, "-S", share) == 70
+    assert rows(80, *experiment, "-S", share) == 80
+    assert rows(70, *experiment, "-S", share) == 0
+    assert rows_in_data() == 70, "these very rows are in the run cache"
+    assert rows(90, "dvc", "repro", "download") == 90
+    assert rows(100, *experiment, "--temp") == 100
+    assert rows(110, *experiment, "--queue") == 0
+    assert rows(110, "dvc", "exp", "run", "--run-all") == 110
+    shutil.copyfile(path, path.with_name("second.csv"))
+    assert rows(60, "dvc", "repro", "download") == 170
+    shutil.rmtree(path.parent)
+    output = project.run("dvc", "repro", "download", fails=True)
+    assert "error: download.train is 'mine/*.csv': there is no such file" in output
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_copy_of_a_shallow_clone_is_refused(project, tmp_path):
+    """DVC would run it and then lose it."""
+    clone = tmp_path / "clone"
+    project.run("git", "clone", "-q", "--depth", "1", f"file://{project.folder}", str(clone))
+    project.folder = clone
+    command = ("dvc", "exp", "run", "--temp", "-S", "download.held_out=0.2", "download")
+    output = project.run(*command, fails=True)
+    assert f"error: {clone} is a shallow clone" in output
+    project.run("git", "fetch", "-q", "--unshallow")
+    project.run(*command)
+    assert "[" in project.run("dvc", "exp", "list")
+
+
 @pytest.mark.slow
 def test_every_key_reruns_exactly_the_stages_that_it_touches(built):
     script = """
@@ -357,7 +424,7 @@ def test_a_changed_message_reruns_nothing_and_a_changed_report_no_training(proje
         for name in names:
             with (project.folder / "src/sentiformer" / name).open("a") as file:
                 file.write("# changed\n")
-        return set(json.loads(project.run("dvc", "status", "--json")))
+        return set(json.loads(project.run("dvc", "status", "--json", *STAGES)))
 
     assert change("console/training.py", "console/output.py", "tracking/store.py") == set()
     assert change("evaluation/report.py") == {"evaluate", "report"}
