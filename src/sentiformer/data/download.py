@@ -1,5 +1,6 @@
 """Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -45,14 +46,7 @@ def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[
         require_labels(labels, splits, removed)
         kept = _count_kept_duplicates(splits)
         texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
-        languages = count_languages(texts, workers=workers)
-        facts = {
-            split: write_split(
-                folder / f"{split}.parquet", texts[split], table, labels, source.sources
-            )
-            | {"languages": languages[split]}
-            for split, table in splits.items()
-        }
+        facts = _write_splits(folder, texts, splits, (labels, source.sources), workers)
         _report_imbalance(facts["train"]["label_counts"])
         matches = find_near_duplicates(texts)
         write_matches(folder / "near_duplicates.csv", matches, texts)
@@ -79,6 +73,25 @@ def read_source(params: DownloadParams) -> Source:
     if params.source == "hub":
         return read_hub(params)
     return read_bundled()
+
+
+def _write_splits(
+    folder: Path,
+    texts: Mapping[str, Sequence[str]],
+    tables: "Mapping[str, pd.DataFrame]",
+    names: tuple[Sequence[str], Sequence[str]],
+    workers: int,
+) -> dict[str, dict[str, Any]]:
+    """Write a Parquet file for each split; return the entries in `dataset.json`.
+
+    `names` are those of the labels and of the sources.
+    """
+    languages = count_languages(texts, workers=workers)
+    facts = {}
+    for split, table in tables.items():
+        facts[split] = write_split(folder / f"{split}.parquet", texts[split], table, *names)
+        facts[split]["languages"] = languages[split]
+    return facts
 
 
 def _count_kept_duplicates(splits: "dict[str, pd.DataFrame]") -> dict[str, dict[str, int]]:
