@@ -38,9 +38,7 @@ def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[
     with TemporaryFile(dir=folder) as file:
         store = TextStore(file)
         tables, labels = store_source(source, store)
-        rows_read = {
-            s: len(tables.get(s, ())) + of.left_out.total() for s, of in source.streams.items()
-        }
+        rows_read = _count_rows(source, tables)
         splits, removed = make_splits(tables, store, params.held_out)
         del tables
         require_labels(labels, splits, removed)
@@ -92,6 +90,14 @@ def _write_splits(
         facts[split] = write_split(folder / f"{split}.parquet", texts[split], table, *names)
         facts[split]["languages"] = languages[split]
     return facts
+
+
+def _count_rows(source: Source, tables: "Mapping[str, pd.DataFrame]") -> dict[str, int]:
+    """The number of rows of each split of a source, of which all rows were read."""
+    return {
+        split: len(tables.get(split, ())) + stream.left_out.total()
+        for split, stream in source.streams.items()
+    }
 
 
 def _count_kept_duplicates(splits: "dict[str, pd.DataFrame]") -> dict[str, dict[str, int]]:
