@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CERTAIN = 0.5  # the least probability of a guess that is counted
-LANGUAGE_CHARACTERS = 150  # of a text; more would take longer and change few guesses
+LANGUAGE_CHARACTERS = 100  # of a text; more would take longer and change few guesses
 BLOCK_TEXTS = 1000
 QUANTILES = {"min": 0.0, "5%": 0.05, "25%": 0.25, "50%": 0.5, "75%": 0.75, "95%": 0.95, "max": 1.0}
 
