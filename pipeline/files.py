@@ -17,7 +17,8 @@ def main(params: Params, runtime: Runtime) -> None:
     """Write the name, size and SHA-256 of each file."""
     hashes = hash_files(params.download)
     write_json(OUTPUT, hashes)
-    say(f"files: {', '.join(f'{split} {len(files):,}' for split, files in hashes.items())}")
+    counts = ", ".join(f"{split} {len(files):,}" for split, files in hashes.items())
+    say(f"files: {counts or 'none'} → {OUTPUT}")
 
 
 if __name__ == "__main__":
