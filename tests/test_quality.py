@@ -49,6 +49,7 @@ def test_only_the_beginning_of_a_text_is_read():
 def test_quantiles_are_lengths_of_texts():
     assert length_quantiles(np.array([])) == {}
     assert set(length_quantiles(np.array([7])).values()) == {7}
+    assert set(length_quantiles(np.array([1, 100])).values()) == {1, 100}
     found = length_quantiles(np.arange(1, 102)[::-1])
     assert found == {"min": 1, "5%": 6, "25%": 26, "50%": 51, "75%": 76, "95%": 96, "max": 101}
 
