@@ -16,6 +16,8 @@ import pytest
 import yaml
 from conftest import ROOT, TINY, made_up_reviews
 
+from sentiformer import stage as stage_module
+
 PARTS = (
     ".dvc/config",
     ".dvc/plots/by_class.json",
@@ -327,53 +329,47 @@ def test_each_source_has_its_dependency_of_download():
 
 @pytest.mark.slow
 def test_changed_files_of_the_user_rerun_download_and_no_old_rows_come_back(project):
-    """In the workspace, in experiments, and in their copies, which do not have the file."""
+    """In the workspace, in an experiment, and in its copy, which does not have the file."""
     path = project.folder / "mine" / "own.csv"
     path.parent.mkdir()
     (project.folder / ".git/info/exclude").write_text("/mine/\n")
 
-    def rows(count: int, *command: str) -> int:
+    def output(count: int, *command: str) -> str:
         made_up_reviews(count).to_csv(path, index=False)
-        output = project.run(*command)
-        found = [line for line in output.splitlines() if line.startswith("texts: ")]
-        return int(found[-1].split(" of ")[1].split()[0]) if found else 0
+        return project.run(*command, "download")
 
-    def rows_in_data() -> int:
-        about = json.loads((project.folder / "data/raw/dataset.json").read_text())
-        return about["rows_read"]["train"]
-
-    experiment = ("dvc", "exp", "run", "-S", "download.source=files", "-S")
-    experiment += ("download.train=mine/*.csv", "download")
-    share = "download.held_out=0.2"
-    assert rows(60, *experiment) == 60
-    assert rows(60, "dvc", "repro", "download") == 0
-    assert rows(70, *experiment, "-S", share) == 70
-    assert rows(80, *experiment, "-S", share) == 80
-    assert rows(70, *experiment, "-S", share) == 0
-    assert rows_in_data() == 70, "these very rows are in the run cache"
-    assert rows(90, "dvc", "repro", "download") == 90
-    assert rows(100, *experiment, "--temp") == 100
-    assert rows(110, *experiment, "--queue") == 0
-    assert rows(110, "dvc", "exp", "run", "--run-all") == 110
-    shutil.copyfile(path, path.with_name("second.csv"))
-    assert rows(60, "dvc", "repro", "download") == 170
+    experiment = ("dvc", "exp", "run", "-S", "download.source=files")
+    experiment += ("-S", "download.train=mine/*.csv")
+    assert " of 60 rows;" in output(60, *experiment)
+    assert " of 70 rows;" in output(70, "dvc", "repro")
+    assert "Stage 'download' is cached" in output(60, *experiment)
+    about = json.loads((project.folder / "data/raw/dataset.json").read_text())
+    assert about["rows_read"] == {"train": 60}
+    assert " of 80 rows;" in output(80, *experiment, "--temp")
     shutil.rmtree(path.parent)
-    output = project.run("dvc", "repro", "download", fails=True)
-    assert "error: download.train is 'mine/*.csv': there is no such file" in output
+    failed = project.run("dvc", "repro", "download", fails=True)
+    assert "error: download.train is 'mine/*.csv': there is no such file" in failed
 
 
-@pytest.mark.slow
-def test_an_experiment_in_a_copy_of_a_shallow_clone_is_refused(project, tmp_path):
+def test_an_experiment_in_a_copy_of_a_shallow_clone_is_refused(tmp_path, monkeypatch):
     """DVC would run it and then lose it."""
-    clone = tmp_path / "clone"
-    project.run("git", "clone", "-q", "--depth", "1", f"file://{project.folder}", str(clone))
-    project.folder = clone
-    command = ("dvc", "exp", "run", "--temp", "-S", "download.held_out=0.2", "download")
-    output = project.run(*command, fails=True)
-    assert f"error: {clone} is a shallow clone" in output
-    project.run("git", "fetch", "-q", "--unshallow")
-    project.run(*command)
-    assert "[" in project.run("dvc", "exp", "list")
+    root, copy, ran = tmp_path / "root", tmp_path / "copy", []
+    run = stage_module.stage(lambda params, runtime: ran.append(Path.cwd()))
+    (root / ".git").mkdir(parents=True)
+    (root / ".git" / "shallow").touch()
+    copy.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    for folder in (root, copy):
+        shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    monkeypatch.chdir(copy)
+    with pytest.raises(SystemExit, match=r"root is a shallow clone, .*`git fetch --unshallow`"):
+        run()
+    monkeypatch.chdir(root)
+    run()
+    (root / ".git" / "shallow").unlink()
+    monkeypatch.chdir(copy)
+    run()
+    assert ran == [root, copy]
 
 
 @pytest.mark.slow
