@@ -39,7 +39,7 @@ class _SpacedWords(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character, kind = chr(code), category(chr(code))
-        if kind[0] not in "LMN":
+        if kind[0] not in "LMN":  # letters, marks and numbers
             spaced = "" if kind == "Cf" else " "
         else:
             alone = name(character, "").startswith(NO_SPACES)
