@@ -6,6 +6,7 @@ from sentiformer.console.output import say
 from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.data.download import download
+from sentiformer.data.quality import summarize
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
@@ -16,11 +17,8 @@ OUTPUT = Path("data/raw")
 def main(params: Params, runtime: Runtime) -> None:
     """Write a Parquet file for each split, near_duplicates.csv and dataset.json."""
     with atomic_folder(OUTPUT) as folder:
-        dataset = download(params.download, folder)
-    rows = ", ".join(f"{split} {facts['rows']:,}" for split, facts in dataset["splits"].items())
-    near = sum(n for others in dataset["near_duplicates"].values() for n in others.values())
-    removed = ", ".join(f"{reason} {n:,}" for reason, n in dataset["removed"].items() if n)
-    say(f"texts: {rows}; removed: {removed or 'none'}; near-duplicates: {near:,} → {OUTPUT}")
+        dataset = download(params.download, folder, workers=runtime.threads)
+    say(f"{summarize(dataset)} → {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -126,6 +126,43 @@ def test_a_download_writes_the_splits_and_describes_them(installed, tmp_path):
     assert sorted(texts) == sorted([*rows["text"], *other["text"]])
     assert kinds == {"reviews": 100, "sentences": 10}
     assert about["params"] == {"download": PARAMS.model_dump()}
+    assert (about["rows_read"], about["left_out"]) == ({"train": 114}, {})
+
+
+def test_rows_that_are_read_are_left_out_removed_or_written(tmp_path, monkeypatch):
+    """The rows of a source are counted once, also those that its stream leaves out."""
+    rows = [Row(text, str(label)) for text, label, _ in made_up_reviews(60).to_numpy()]
+    left_out = Counter({"no text": 2, "no label": 1})
+    streams = {
+        "train": Stream(iter([*rows, *rows[:4]]), "train", left_out),
+        "test": Stream(iter([*rows[:10], rows[0]]), "test"),
+    }
+    monkeypatch.setattr(stage, "read_source", lambda params: Source(streams, None, {}))
+    about = download(PARAMS, tmp_path)
+    assert about["rows_read"] == {"train": 67, "test": 11}
+    assert about["left_out"] == {"train": left_out}
+    assert about["kept"] == {
+        "test": {"duplicates": 1, "contradictions": 0},
+        "validation": {"duplicates": 0, "contradictions": 0},
+    }
+    written = sum(facts["rows"] for facts in about["splits"].values())
+    assert written == 67 + 11 - 3 - sum(about["removed"].values())
+
+
+def test_each_split_says_the_lengths_and_languages_of_its_texts(installed, tmp_path):
+    installed(made_up_reviews(100))
+    about = download(PARAMS, tmp_path, workers=2)
+    for split in SPLITS:
+        lengths = pd.read_parquet(tmp_path / f"{split}.parquet")["text"].str.len()
+        facts = about["splits"][split]
+        assert facts["characters"]["min"] == lengths.min()
+        assert facts["characters"]["max"] == lengths.max()
+        assert facts["characters"]["50%"] in set(lengths)
+        assert sum(facts["languages"].values()) == facts["rows"]
+        assert next(iter(facts["languages"])) == "en"
+    one = tmp_path / "one"
+    one.mkdir()
+    assert download(PARAMS, one, workers=1) == about
 
 
 def test_texts_that_look_like_missing_values_are_texts(installed):

@@ -20,7 +20,7 @@ def test_the_language_of_a_sentence_is_guessed_with_certainty(text, code):
     assert 0.9 < language.probability <= 1
 
 
-@pytest.mark.parametrize("text", ["", " \n", "12345", "\0"])
+@pytest.mark.parametrize("text", ["", " \n", "12345", "\0", ":-)", "👍👍", "!!!"])
 def test_a_text_without_words_has_no_probable_language(text):
     (language,) = guess_languages([text])
     assert language.probability < 0.2

@@ -41,15 +41,30 @@ def splits(**texts: list[str]) -> dict[str, list[str]]:
         ("One, two; THREE four!", ["one two three", "two three four"]),
         ("one<br />two three", ["one two three"]),
         ("Too short.", ["too short"]),
-        (":-)", [":-)"]),
+        ("Good", ["good"]),
+        (":-)", [": - )"]),
+        ("😀 👍👍👍", ["😀 👍 👍", "👍 👍 👍"]),
+        ("great 👍👍👍", ["great"]),
         ("", [""]),
+        ("snake_case is 1.5", ["snake case is", "case is 1", "is 1 5"]),
+        ("in\u00advi\u200bsible", ["invisible"]),
+        ("cafe\u0301 CAFÉ café", ["café café café"]),
         ("这部电影。", ["这 部 电", "部 电 影"]),
         ("映画、見たよ", ["映 画 見", "画 見 た", "見 た よ"]),
         ("スター!", ["ス タ ー"]),
         ("好 movie 100", ["好 movie 100"]),
+        ("ｽﾀｰ!", ["ス タ ー"]),
         ("看DVD了", ["看 dvd 了"]),
+        ("看ＤＶＤ了", ["看 dvd 了"]),
+        ("人々と〇", ["人 々 と", "々 と 〇"]),
         ("ที่ดี", ["ท ี ่", "ี ่ ด", "่ ด ี"]),
+        ("ສະບາຍ", ["ສ ະ ບ", "ະ ບ າ", "ບ າ ຍ"]),
+        ("សួស្", ["ស ួ ស", "ួ ស ្"]),
+        ("ပါမ", ["ပ ါ မ"]),
+        ("བདེ་ལེགས་ཡིན།", ["བདེ ལེགས ཡིན"]),
         ("영화 정말 좋다", ["영화 정말 좋다"]),
+        ("كِتَابٌ جَمِيل، جدا", ["كِتَابٌ جَمِيل جدا"]),
+        ("बहुत अच्छी फिल्म।", ["बहुत अच्छी फिल्म"]),
     ],
 )
 def test_shingles_are_three_words_without_case_and_punctuation(words, expected):
@@ -94,9 +109,15 @@ def test_near_duplicates_are_found_and_others_are_not():
         assert exact >= THRESHOLD
 
 
-@pytest.mark.parametrize("alphabet", [(0x4E00, 0x9FA5), (0x3042, 0x3093)])
+@pytest.mark.parametrize(
+    "alphabet",
+    [
+        *[(0x4E00, 0x9FA5), (0x3042, 0x3093), (0xE01, 0xE2E), (0xE81, 0xEB0), (0x1000, 0x1021)],
+        *[(0x1780, 0x17A2), (0x1F600, 0x1F64F)],
+    ],
+)
 def test_near_duplicates_are_found_in_scripts_without_spaces(alphabet):
-    """Chinese characters, or Japanese Hiragana; one sentence in ten is replaced."""
+    """Chinese, Hiragana, Thai, Lao, Burmese, Khmer, emoji; one sentence in ten is replaced."""
     rng = random.Random(1)
 
     def sentences(count: int) -> list[str]:
@@ -110,6 +131,14 @@ def test_near_duplicates_are_found_in_scripts_without_spaces(alphabet):
     texts = splits(test=["".join(words) for words in tests], train=near + far)
     found = {(match.row, match.other_row) for match in find_near_duplicates(texts)}
     assert found == {(row, row) for row in range(20)}
+
+
+def test_near_duplicates_of_short_texts_are_found():
+    tests = ["Good!", "so bad", "A fine film with a fine cast", "👍👍👍", "좋아요"]
+    train = ["good", "So bad...", "a fine film, with a fine cast indeed", "👍👍👍👍👍", "좋아요!!"]
+    others = ["god", "so", "a fine film", "👎👎👎", "싫어요"]
+    matches = find_near_duplicates(splits(test=tests, train=others + train))
+    assert {(match.row, match.other_row) for match in matches} == {(i, i + 5) for i in range(5)}
 
 
 def test_nearly_all_matches_just_above_the_threshold_are_found():

@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, made_up_reviews
+
+from sentiformer import stage as stage_module
 
 PARTS = (
     ".dvc/config",
@@ -22,6 +24,9 @@ PARTS = (
     ".dvcignore",
     ".gitignore",
     "data/.gitignore",
+    "data/source/bundled.json",
+    "data/source/dvc.yaml",
+    "data/source/hub.json",
     "dvc.yaml",
     "params.yaml",
 )
@@ -312,6 +317,64 @@ def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     assert built.run("git", "status", "--porcelain") == ""
 
 
+def test_each_source_has_its_dependency_of_download():
+    """`bundled` and `hub` have files in Git, and a stage makes that of `files`."""
+    assert "data/source/${download.source}.json" in stages()["download"]["deps"]
+    folder = ROOT / "data/source"
+    bundled = json.loads((folder / "bundled.json").read_text())
+    pinned = "{package}=={version}".format(**bundled)
+    assert pinned in (ROOT / "requirements.lock").read_text().splitlines()
+    assert (folder / "hub.json").exists()
+    (stage,) = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
+    assert stage["cmd"] == "python -m pipeline.files"
+    assert stage["outs"] == [{"data/source/files.json": {"cache": False}}]
+
+
+@pytest.mark.slow
+def test_changed_files_of_the_user_rerun_download_and_no_old_rows_come_back(project):
+    """In the workspace, in an experiment, and in its copy, which does not have the file."""
+    path = project.folder / "mine" / "own.csv"
+    path.parent.mkdir()
+    (project.folder / ".git/info/exclude").write_text("/mine/\n")
+
+    def output(count: int, *command: str) -> str:
+        made_up_reviews(count).to_csv(path, index=False)
+        return project.run(*command, "download")
+
+    experiment = ("dvc", "exp", "run", "-S", "download.source=files")
+    experiment += ("-S", "download.train=mine/*.csv")
+    assert " of 60 rows;" in output(60, *experiment)
+    assert " of 70 rows;" in output(70, "dvc", "repro")
+    assert "Stage 'download' is cached" in output(60, *experiment)
+    about = json.loads((project.folder / "data/raw/dataset.json").read_text())
+    assert about["rows_read"] == {"train": 60}
+    assert " of 80 rows;" in output(80, *experiment, "--temp")
+    shutil.rmtree(path.parent)
+    failed = project.run("dvc", "repro", "download", fails=True)
+    assert "error: download.train is 'mine/*.csv': there is no such file" in failed
+
+
+def test_an_experiment_in_a_copy_of_a_shallow_clone_is_refused(tmp_path, monkeypatch):
+    """DVC would run it and then lose it."""
+    root, copy, ran = tmp_path / "root", tmp_path / "copy", []
+    run = stage_module.stage(lambda params, runtime: ran.append(Path.cwd()))
+    (root / ".git").mkdir(parents=True)
+    (root / ".git" / "shallow").touch()
+    copy.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    for folder in (root, copy):
+        shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    monkeypatch.chdir(copy)
+    with pytest.raises(SystemExit, match=r"root is a shallow clone, .*`git fetch --unshallow`"):
+        run()
+    monkeypatch.chdir(root)
+    run()
+    (root / ".git" / "shallow").unlink()
+    monkeypatch.chdir(copy)
+    run()
+    assert ran == [root, copy]
+
+
 @pytest.mark.slow
 def test_every_key_reruns_exactly_the_stages_that_it_touches(built):
     script = """
@@ -360,7 +423,7 @@ def test_a_changed_message_reruns_nothing_and_a_changed_report_no_training(proje
         for name in names:
             with (project.folder / "src/sentiformer" / name).open("a") as file:
                 file.write("# changed\n")
-        return set(json.loads(project.run("dvc", "status", "--json")))
+        return set(json.loads(project.run("dvc", "status", "--json", *STAGES)))
 
     assert change("console/training.py", "console/output.py", "tracking/store.py") == set()
     assert change("evaluation/report.py") == {"evaluate", "report"}

@@ -243,7 +243,10 @@ def raw(tmp_path):
     rows["test"] = rows["train"].iloc[::-7]
     for split, table in rows.items():
         table.to_parquet(folder / f"{split}.parquet", index=False)
-    facts = {split: {"rows": len(table), "fingerprint": split} for split, table in rows.items()}
+    facts = {
+        split: {"rows": len(table), "fingerprint": split, "languages": {"en": len(table)}}
+        for split, table in rows.items()
+    }
     write_json(folder / "dataset.json", {"splits": facts, "params": {"download": {"a": 1}}})
     return folder
 
@@ -268,8 +271,19 @@ def test_a_corpus_has_the_tokens_and_labels_of_the_texts(raw, english):
             "rows": len(table),
             "tokens": sum(map(len, found)),
             "fingerprint": split,
+            "languages": {"en": len(table)},
         }
     assert about["params"] == {"download": {"a": 1}, "tokenize": {"language": "en"}}
+
+
+@pytest.mark.parametrize(("counts", "said"), [({"zh": 2}, True), ({"en": 2}, False)])
+def test_a_language_that_does_not_fit_the_texts_is_reported(raw, capsys, counts, said):
+    about = json.loads((raw / "dataset.json").read_text())
+    about["splits"]["train"]["languages"] = counts
+    write_json(raw / "dataset.json", about)
+    tokenized(raw)
+    line = "most texts of train seem to be in Chinese (zh), and tokenize.language is en; set token"
+    assert (line in capsys.readouterr().out) is said
 
 
 def test_types_are_in_order_of_appearance(raw, english):
@@ -288,7 +302,7 @@ def test_types_of_validation_and_test_do_not_change_ids_in_training_texts(raw):
             text = words if split in ("validation", "test") else f"the plot, {split}"
             table = pd.DataFrame({"text": [text], "label": [0]})
             table.to_parquet(raw / f"{split}.parquet", index=False)
-            facts[split] = {"rows": 1}
+            facts[split] = {"rows": 1, "languages": {}}
         write_json(raw / "dataset.json", {"splits": facts, "params": {}})
         folder = raw.parent / words.split()[0]
         folder.mkdir()

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 
 from sentiformer.console.errors import one_line_errors
+from sentiformer.core.errors import UserError
 from sentiformer.core.process import exit_with_parent
-from sentiformer.core.runtime import Runtime, load_runtime
+from sentiformer.core.runtime import Runtime, load_runtime, project_root
 from sentiformer.params import Params, load_params
 
 
@@ -22,6 +24,21 @@ def stage(main: Callable[[Params, Runtime], None]) -> Callable[[], None]:
         if "DVC_STAGE" in os.environ or "RANK" in os.environ:  # started by DVC or by torchrun
             exit_with_parent()
         with one_line_errors():
+            _require_history()
             main(load_params(), load_runtime())
 
     return run
+
+
+def _require_history() -> None:
+    """Stop an experiment that DVC would lose.
+
+    Raises:
+        UserError: the working directory is the copy of a shallow clone, made for an experiment.
+    """
+    root = project_root()
+    if root != Path.cwd().resolve() and (root / ".git" / "shallow").exists():
+        raise UserError(
+            f"{root} is a shallow clone, in which DVC loses experiments that run in a copy "
+            "(--temp, --queue); run `git fetch --unshallow` first"
+        )

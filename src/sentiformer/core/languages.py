@@ -13,7 +13,7 @@ class Language(NamedTuple):
     """The most probable language of a text."""
 
     code: str  # ISO 639, such as "en"
-    probability: float  # from 0 to 1; texts of few words have a low one
+    probability: float  # from 0 to 1; low for few words, 0 for a text without letters
 
 
 def guess_languages(texts: Iterable[str]) -> Iterator[Language]:
@@ -24,4 +24,5 @@ def guess_languages(texts: Iterable[str]) -> Iterator[Language]:
     for text in texts:
         start = " ".join(text[:MAX_CHARACTERS].split())
         best = detector.detect(start)[0]
-        yield Language(best["lang"], min(1.0, best["score"]))
+        has_letters = any(map(str.isalpha, start))
+        yield Language(best["lang"], min(1.0, best["score"]) if has_letters else 0.0)

@@ -1,9 +1,10 @@
 """Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiformer.console.output import say
 from sentiformer.core.files import write_json
@@ -12,6 +13,7 @@ from sentiformer.data.classes import leave_out_rare_classes, leave_out_unknown_c
 from sentiformer.data.hub import read_hub
 from sentiformer.data.near_duplicates import count_matches, find_near_duplicates, write_matches
 from sentiformer.data.params import DownloadParams
+from sentiformer.data.quality import count_languages
 from sentiformer.data.source import Source
 from sentiformer.data.split_files import write_split
 from sentiformer.data.splits import HELD_OUT, make_splits, remove_duplicates
@@ -19,13 +21,17 @@ from sentiformer.data.tables import store_source
 from sentiformer.data.text_store import StoredTexts, TextStore
 from sentiformer.data.user_files import read_files
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 UNBALANCED = 4  # report a class with more than this many times the texts of another
 
 
-def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
+def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[str, Any]:
     """Write the splits of a source to a folder; return the content of `dataset.json`.
 
-    `near_duplicates.csv` lists near-duplicates in different splits.
+    `near_duplicates.csv` lists near-duplicates in different splits. `workers` processes guess the
+    languages; the files do not depend on their number.
 
     Raises:
         UserError: the source cannot be read, or a split would have no text of a label.
@@ -34,21 +40,16 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
     with TemporaryFile(dir=folder) as file:
         store = TextStore(file)
         tables, labels = store_source(source, store)
+        rows_read = _count_rows(source, tables)
         left_out = {split: stream.left_out for split, stream in source.streams.items()}
         left_out |= {split: Counter() for split in HELD_OUT if split not in left_out}
         labels = leave_out_rare_classes(tables, labels, params.min_texts, left_out)
         splits, removed = make_splits(tables, store, params.held_out)
         del tables
         labels = leave_out_unknown_classes(splits, labels, removed, left_out)
-        for split in HELD_OUT:
-            _report_duplicates(split, remove_duplicates(splits[split])[1])
+        kept = _count_kept_duplicates(splits)
         texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
-        facts = {
-            split: write_split(
-                folder / f"{split}.parquet", texts[split], table, labels, source.sources
-            )
-            for split, table in splits.items()
-        }
+        facts = _write_splits(folder, texts, splits, (labels, source.sources), workers)
         _report_imbalance(facts["train"]["label_counts"])
         matches = find_near_duplicates(texts)
         write_matches(folder / "near_duplicates.csv", matches, texts)
@@ -57,8 +58,10 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         "labels": labels,
         "sources": list(source.sources),
         "splits": facts,
-        "removed": removed,
+        "rows_read": rows_read,
         "left_out": {split: dict(counts) for split, counts in left_out.items() if counts},
+        "removed": removed,
+        "kept": kept,
         "near_duplicates": count_matches(matches, splits),
         "params": {"download": params.model_dump()},
     }
@@ -75,13 +78,43 @@ def read_source(params: DownloadParams) -> Source:
     return read_bundled()
 
 
-def _report_duplicates(split: str, found: dict[str, int]) -> None:
-    """Report the duplicates in a split of the source; a held-out split has no duplicates."""
-    if any(found.values()):
-        say(
-            f"{split} is left unchanged: {found['duplicates']:,} of its texts are duplicates, "
-            f"{found['contradictions']:,} also occur with another label"
-        )
+def _write_splits(
+    folder: Path,
+    texts: Mapping[str, Sequence[str]],
+    tables: "Mapping[str, pd.DataFrame]",
+    names: tuple[Sequence[str], Sequence[str]],
+    workers: int,
+) -> dict[str, dict[str, Any]]:
+    """Write a Parquet file for each split; return the entries in `dataset.json`.
+
+    `names` are those of the labels and of the sources.
+    """
+    languages = count_languages(texts, workers=workers)
+    facts = {}
+    for split, table in tables.items():
+        facts[split] = write_split(folder / f"{split}.parquet", texts[split], table, *names)
+        facts[split]["languages"] = languages[split]
+    return facts
+
+
+def _count_rows(source: Source, tables: "Mapping[str, pd.DataFrame]") -> dict[str, int]:
+    """The number of rows of each split of a source, of which all rows were read."""
+    return {
+        split: len(tables.get(split, ())) + stream.left_out.total()
+        for split, stream in source.streams.items()
+    }
+
+
+def _count_kept_duplicates(splits: "dict[str, pd.DataFrame]") -> dict[str, dict[str, int]]:
+    """Count and report the duplicates in test and validation, which stay if they were given."""
+    kept = {split: remove_duplicates(splits[split])[1] for split in HELD_OUT}
+    for split, found in kept.items():
+        if any(found.values()):
+            say(
+                f"{split} is left unchanged: {found['duplicates']:,} of its texts are duplicates, "
+                f"{found['contradictions']:,} also occur with another label"
+            )
+    return kept
 
 
 def _report_imbalance(counts: dict[str, int]) -> None:

@@ -8,10 +8,10 @@ chapter 3). For each text the candidate with the highest estimate is compared ex
 the signatures of validation and test with their index, 3 kB per text.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import category, name, normalize
 
 from sentiformer.core.files import write_csv
 from sentiformer.data.splits import HELD_OUT
@@ -25,13 +25,30 @@ BANDS, BAND_VALUES = 30, 3  # find 98 % of the texts with similarity 0.5, 99.9 %
 LOWEST_ESTIMATE = THRESHOLD - 0.15  # three standard errors of an estimate from 90 values
 SEED = 1
 EXCERPT_CHARACTERS = 200
-NO_SPACES = (  # characters of scripts that do not separate words by spaces, with their marks
-    "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-    "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Hiragana, Katakana
-    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0eaf\u0eb0-\u0ece"  # Thai, Lao
-    "\u1000-\u103f\u1050-\u108f\u1780-\u17d3"  # Burmese, Khmer
-)
-WORD = re.compile(rf"[^\W{NO_SPACES}]+|[{NO_SPACES}]")
+NO_SPACES = (  # Unicode's names of characters of scripts that do not separate words by spaces
+    "CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "THAI", "LAO", "MYANMAR",
+    "KHMER", "TAI ", "NEW TAI", "JAVANESE", "BALINESE",
+)  # fmt: skip
+
+
+class _SpacedWords(dict[int, str]):
+    """For `str.translate`: keeps letters, marks and digits, and puts spaces between the words.
+
+    A character of a script without spaces is a word of its own. Invisible characters are dropped.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character, kind = chr(code), category(chr(code))
+        if kind[0] not in "LMN":  # letters, marks and numbers
+            spaced = "" if kind == "Cf" else " "
+        else:
+            alone = name(character, "").startswith(NO_SPACES)
+            spaced = f" {character} " if alone else character
+        self[code] = spaced
+        return spaced
+
+
+SPACED_WORDS = _SpacedWords()
 
 
 class Match(NamedTuple):
@@ -104,10 +121,11 @@ def write_matches(path: Path, matches: Iterable[Match], texts: Mapping[str, Sequ
 def shingles(text: str) -> list[str]:
     """The sequences of three words, lower-cased and without punctuation; a shorter text is one.
 
-    In scripts without spaces, such as Chinese, Japanese or Thai, each character is a word.
+    In scripts without spaces, such as Chinese, Japanese or Thai, each character is a word. So is
+    each character of a text without words, such as emoji.
     """
-    plain = text.lower().replace("<br />", " ")
-    words = WORD.findall(plain) or plain.split()
+    plain = normalize("NFKC", text.replace("<br />", " ")).lower()
+    words = plain.translate(SPACED_WORDS).split() or list("".join(plain.split()))
     sequences = zip(*(words[start:] for start in range(SHINGLE_WORDS)), strict=False)
     return [" ".join(sequence) for sequence in sequences] or [" ".join(words)]
 

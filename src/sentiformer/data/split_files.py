@@ -1,11 +1,13 @@
 """The Parquet file of a split in `data/raw`: text, label and source of each row."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.data.labels import NO_LABEL
+from sentiformer.data.quality import length_quantiles
 from sentiformer.data.text_store import blocks
 
 if TYPE_CHECKING:
@@ -32,24 +34,25 @@ def write_split(
 
     numbers, names = table["label"].to_numpy(), np.array(sources)[table["source"]]
     schema = pa.schema([("text", pa.string()), ("label", pa.int64()), ("source", pa.string())])
-    digests, size, start = [], 0, 0
+    digests, lengths, size = [], array("q"), 0
     with pq.ParquetWriter(path, schema) as writer:
         for block in blocks(zip(texts, map(int, numbers), strict=True)):
             for text, label in block:
                 digests.append(digest(text, label))
+                lengths.append(len(text))
                 size += len(text.encode())
-            columns = [*zip(*block, strict=True), names[start : start + len(block)]]
-            start += len(block)
+            columns = (*zip(*block, strict=True), names[len(lengths) - len(block) : len(lengths)])
             arrays = [pa.array(column) for column in columns]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-    counts = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
+    by_label = np.bincount(numbers[numbers != NO_LABEL], minlength=len(labels)).tolist()
     by_source = np.bincount(table["source"], minlength=len(sources)).tolist()
     return {
         "rows": len(numbers),
         "bytes": size,
-        "label_counts": dict(zip(labels, counts, strict=True)),
+        "label_counts": dict(zip(labels, by_label, strict=True)),
         "source_counts": dict(zip(sources, by_source, strict=True)),
         "fingerprint": fingerprint(digests),
+        "characters": length_quantiles(np.array(lengths)),
     }
 
 

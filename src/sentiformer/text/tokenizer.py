@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sentiformer.console.output import say
 from sentiformer.console.progress import progress
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, reading, write_json
 from sentiformer.core.names import PRETRAINING_SPLITS
 from sentiformer.core.process import ordered_map
 from sentiformer.text.corpus import Block, write_corpus, write_lines
+from sentiformer.text.language import language_advice
 from sentiformer.text.params import TokenizeParams
 
 if TYPE_CHECKING:
@@ -129,6 +131,8 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
     """
     dataset = read_json(raw / "dataset.json", made_by="download")
     tokenizer = Tokenizer(params.language)
+    if advice := language_advice(params.language, dataset["splits"]["train"]["languages"]):
+        say(advice)
     index: dict[str, int] = {}
     splits = dataset["splits"]
     # Validation and test come last, so that they do not change the ids of types in other splits.
