@@ -51,8 +51,10 @@ def meaning(metrics: Mapping[str, Any], classes: list[dict[str, Any]]) -> str:
     if accuracy == 1:
         return f"The model made no mistake on these texts; {constant}."
     every = round(1 / (1 - accuracy))
-    wrong = f"One in {every:,} texts" if every > 1 else "Most texts"
-    return f"{wrong} of this kind get{'s' if every > 1 else ''} a wrong label; {constant}."
+    wrong = f"One in {every:,} texts of this kind gets"
+    if every < 4:  # one in 3 may be 29 or 40 %
+        wrong = f"{rounded(1 - accuracy)} of the texts of this kind get"
+    return f"{wrong} a wrong label; {constant}."
 
 
 def verdict(found: dict[str, Any], baseline: str) -> str:
