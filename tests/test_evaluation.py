@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RUNTIME, tiny_params
+from conftest import ROOT, RUNTIME, tiny_params
 
 from sentiformer.baselines.logistic_regression import KINDS, Baseline
 from sentiformer.core.errors import UserError
+from sentiformer.core.params import read_yaml
 from sentiformer.evaluation.evaluate import Evaluation, evaluate
 from sentiformer.evaluation.groups import length_table, source_table
 from sentiformer.evaluation.metrics import (
@@ -343,6 +344,12 @@ def test_class_with_one_text_counts_like_the_others(recwarn):
         "log_loss": round(-sum(map(math.log, (0.7, 0.6, 0.5))) / 3, 6),
     }
     assert not recwarn.list
+
+
+def test_metrics_of_dvc_are_one_small_file_in_git():
+    pipeline = read_yaml(ROOT / "dvc.yaml")
+    assert pipeline["metrics"] == ["metrics.json"]
+    assert {"metrics.json": {"cache": False}} in pipeline["stages"]["evaluate"]["outs"]
 
 
 def test_summary_has_the_headline_the_other_sources_and_the_baselines():

@@ -343,9 +343,9 @@ def test_page_counts_the_removed_texts_by_reason(copy, tmp_path):
 @pytest.mark.parametrize(
     ("pairs", "triples", "expected"),
     [
-        (40, 30, "vectors of 60 words, 40 pairs and 30 triples of words. The Transformer"),
-        (40, 0, "vectors of 60 words, 40 pairs of words. The Transformer"),
-        (0, 0, "vectors of 60 words. The Transformer"),
+        (40, 30, "vectors of 60 words, 40 pairs and 30 triples of words. Its Transformer"),
+        (40, 0, "vectors of 60 words, 40 pairs of words. Its Transformer"),
+        (0, 0, "vectors of 60 words. Its Transformer"),
     ],
 )
 def test_page_counts_the_ngrams_of_the_vocabulary(copy, tmp_path, pairs, triples, expected):
@@ -593,7 +593,7 @@ def test_page_counts_the_weights_of_each_part(copy, tmp_path, html):
     assert counts["vectors"] == 16 * (60 + 41 + 31)
     text = Page(html).text
     assert f"{counts['vectors']:,} of them are the vectors of 60 words, 40 pairs and 30" in text
-    assert f"{counts['encoder']:,} weights in 1 encoder layer." in text
+    assert f"Its Transformer has {counts['encoder']:,} in 1 encoder layer." in text
 
 
 def test_defaults_are_those_of_params_yaml():
@@ -624,6 +624,8 @@ def test_limits_name_languages_lengths_and_rare_classes():
         "Few test texts, so that the values of the class are uncertain: c (2).",
     ]
     assert class_limits({"a": 900}, rows[:1]) == []
+    (many,) = class_limits({str(number): 1 for number in range(9)}, rows[:1])
+    assert many.endswith(": 0 (1), 1 (1), 2 (1), 3 (1), 4 (1) and 4 others.")
 
 
 def test_page_describes_the_quality_of_the_data(copy, tmp_path):
@@ -639,7 +641,7 @@ def test_page_describes_the_quality_of_the_data(copy, tmp_path):
     assert "Read: train 5,000 rows, test 77 rows." in text
     assert "Left out: of train, no text 12, no label 3." in text
     assert "this split: test, with duplicates 4; equal texts with different labels 1." in text
-    assert "en 315, de 4, unknown 1" in text
+    assert "Languages, guessed: train, en 315, de 4, unknown 1; validation" in text
     assert "21 to 144" in text
 
 

@@ -184,7 +184,7 @@ def by_length(table: pd.DataFrame) -> str:
     axes.set_xlim(0, 1.02)
     axes.grid(visible=False)
     for row, value in enumerate(table["accuracy"]):
-        axes.text(0.02, row, f"{value:.1%}", va="center")
+        axes.text(1.04, row, f"{value:.1%}", va="center")
     figure.legend(loc="outside upper left", ncols=2)
     return _svg(figure, "by_length")
 

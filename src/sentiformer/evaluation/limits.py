@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from sentiformer.core.errors import listed
 from sentiformer.evaluation.sentences import rounded
 
 FEW_TEXTS = 200  # with fewer test texts, an accuracy or a calibration error is uncertain
 FEW_OF_CLASS = 30  # the same for the texts of a class, in train or in test
+SHOWN_NAMES = 5  # of classes
 MAIN_LANGUAGE = 0.05  # the least share of a language that a model has learned
 
 
@@ -42,7 +42,9 @@ def language_limit(languages: Mapping[str, int]) -> str:
     main = [f"{code} ({rounded(x)})" for code, x in shares.items() if x >= MAIN_LANGUAGE]
     if not main:
         return "Language: the languages of the training texts were not recognized."
-    return f"Language: the training texts are in {listed(main)}. The model knows no other language."
+    return (
+        f"Language: the training texts are in {', '.join(main)}. The model knows no other language."
+    )
 
 
 def length_limit(tokens: pd.Series, max_len: int) -> str:
@@ -67,7 +69,13 @@ def class_limits(train: Mapping[str, int], by_class: list[dict[str, Any]]) -> li
         "No test text, so that nothing is known about the class": absent,
         "Few test texts, so that the values of the class are uncertain": few,
     }
-    return [f"{title}: {listed(names)}." for title, names in found.items() if names]
+    return [f"{title}: {_first(names)}." for title, names in found.items() if names]
+
+
+def _first(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    others = f" and {len(names) - SHOWN_NAMES:,} others" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + others
 
 
 def _count(texts: int) -> str:
