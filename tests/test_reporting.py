@@ -610,9 +610,11 @@ def test_parameters_that_differ_from_the_default_are_shown_first():
 
 
 def test_limits_name_languages_lengths_and_rare_classes():
-    languages = {"en": 960, "fr": 30, "unknown": 10}
-    assert language_limit(languages).startswith("Language: the training texts are in en (96.0 %).")
-    assert "not recognized" in language_limit({"unknown": 3})
+    languages = {"en": 960, "de": 200, "fr": 40, "unknown": 100}
+    words = language_limit(languages)
+    assert words.startswith("Language: the training texts are in en (80.0 %), de (16.7 %), by ISO")
+    for unknown in ({"unknown": 3}, {"unknown": 3, "en": 2}):
+        assert "no language that was recognized" in language_limit(unknown)
     words = length_limit(pd.Series([2] * 50 + [700] * 50), 512)
     assert "90 % of the test texts have 2 to 700 tokens" in words
     assert words.endswith("512 tokens in all; 50 test texts have more.")

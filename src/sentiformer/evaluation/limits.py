@@ -37,13 +37,15 @@ def limits(
 
 def language_limit(languages: Mapping[str, int]) -> str:
     """The languages of the training texts, by their ISO codes."""
-    texts = sum(languages.values())
-    shares = {code: count / texts for code, count in languages.items() if code != "unknown"}
+    guessed = {code: count for code, count in languages.items() if code != "unknown"}
+    texts = sum(guessed.values())
+    if texts < sum(languages.values()) / 2:
+        return "Language: most training texts are in no language that was recognized."
+    shares = {code: count / texts for code, count in guessed.items()}
     main = [f"{code} ({rounded(x)})" for code, x in shares.items() if x >= MAIN_LANGUAGE]
-    if not main:
-        return "Language: the languages of the training texts were not recognized."
     return (
-        f"Language: the training texts are in {', '.join(main)}. The model knows no other language."
+        f"Language: the training texts are in {', '.join(main)}, by ISO codes. The model knows no "
+        "other language."
     )
 
 
