@@ -16,8 +16,10 @@ from sentiformer.model.encoder import Encoder
 from sentiformer.text.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.text.vocab import Vocab
 
-FACTS = ("origin", "sources", "rows_read", "left_out", "splits", "removed", "kept")  # of the data
-FACTS += ("near_duplicates", "segmenter")
+FACTS = [  # about the data
+    *("origin", "sources", "rows_read", "left_out", "splits"),
+    *("removed", "kept", "near_duplicates", "segmenter"),
+]
 CODE = ("core", "text", "model", "training")  # the packages that decide the weights
 PREFIX = "encoder."  # of the names of an encoder's weights in a language model
 
