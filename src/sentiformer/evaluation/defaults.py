@@ -15,6 +15,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "label_column": "label",
         "labels": None,
         "held_out": 0.1,
+        "min_texts": 1,
     },
     "tokenize": {
         "language": "en",
