@@ -1,9 +1,9 @@
-"""Evaluates data/model on test, compares it with data/baseline, and writes data/evaluation."""
+"""Evaluates data/model on test and compares it with data/baseline; writes data/evaluation."""
 
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import atomic_folder
+from sentiformer.core.files import atomic_folder, write_json
 from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.params import Params
@@ -11,13 +11,14 @@ from sentiformer.stage import stage
 
 DATA = Path("data")
 OUTPUT = DATA / "evaluation"
+SUMMARY = Path("metrics.json")  # in Git
 
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write the metrics, the comparison, the predictions, and the tables of the plots."""
+    """Write the metrics, the comparison, the predictions, and the tables of the report."""
     with atomic_folder(OUTPUT) as folder:
-        metrics = evaluate(
+        evaluation = evaluate(
             runtime,
             model=DATA / "model",
             baseline=DATA / "baseline",
@@ -25,7 +26,9 @@ def main(params: Params, runtime: Runtime) -> None:
             raw=DATA / "raw",
             folder=folder,
         )
-    say(f"test: accuracy {metrics['accuracy']:.4f}, log loss {metrics['log_loss']:.4f} → {OUTPUT}")
+    write_json(SUMMARY, evaluation.summary())
+    for line in evaluation.lines(OUTPUT):
+        say(line)
 
 
 if __name__ == "__main__":

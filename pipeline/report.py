@@ -12,6 +12,7 @@ from sentiformer.tracking.tracker import sync_all
 
 DATA = Path("data")
 OUTPUT = DATA / "report"
+NEXT = 'open it, sentiformer predict "a text of yours", make ui'
 
 
 @stage
@@ -19,8 +20,8 @@ def main(params: Params, runtime: Runtime) -> None:
     """Write the page and its figures, and complete the model's MLflow run."""
     with atomic_folder(OUTPUT) as folder:
         write_report(DATA, folder)
-    say(f"report → {OUTPUT / 'report.html'}")
     sync_all(DATA)
+    say(f"report → {OUTPUT / 'report.html'}; next: {NEXT}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from sentiformer.evaluation.metrics import accuracy_interval, paired_difference
-from sentiformer.evaluation.report import p_value_text, points, verdict
+from sentiformer.evaluation.sentences import (
+    accuracies_text,
+    advice,
+    meaning,
+    number,
+    p_value_text,
+    points,
+    verdict,
+)
 
 
 def pairs(both, first, second, neither):
@@ -102,3 +110,75 @@ def test_points_and_p_values_as_text():
     assert p_value_text(0.0507) == "p = 0.051"
     assert p_value_text(6e-7) == "p < 0.0001"
     assert p_value_text(1.0) == "p = 1"
+
+
+def found(difference, p_value, accuracy=0.9):
+    return {"accuracy": accuracy, "difference": difference, "p_value": p_value}
+
+
+@pytest.mark.parametrize(
+    ("baselines", "train_texts", "words"),
+    [
+        ({"a": found(0.01, 0.5), "b": found(-0.02, 0.2, 0.92)}, 20_000, ""),
+        ({"a": found(0.02, 0.001), "b": found(0.01, 0.5)}, 100, ""),
+        (
+            {"a": found(0.01, 0.5), "b": found(-0.032, 0.003, 0.92)},
+            20_000,
+            "prefer the baseline b: its accuracy is 3.2 points higher (p = 0.003)",
+        ),
+        (
+            {"a": found(-0.01, 0.5, 0.93), "b": found(0.0, 1.0, 0.92)},
+            240,
+            "prefer the baseline a: it is simpler and at least as accurate here, and train has "
+            "only 240 texts",
+        ),
+        (
+            {"a": found(0.0, 1.0)},
+            1999,
+            "prefer the baseline a: it is simpler and at least as accurate here, and train has "
+            "only 1,999 texts",
+        ),
+    ],
+)
+def test_baseline_is_recommended_if_it_is_significantly_better_or_train_is_small(
+    baselines, train_texts, words
+):
+    assert advice(baselines, train_texts) == words
+
+
+def test_accuracies_are_those_of_each_source_and_of_the_baselines():
+    rows = [
+        {"source": name, "accuracy": accuracy}
+        for name, accuracy in (("reviews", 0.9153), ("sentences", 0.798), ("all", 0.88))
+    ]
+    baselines = {"tfidf": found(0.01, 0.5, 0.9081), "nb_trigrams": found(0, 1, 0.918)}
+    line = "accuracy 91.5 % (reviews), 79.8 % (sentences); tfidf 90.8 %, nb_trigrams 91.8 %"
+    assert accuracies_text(rows, baselines) == line
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "low", "high", "words"),
+    [
+        (0.915, 0.9, 0.93, "One in 12 texts of this kind gets a wrong label; always answering"),
+        (1.0, 0.9, 1.0, "The model made no mistake on these texts; always answering “often”"),
+        (0.62, 0.5, 0.7, "The model is not clearly better than a constant answer: always"),
+        (0.2, 0.1, 0.3, "The model is worse than a constant answer: always answering “often”"),
+    ],
+)
+def test_meaning_compares_the_accuracy_with_a_constant_answer(accuracy, low, high, words):
+    metrics = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high}
+    classes = [{"class": "rare", "texts": 40.0}, {"class": "often", "texts": 60.0}]
+    text = meaning(metrics, classes)
+    assert text.startswith(words)
+    assert text.endswith("always answering “often” would be right for 60.0 %.")
+
+
+def test_low_accuracy_of_many_classes_is_not_one_in_one():
+    metrics = {"accuracy": 0.35, "accuracy_low": 0.3, "accuracy_high": 0.4}
+    classes = [{"class": str(number), "texts": 10.0} for number in range(20)]
+    assert meaning(metrics, classes).startswith("65.0 % of the texts of this kind get a wrong")
+
+
+def test_undefined_number_is_a_word():
+    assert number(None) == "undefined"
+    assert number(0.91234567) == "0.9123"

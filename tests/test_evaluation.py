@@ -7,11 +7,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RUNTIME, tiny_params
+from conftest import ROOT, RUNTIME, tiny_params
 
-from sentiformer.baselines.logistic_regression import KINDS
+from sentiformer.baselines.logistic_regression import KINDS, Baseline
 from sentiformer.core.errors import UserError
-from sentiformer.evaluation.evaluate import evaluate
+from sentiformer.core.params import read_yaml
+from sentiformer.evaluation.evaluate import Evaluation, evaluate
+from sentiformer.evaluation.groups import length_table, source_table
 from sentiformer.evaluation.metrics import (
     accuracy_interval,
     compute_metrics,
@@ -19,13 +21,14 @@ from sentiformer.evaluation.metrics import (
     expected_calibration_error,
 )
 from sentiformer.evaluation.tables import (
+    Results,
     calibration_table,
     class_table,
     curve_tables,
-    length_table,
     make_tables,
     predictions_table,
 )
+from sentiformer.text.corpus import Corpus, read_types
 from sentiformer.text.tokenizer import tokenize
 
 POSITIVE = np.array([0.9, 0.6, 0.4, 0.2, 0.7])
@@ -70,6 +73,13 @@ def many_texts(classes, texts=1000, seed=0):
     logits = rng.normal(size=(texts, classes)) + 1.5 * np.eye(classes)[actual]
     odds = np.exp(logits)
     return odds / odds.sum(axis=1, keepdims=True), actual
+
+
+def as_results(probabilities, actual, tokens=None, sources=None):
+    """The results of texts all of whose words are known."""
+    tokens = np.arange(len(actual)) if tokens is None else np.array(tokens)
+    sources = np.array(["texts"] * len(actual) if sources is None else sources, dtype=object)
+    return Results(probabilities, actual, sources, tokens, tokens)
 
 
 def area_under_roc_curve(score, is_class):
@@ -180,28 +190,57 @@ def test_perfectly_calibrated_model_has_no_calibration_error():
     assert expected_calibration_error(table) == pytest.approx(0)
 
 
-def test_length_bins_have_equal_numbers_of_texts_from_short_to_long():
-    lengths = np.array([10, 9, 8, 7, 6, 5, 4, 3, 2, 1])
-    right = np.array([True, True, True, False, False, False, True, False, True, True])
-    assert length_table(right, lengths).to_dict("list") == {
-        "tokens": ["1-2", "3-4", "5-6", "7-8", "9-10"],
-        "texts": [2, 2, 2, 2, 2],
-        "accuracy": [1.0, 0.5, 0.0, 0.5, 1.0],
+def test_bins_of_the_length_by_hand():
+    tokens = [0, 1, 8, 9, 16, 17, 400]
+    right = np.array([True, False, True, True, False, True, True])
+    probabilities = np.tile([0.75, 0.25], (7, 1))
+    results = as_results(probabilities, np.where(right, 0, 1), tokens)
+    results = results._replace(known_words=np.array([0, 0, 6, 9, 16, 17, 300]))
+    table = length_table(results)
+    assert table.to_dict("list") == {
+        "tokens": ["0-8", "9-16", "17-32", "257-512"],
+        "texts": [3, 2, 1, 1],
+        "accuracy": [0.666667, 0.5, 1.0, 1.0],
+        "confidence": [0.75, 0.75, 0.75, 0.75],
+        "calibration_error": [0.083333, 0.25, 0.25, 0.25],
+        "unknown_words": [0.333333, 0.0, 0.0, 0.25],
     }
 
 
-@pytest.mark.parametrize("bins", [1, 2, 5, 50])
-@pytest.mark.parametrize("longest", [1, 2, 7, 900])
-def test_length_bins_contain_every_text_once_when_lengths_are_equal(bins, longest):
+@pytest.mark.parametrize("longest", [0, 1, 8, 9, 900])
+def test_bins_of_the_length_contain_every_text_once(longest):
     rng = np.random.default_rng(longest)
-    lengths, right = rng.integers(1, longest + 1, 200), rng.random(200) < 0.7
-    table = length_table(right, lengths, bins)
-    edges = [int(edge) for name in table["tokens"] for edge in name.split("-")]
+    tokens, (probabilities, actual) = rng.integers(0, longest + 1, 200), many_texts(3, texts=200)
+    table = length_table(as_results(probabilities, actual, tokens))
+    edges = [tuple(map(int, name.split("-"))) for name in table["tokens"]]
+    counts = [((low <= tokens) & (tokens <= high)).sum() for low, high in edges]
+    assert table["texts"].tolist() == counts
     assert table["texts"].sum() == 200
-    assert (table["texts"] * table["accuracy"]).sum() == pytest.approx(right.sum(), abs=1e-3)
-    assert len(table) <= bins
     assert edges == sorted(edges)
-    assert len(set(table["tokens"])) == len(table), "no two bins have one name"
+    right = (probabilities.argmax(axis=1) == actual).sum()
+    assert (table["texts"] * table["accuracy"]).sum() == pytest.approx(right, abs=1e-3)
+    assert not table.isna().any().any()
+
+
+def test_each_source_has_its_own_metrics_and_all_have_the_last_row():
+    probabilities, actual = many_texts(2)
+    sources = np.array(["b", "a"] * 500, dtype=object)
+    baselines = {"first": Baseline({}, 1 - probabilities), "second": Baseline({}, probabilities)}
+    results = as_results(probabilities, actual, sources=sources)
+    table = source_table(results, ["a", "none", "b"], baselines)
+    assert table["source"].tolist() == ["a", "b", "all"], "a source without texts has no row"
+    for row in table.to_dict("records"):
+        chosen = slice(None) if row["source"] == "all" else sources == row["source"]
+        expected = compute_metrics(probabilities[chosen], actual[chosen])
+        assert {name: row[name] for name in expected if name in row}.items() <= expected.items()
+        assert row["second_accuracy"] == row["accuracy"]
+        assert row["first_accuracy"] == pytest.approx(1 - row["accuracy"], abs=1e-6)
+
+
+def test_one_source_has_one_row():
+    probabilities, actual = many_texts(2)
+    table = source_table(as_results(probabilities, actual), ["texts", "other"], {})
+    assert table["source"].tolist() == ["texts"]
 
 
 def test_roc_table_has_both_ends_and_its_area_is_roc_auc():
@@ -236,9 +275,11 @@ def test_each_of_three_classes_has_a_curve():
 
 
 def test_predictions_table_has_one_row_per_text():
-    table = predictions_table(list("abcde"), TWO, ACTUAL_TWO, np.arange(5), ["bad", "good"])
+    results = as_results(TWO, ACTUAL_TWO, sources=list("vwxyz"))
+    table = predictions_table(list("abcde"), results, ["bad", "good"])
     assert table["text"].tolist() == list("abcde")
-    assert table["tokens"].tolist() == [0, 1, 2, 3, 4]
+    assert table["source"].tolist() == list("vwxyz")
+    assert table["tokens"].tolist() == table["known_words"].tolist() == [0, 1, 2, 3, 4]
     assert table["actual"].tolist() == ["good", "bad", "good", "bad", "good"]
     assert table["predicted"].tolist() == ["good", "good", "bad", "bad", "good"]
     assert table["probability_bad"].tolist() == TWO[:, 0].tolist()
@@ -250,7 +291,7 @@ def test_metrics_and_tables_agree(classes):
     probabilities, actual = many_texts(classes)
     labels = ["a", "b", "c"][:classes]
     metrics = compute_metrics(probabilities, actual)
-    tables = make_tables(probabilities, actual, np.arange(len(actual)), labels)
+    tables = make_tables(as_results(probabilities, actual), labels)
     confusion = tables["confusion"]
     assert (confusion["actual"] == confusion["predicted"]).mean() == metrics["accuracy"]
     assert confusion["actual"].map(labels.index).tolist() == actual.tolist()
@@ -258,14 +299,10 @@ def test_metrics_and_tables_agree(classes):
     assert by_class["class"].tolist() == labels
     assert by_class["texts"].tolist() == np.bincount(actual).tolist()
     assert by_class["recall"].mean() == pytest.approx(metrics["balanced_accuracy"], abs=1e-5)
-    by_length = tables["by_length"]
-    assert by_length["texts"].sum() == len(actual)
-    right = (by_length["texts"] * by_length["accuracy"]).sum()
-    assert right / len(actual) == pytest.approx(metrics["accuracy"], abs=1e-5)
 
 
 def test_written_metrics_are_those_returned_and_valid_json(copy, tmp_path):
-    metrics = evaluate_folder(copy, tmp_path / "evaluation")
+    metrics = evaluate_folder(copy, tmp_path / "evaluation").metrics
     text = (tmp_path / "evaluation" / "metrics.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == metrics, "JSON knows no NaN"
 
@@ -273,8 +310,61 @@ def test_written_metrics_are_those_returned_and_valid_json(copy, tmp_path):
 def test_number_of_metrics_does_not_depend_on_the_classes():
     probabilities, actual = many_texts(40)
     metrics = compute_metrics(probabilities, actual)
-    assert len(metrics) == 8, "DVC shows a column for each"
-    assert all(isinstance(value, float) for value in metrics.values())
+    assert len(metrics) == 9
+    assert all(isinstance(value, float | int) for value in metrics.values())
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_class_without_a_text_is_left_out_of_the_averages(classes, recwarn):
+    probabilities, actual = many_texts(classes)
+    actual[actual == classes - 1] = 0
+    predicted, scores = probabilities.argmax(axis=1), compute_scores(probabilities, actual)
+    occurring = range(classes - 1)
+    recalls = [(predicted == n)[actual == n].mean() for n in occurring]
+    assert scores["balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=1e-6)
+    if classes == 2:
+        assert scores["roc_auc"] is None
+        assert scores["f1"] == 0
+    else:
+        areas = [area_under_roc_curve(probabilities[:, n], actual == n) for n in occurring]
+        assert scores["roc_auc"] == pytest.approx(np.mean(areas), abs=1e-6)
+    tables = make_tables(as_results(probabilities, actual), list("abcde")[:classes])
+    assert tables["by_class"]["texts"].tolist()[-1] == 0
+    assert set(tables["roc"]["class"]) == set("abcde"[: classes - 1] if classes > 2 else "")
+    assert not any(table.isna().any().any() for table in tables.values())
+    assert not recwarn.list
+
+
+def test_class_with_one_text_counts_like_the_others(recwarn):
+    assert compute_scores(THREE[:3], ACTUAL_THREE[:3]) == {
+        "accuracy": 1.0,
+        "balanced_accuracy": 1.0,
+        "f1": 1.0,
+        "roc_auc": 1.0,
+        "log_loss": round(-sum(map(math.log, (0.7, 0.6, 0.5))) / 3, 6),
+    }
+    assert not recwarn.list
+
+
+def test_metrics_of_dvc_are_one_small_file_in_git():
+    pipeline = read_yaml(ROOT / "dvc.yaml")
+    assert pipeline["metrics"] == ["metrics.json"]
+    assert {"metrics.json": {"cache": False}} in pipeline["stages"]["evaluate"]["outs"]
+
+
+def test_summary_has_the_headline_the_other_sources_and_the_baselines():
+    found = {"accuracy": 0.9, "difference": 0.01, "p_value": 0.5}
+    metrics = {"accuracy": 0.91, "log_loss": 0.2, "calibration_error": 0.01, "f1": 0.5}
+    rows = [{"source": name, "accuracy": 0.8} for name in ("reviews", "sentences", "all")]
+    evaluation = Evaluation(metrics, rows, dict.fromkeys(KINDS, found), 20_000)
+    assert evaluation.summary() == {
+        "accuracy": 0.91,
+        "log_loss": 0.2,
+        "calibration_error": 0.01,
+        "sentences_accuracy": 0.8,
+        "tfidf_accuracy": 0.9,
+        "nb_trigrams_accuracy": 0.9,
+    }
 
 
 def test_second_evaluation_writes_the_same_files(data, tmp_path):
@@ -313,6 +403,58 @@ def test_baseline_is_evaluated_on_the_texts_of_the_transformer(data, name):
 def test_interval_contains_the_accuracy(data):
     metrics = json.loads((data / "evaluation" / "metrics.json").read_text())
     assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+
+
+def set_sources(data, sources):
+    """Give the raw test texts these sources; returns the table."""
+    path = data / "raw" / "test.parquet"
+    table = pd.read_parquet(path).assign(source=sources)
+    table.to_parquet(path, index=False)
+    return table
+
+
+def test_headline_is_the_first_source_that_has_test_texts(copy, tmp_path):
+    texts = len(pd.read_parquet(copy / "raw" / "test.parquet"))
+    set_sources(copy, ["sentences"] * texts)
+    evaluation = evaluate_folder(copy, tmp_path / "evaluation")
+    assert [row["source"] for row in evaluation.by_source] == ["sentences"]
+    assert evaluation.metrics["texts"] == texts
+    assert evaluation.lines(tmp_path)[0].startswith("test: accuracy ")
+
+
+def test_metrics_and_baselines_are_those_of_the_headline_source(copy, tmp_path):
+    texts = len(pd.read_parquet(copy / "raw" / "test.parquet"))
+    set_sources(copy, ["sentences", "reviews"] * (texts // 2) + ["reviews"] * (texts % 2))
+    evaluation = evaluate_folder(copy, tmp_path / "evaluation")
+    table = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
+    right, is_review = table["actual"] == table["predicted"], table["source"] == "reviews"
+    assert evaluation.metrics["accuracy"] == pytest.approx(right[is_review].mean(), abs=1e-6)
+    assert evaluation.metrics["texts"] == is_review.sum()
+    rows = {row["source"]: row for row in evaluation.by_source}
+    assert list(rows) == ["reviews", "sentences", "all"]
+    assert rows["sentences"]["accuracy"] == pytest.approx(right[~is_review].mean(), abs=1e-6)
+    for name, found in evaluation.baselines.items():
+        theirs = pd.read_parquet(copy / "baseline" / f"{name}.parquet").idxmax(axis=1)
+        baseline_right = theirs == "probability_" + table["actual"]
+        assert found["accuracy"] == pytest.approx(baseline_right[is_review].mean(), abs=1e-6)
+        assert found["accuracy"] == rows["reviews"][f"{name}_accuracy"]
+        only = (right & ~baseline_right)[is_review].sum()
+        assert found["transformer_alone"] == only, "the same texts are compared"
+    by_length = pd.read_csv(tmp_path / "evaluation" / "by_length.csv")
+    assert by_length["texts"].sum() == texts, "lengths differ by source"
+    by_class = pd.read_csv(tmp_path / "evaluation" / "by_class.csv")
+    assert by_class["texts"].sum() == is_review.sum()
+
+
+def test_known_words_are_those_of_the_vocabulary(data):
+    table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    vocab = set((data / "model" / "vocab.txt").read_text().splitlines())
+    corpus = Corpus(data / "tokens" / "test.arrow")
+    types = read_types(data / "tokens")
+    for row, (known, tokens) in enumerate(zip(table["known_words"], table["tokens"], strict=True)):
+        words = [types[number] for number in corpus[row]]
+        assert (known, tokens) == (sum(word in vocab for word in words), len(words))
+    assert (table["known_words"] < table["tokens"]).any()
 
 
 def test_baselines_of_other_texts_are_refused(copy, tmp_path):
@@ -367,13 +509,41 @@ def test_model_of_other_splits_is_refused_because_it_may_have_seen_these_texts(c
         evaluate_folder(copy, tmp_path / "evaluation")
 
 
-def test_class_without_a_test_text_is_one_line(copy, tmp_path):
+@pytest.mark.parametrize("kept", [0, 1])
+def test_test_of_one_class_is_evaluated_and_roc_auc_is_null(copy, tmp_path, kept, recwarn):
     path = copy / "raw" / "test.parquet"
     table = pd.read_parquet(path)
-    table[table["label"] == 0].to_parquet(path)
+    is_kept = table["label"] == kept
+    table[is_kept].to_parquet(path)
+    change_json(
+        copy / "raw" / "dataset.json",
+        lambda about: about["splits"]["test"].update(rows=int(is_kept.sum())),
+    )
+    for name in KINDS:
+        probabilities = pd.read_parquet(copy / "baseline" / f"{name}.parquet")
+        probabilities[is_kept].to_parquet(copy / "baseline" / f"{name}.parquet", index=False)
+    before = json.loads((copy / "tokens" / "corpus.json").read_text())
     corpus = tokenize(tiny_params().tokenize, copy / "raw", copy / "tokens", workers=1)
+    (copy / "tokens" / "corpus.json").write_text(json.dumps({**before, **corpus}))
     change_json(
         copy / "model" / "config.json", lambda about: about["data"].update(splits=corpus["splits"])
     )
-    with pytest.raises(UserError, match=r"test\.arrow has no text labelled positive; give test"):
+    evaluation = evaluate_folder(copy, tmp_path / "evaluation")
+    assert evaluation.metrics["roc_auc"] is None
+    assert evaluation.metrics["balanced_accuracy"] == evaluation.metrics["accuracy"]
+    assert evaluation.baselines["tfidf"]["roc_auc"] is None
+    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["roc_auc"] is None
+    assert pd.read_csv(tmp_path / "evaluation" / "roc.csv").columns.tolist() == [
+        "class",
+        "fpr",
+        "tpr",
+    ]
+    assert not recwarn.list
+
+
+def test_test_without_a_text_is_one_line(copy, tmp_path):
+    path = copy / "raw" / "test.parquet"
+    pd.read_parquet(path).iloc[:0].to_parquet(path)
+    tokenize(tiny_params().tokenize, copy / "raw", copy / "tokens", workers=1)
+    with pytest.raises(UserError, match=r"test\.arrow has no text; raise its share"):
         evaluate_folder(copy, tmp_path / "evaluation")

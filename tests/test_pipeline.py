@@ -307,6 +307,9 @@ def test_house_sizes():
 def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     metrics = json.loads((built.folder / "data/evaluation/metrics.json").read_text())
     assert metrics["roc_auc"] > 0.65, "accuracy is too uncertain on 40 texts"
+    summary = json.loads((built.folder / "metrics.json").read_text())
+    assert summary["accuracy"] == metrics["accuracy"]
+    assert len(summary) <= 8
     names = "model/model.safetensors curves/history.csv baseline/choices.csv report/report.html"
     for name in names.split():
         assert (built.folder / "data" / name).stat().st_size > 0

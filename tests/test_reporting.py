@@ -10,25 +10,31 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import pytest
-from test_evaluation import DAMAGES, change_json, files_in, many_texts
+from conftest import ROOT
+from safetensors.torch import load_file
+from test_evaluation import DAMAGES, as_results, change_json, files_in, many_texts
 
 from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
-from sentiformer.evaluation.figures import draw_all
+from sentiformer.core.params import read_yaml
+from sentiformer.evaluation.defaults import DEFAULTS
+from sentiformer.evaluation.examples import confident_mistakes, unsure_answers
+from sentiformer.evaluation.figures import PAGE_COLORS, draw_all, in_page
+from sentiformer.evaluation.groups import length_table
+from sentiformer.evaluation.limits import class_limits, language_limit, length_limit
 from sentiformer.evaluation.metrics import compute_metrics
 from sentiformer.evaluation.report import (
-    MISTAKES,
+    EXAMPLES,
     TABLES,
-    comparison_rows,
-    confident_mistakes,
+    count_weights,
+    parameters,
     read_table,
-    verdict,
     write_report,
 )
+from sentiformer.evaluation.sentences import comparison_rows, verdict
 from sentiformer.evaluation.tables import make_tables, predictions_table
 
 VOID = "meta br hr img input link".split()
@@ -113,10 +119,10 @@ def three_labels(copy, request):
     """The evaluation of a model of three classes with unusual names."""
     labels = request.param
     probabilities, actual = many_texts(3, texts=120)
-    lengths = np.arange(120)
+    results = as_results(probabilities, actual)
     metrics = compute_metrics(probabilities, actual)
-    tables = make_tables(probabilities, actual, lengths, labels)
-    predictions = predictions_table(["a text"] * 120, probabilities, actual, lengths, labels)
+    tables = make_tables(results, labels)
+    predictions = predictions_table(["a text"] * 120, results, labels)
     folder = copy / "evaluation"
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -138,7 +144,7 @@ def test_page_loads_nothing(html):
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     loaded = [value for name, value in page.attributes if name in LOADING]
     assert loaded, "the figures refer to their own parts"
-    assert all(value.startswith(("#", "data:image/png;base64,")) for value in loaded)
+    assert all(value.startswith("#") for value in loaded)
     assert "@import" not in html
     assert {address[:1] for address in re.findall(r"url\(\s*['\"]?([^)]*)", html)} == {"#"}
 
@@ -158,11 +164,12 @@ def test_page_has_results_data_parameters_and_how_to_reproduce_it(html, data):
     weights = sha256(data / "model" / "model.safetensors")
     assert f"{100 * metrics['accuracy']:.2f} %" in text
     assert f"{metrics['log_loss']:.4f} log loss" in text
+    assert f"of {metrics['texts']} test texts get the right class" in text
     for split in about["data"]["splits"].values():
         assert split["fingerprint"][:16] in text
     for section, keys in about["params"].items():
         for key, value in keys.items():
-            assert f"{section}.{key} {value}" in text
+            assert f"{section}.{key} {'null' if value is None else value}" in text
     for value in about["environment"].values():
         assert str(value) in text
     commands = "SENTIFORMER_THREADS=1 make sha256sum data/model/model.safetensors"
@@ -175,7 +182,7 @@ def test_figures_are_in_the_page_and_in_files(data, html):
     assert [path.stem for path in files] == drawn
     for path in files:
         svg = path.read_text(encoding="utf-8")
-        assert svg[svg.index("<svg") :].strip() in html
+        assert in_page(svg).strip() in html
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
 
@@ -196,6 +203,17 @@ def test_figures_contain_the_numbers_of_their_tables(tables):
     assert f"model {reached:.2%}" in texts_of(figures["accuracy"])
     for row in tables["by_length"].itertuples():
         assert {row.tokens, f"{row.accuracy:.1%}"} <= set(texts_of(figures["by_length"]))
+
+
+def test_figures_of_the_page_have_the_colors_of_its_style(data, html):
+    style = html[: html.index("</style>")]
+    variables = {name for color in PAGE_COLORS.values() for name in re.findall(r"--\w+", color)}
+    for scheme in (style.split("@media")[0], style.split("@media (prefers-color-scheme: dark)")[1]):
+        assert all(f"{name}: #" in scheme for name in variables)
+    shown = html[html.index("</style>") :]
+    assert not [color for color in PAGE_COLORS if color in shown]
+    files = list((data / "report" / "figures").glob("*.svg"))
+    assert not any("var(" in path.read_text(encoding="utf-8") for path in files)
 
 
 def test_epoch_of_the_model_is_marked(tables):
@@ -232,7 +250,8 @@ def test_unusual_labels_are_drawn_and_escaped(three_labels, tmp_path):
 def drawn(labels, texts=600):
     """The figures of an evaluation, and its texts by actual and predicted class."""
     probabilities, actual = many_texts(len(labels), texts=texts)
-    tables = make_tables(probabilities, actual, np.arange(texts), labels)
+    results = as_results(probabilities, actual)
+    tables = make_tables(results, labels) | {"by_length": length_table(results)}
     history = pd.DataFrame({"epoch": [1], "step": [9], "valid_loss": [1], "valid_accuracy": [0.5]})
     steps = pd.DataFrame({"step": [1, 9], "loss": [2, 1]})
     figures = draw_all(tables | {"steps": steps, "history": history}, labels, 1)
@@ -290,7 +309,7 @@ def test_long_label_is_shortened_in_figures_only(three_labels, tmp_path):
     page = Page(report(copy, tmp_path / "report"))
     shown = texts_of((tmp_path / "report/figures/confusion.svg").read_text(encoding="utf-8"))
     assert shown.count("a label of v…as room for") == 2
-    assert page.text.count(long) == 2, "scores, and texts of each split"
+    assert page.text.count(long) >= 2, "scores, and texts of each split"
 
 
 def test_characters_without_a_font_cause_no_warning(recwarn):
@@ -324,17 +343,16 @@ def test_page_counts_the_removed_texts_by_reason(copy, tmp_path):
 @pytest.mark.parametrize(
     ("pairs", "triples", "expected"),
     [
-        (40, 30, "words, 40 pairs and 30 triples of words"),
-        (40, 0, "words, 40 pairs of words"),
-        (0, 0, "words"),
+        (40, 30, "vectors of 60 words, 40 pairs and 30 triples of words. Its Transformer"),
+        (40, 0, "vectors of 60 words, 40 pairs of words. Its Transformer"),
+        (0, 0, "vectors of 60 words. Its Transformer"),
     ],
 )
 def test_page_counts_the_ngrams_of_the_vocabulary(copy, tmp_path, pairs, triples, expected):
     change_json(
         copy / "model" / "config.json", lambda about: about.update(pairs=pairs, triples=triples)
     )
-    cells = Page(report(copy, tmp_path)).texts
-    assert cells[cells.index("vocabulary") + 1].partition(" ")[2] == expected
+    assert expected in Page(report(copy, tmp_path)).text
 
 
 def test_page_of_a_model_without_mistakes_says_so(copy, tmp_path):
@@ -345,39 +363,46 @@ def test_page_of_a_model_without_mistakes_says_so(copy, tmp_path):
     assert "The model makes no mistake on test." in Page(report(copy, tmp_path / "report")).text
 
 
-def test_mistakes_are_the_most_confident_ones_shortened(copy):
-    def lengthen(table):
-        table["text"] = ["word<br />" * 300] * len(table)
-
-    change_predictions(copy, lengthen)
-    path = copy / "evaluation" / "predictions.parquet"
-    table = pd.read_parquet(path)
-    wrong = table[table["actual"] != table["predicted"]]
-    confidence = wrong[["probability_negative", "probability_positive"]].max(axis=1)
-    found = confident_mistakes(path, 3)
-    assert [mistake["probability"] for mistake in found] == sorted(confidence, reverse=True)[:3]
-    for mistake in found:
-        assert mistake["actual"] != mistake["predicted"]
-        assert mistake["text"].startswith("word word ")
-        assert mistake["text"].endswith("word …")
-        assert len(mistake["text"]) <= 702
-    assert len(confident_mistakes(path, 1000)) == len(wrong)
+def probabilities_of(table):
+    return table[["probability_negative", "probability_positive"]].max(axis=1)
 
 
-def test_page_shows_the_most_confident_mistakes(html, data):
-    shown = confident_mistakes(data / "evaluation" / "predictions.parquet", MISTAKES)
-    assert html.count('class="card mistake"') == len(shown) > 3
+def test_examples_are_confident_mistakes_and_unsure_answers(data):
+    table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    is_wrong = table["actual"] != table["predicted"]
+    confidence = probabilities_of(table)
+    mistakes = confident_mistakes(table, 3)
+    expected = sorted(confidence[is_wrong], reverse=True)[:3]
+    assert [example["probability"] for example in mistakes] == expected
+    assert all(example["actual"] != example["predicted"] for example in mistakes)
+    unsure = unsure_answers(table, 3)
+    assert [example["probability"] for example in unsure] == sorted(confidence[~is_wrong])[:3]
+    assert all(example["actual"] == example["predicted"] for example in unsure)
+    assert len(confident_mistakes(table, 1000)) == is_wrong.sum()
+
+
+def test_long_examples_are_shortened(data):
+    table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    for example in confident_mistakes(table.assign(text="word<br />" * 300), 3):
+        for name, longest in (("text", 702), ("start", 92)):
+            assert example[name].startswith("word word ")
+            assert example[name].endswith("word …")
+            assert longest - 10 < len(example[name]) <= longest
+
+
+def test_text_without_spaces_is_cut_within_a_word(data):
+    table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    (example,) = confident_mistakes(table.assign(text="标题 " + "影" * 1000), 1)
+    assert example["text"] == "标题 " + "影" * 697 + " …"
+    assert example["start"] == "标题 " + "影" * 87 + " …"
+
+
+def test_page_shows_its_examples_folded(html, data):
+    table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
+    shown = confident_mistakes(table, EXAMPLES) + unsure_answers(table, EXAMPLES)
+    assert html.count('<details class="example">') == len(shown) > EXAMPLES
     text = Page(html).text
-    assert all(" ".join(mistake["text"].split()) in text for mistake in shown)
-
-
-def test_text_without_spaces_is_cut_within_a_word(copy):
-    def to_chinese(table):
-        table["text"] = ["标题 " + "影" * 1000] * len(table)
-
-    change_predictions(copy, to_chinese)
-    (mistake,) = confident_mistakes(copy / "evaluation" / "predictions.parquet", 1)
-    assert mistake["text"] == "标题 " + "影" * 697 + " …"
+    assert all(" ".join(example["text"].split()) in text for example in shown)
 
 
 def test_evaluation_of_another_model_is_refused(copy, tmp_path):
@@ -470,14 +495,14 @@ def test_page_depends_on_its_inputs_alone(data, tmp_path, monkeypatch):
 
 def test_page_describes_the_language_model_if_there_is_one(data, tmp_path, html):
     best = json.loads((data / "pretrained" / "metrics.json").read_text())
-    assert f"Perplexity {best['perplexity']:.1f}" in html
+    assert f"Pretraining: perplexity {best['perplexity']:.1f}" in html
     copy = shutil.copytree(data, tmp_path / "data")
     path = copy / "model" / "config.json"
     about = json.loads(path.read_text())
     about["params"]["pretrain"]["epochs"] = 0
     path.write_text(json.dumps(about))
     shutil.rmtree(copy / "pretrained")
-    assert "Perplexity" not in report(copy, tmp_path / "report")
+    assert "perplexity" not in report(copy, tmp_path / "report")
     assert not (tmp_path / "report" / "figures" / "pretraining.svg").exists()
 
 
@@ -489,3 +514,140 @@ def test_page_names_the_model_that_made_the_pseudo_labels(copy, tmp_path, html):
 
     change_json(copy / "model" / "config.json", use_pseudo_labels)
     assert "with pseudo-labels by nb_trigrams." in Page(report(copy, tmp_path / "report")).text
+
+
+def give_sources(data, by_source):
+    """Let the evaluation have these rows of by_source.csv."""
+    path = data / "evaluation" / "by_source.csv"
+    row = pd.read_csv(path).iloc[[0]]
+    table = pd.concat([row.assign(**values) for values in by_source])
+    table.to_csv(path, index=False)
+
+
+def test_page_shows_the_metrics_of_each_source_if_there_are_several(copy, tmp_path, html):
+    assert "By source" not in Page(html).text
+    give_sources(
+        copy,
+        [
+            {"source": "reviews", "texts": 2490, "accuracy": 0.9165},
+            {"source": "sentences", "texts": 853, "accuracy": 0.798},
+            {"source": "all", "texts": 3343, "accuracy": 0.8862},
+        ],
+    )
+    text = Page(report(copy, tmp_path / "report")).text
+    assert "reviews get the right class" in text
+    assert "Of 853 test sentences: 79.80 %." in text
+    assert "reviews sentences all texts 2,490 853 3,343 accuracy , % 91.65 79.80 88.62" in text
+
+
+def test_page_warns_of_few_texts(copy, tmp_path, html):
+    few = "Test has fewer than 200 texts, so all values on this page are uncertain."
+    assert few in Page(html).text
+    for name in ("by_length", "by_source"):
+        path = copy / "evaluation" / f"{name}.csv"
+        pd.read_csv(path).assign(texts=1000).to_csv(path, index=False)
+    change_json(copy / "evaluation" / "metrics.json", lambda metrics: metrics.update(texts=1000))
+    text = Page(report(copy, tmp_path / "report")).text
+    assert few not in text
+    assert "Fewer than 200 texts" not in text
+
+
+def test_page_of_an_evaluation_on_one_class_says_what_is_undefined(copy, tmp_path):
+    folder = copy / "evaluation"
+    for path in (folder / "metrics.json", *folder.glob("baselines/*.json")):
+        change_json(path, lambda values: values.update(roc_auc=None))
+    for name in ("roc", "precision_recall"):
+        path = folder / f"{name}.csv"
+        pd.read_csv(path).iloc[:0].to_csv(path, index=False)
+    text = Page(report(copy, tmp_path / "report")).text
+    assert "undefined ROC AUC" in text
+    assert text.count("undefined: test has one class only") == 2
+
+
+def test_class_without_a_test_text_has_no_scores(copy, tmp_path):
+    path = copy / "evaluation" / "by_class.csv"
+    table = pd.read_csv(path)
+    table.loc[1, ["precision", "recall", "f1", "texts"]] = 0
+    table.to_csv(path, index=False)
+    text = Page(report(copy, tmp_path / "report")).text
+    assert "positive – – – 0" in text
+    assert "No test text, so that nothing is known about the class: positive." in text
+
+
+def test_page_recommends_a_baseline_that_is_better(copy, tmp_path, html):
+    def beat(found):
+        found.update(accuracy=1.0, difference=-0.2, p_value=0.0001)
+
+    path = copy / "evaluation" / "baselines" / "tfidf.json"
+    change_json(path, beat)
+    text = Page(report(copy, tmp_path / "report")).text
+    assert "Advice: prefer the baseline tfidf: its accuracy is 20.0 points higher" in text
+
+
+def test_page_counts_the_weights_of_each_part(copy, tmp_path, html):
+    counts = count_weights(copy / "model" / "model.safetensors")
+    weights = load_file(copy / "model" / "model.safetensors")
+    total = sum(x.numel() for x in weights.values() if x.is_floating_point())
+    assert sum(counts.values()) == total
+    assert counts["classifier"] == 2 * 16 + 2
+    assert counts["vectors"] == 16 * (60 + 41 + 31)
+    text = Page(html).text
+    assert f"{counts['vectors']:,} of them are the vectors of 60 words, 40 pairs and 30" in text
+    assert f"Its Transformer has {counts['encoder']:,} in 1 encoder layer." in text
+
+
+def test_defaults_are_those_of_params_yaml():
+    """If params.yaml has other defaults now, change evaluation/defaults.py with it."""
+    assert read_yaml(ROOT / "params.yaml") == DEFAULTS
+
+
+def test_parameters_that_differ_from_the_default_are_shown_first():
+    found = parameters({"train": {"seed": 7, "batch_size": 32}, "pretrain": {"epochs": 0}})
+    assert found == {
+        "changed": {"train.seed": 7},
+        "unchanged": {"train.batch_size": 32, "pretrain.epochs": 0},
+    }
+
+
+def test_limits_name_languages_lengths_and_rare_classes():
+    languages = {"en": 960, "de": 200, "fr": 40, "unknown": 100}
+    words = language_limit(languages)
+    assert words.startswith("Language: the training texts are in en (80.0 %), de (16.7 %), by ISO")
+    for unknown in ({"unknown": 3}, {"unknown": 3, "en": 2}):
+        assert "no language that was recognized" in language_limit(unknown)
+    words = length_limit(pd.Series([2] * 50 + [700] * 50), 512)
+    assert "90 % of the test texts have 2 to 700 tokens" in words
+    assert words.endswith("512 tokens in all; 50 test texts have more.")
+    train, test = {"a": 900, "b": 3, "c": 40}, {"a": 80.0, "b": 0.0, "c": 2.0}
+    rows = [{"class": label, "texts": texts} for label, texts in test.items()]
+    assert class_limits(train, rows) == [
+        "Few training texts, so that the model hardly knows the class: b (3).",
+        "No test text, so that nothing is known about the class: b.",
+        "Few test texts, so that the values of the class are uncertain: c (2).",
+    ]
+    assert class_limits({"a": 900}, rows[:1]) == []
+    (many,) = class_limits({str(number): 1 for number in range(9)}, rows[:1])
+    assert many.endswith(": 0 (1), 1 (1), 2 (1), 3 (1), 4 (1) and 4 others.")
+
+
+def test_page_describes_the_quality_of_the_data(copy, tmp_path):
+    def describe(about):
+        about["data"]["rows_read"] = {"train": 5000, "test": 77}
+        about["data"]["left_out"] = {"train": {"no text": 12, "no label": 3}, "test": {}}
+        about["data"]["kept"]["test"] = {"duplicates": 4, "contradictions": 1}
+        about["data"]["splits"]["train"]["languages"] = {"en": 315, "de": 4, "unknown": 1}
+        about["data"]["splits"]["train"]["characters"].update({"5%": 21, "50%": 88, "95%": 144})
+
+    change_json(copy / "model" / "config.json", describe)
+    text = Page(report(copy, tmp_path / "report")).text
+    assert "Read: train 5,000 rows, test 77 rows." in text
+    assert "Left out: of train, no text 12, no label 3." in text
+    assert "this split: test, with duplicates 4; equal texts with different labels 1." in text
+    assert "Languages, guessed: train, en 315, de 4, unknown 1; validation" in text
+    assert "21 to 144" in text
+
+
+def test_page_of_clean_data_says_that_no_row_is_left_out(html):
+    text = Page(html).text
+    assert "Left out: no row." in text
+    assert "Left unchanged" not in text

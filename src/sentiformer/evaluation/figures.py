@@ -10,9 +10,19 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 BLUE, ORANGE, GREY, INK = "#2f5fd0", "#d9730d", "#c3c8d0", "#2b2f36"
+GRID, PAPER = "#eceef2", "#fefefe"  # pure white is the color of text on a dark cell
 COLORS = (BLUE, ORANGE, "#2a9d5c", "#c43d4b", "#7d56c2", "#8a6248", "#d667a8", "#1b8a9a")
+PAGE_COLORS = {  # variables of the page's style, which has a dark mode
+    BLUE: "var(--accent)",
+    ORANGE: "var(--second)",
+    GREY: "var(--grey)",
+    INK: "var(--ink)",
+    GRID: "var(--line)",
+    PAPER: "none",
+}
 SMALL_CLASSES, SMALL_LABEL = 4, 12  # the most classes and characters of a small figure
 LABEL_CHARACTERS = 24  # of a label that are drawn
 SMALL_SIZE = (5, 3.4)  # inches
@@ -29,7 +39,9 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#eceef2",
+    "grid.color": GRID,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
@@ -101,13 +113,16 @@ def confusion(table: pd.DataFrame, labels: list[str]) -> str:
     counts = table.value_counts(["actual", "predicted"]).unstack(fill_value=0)
     counts = counts.reindex(index=labels, columns=labels, fill_value=0)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     cells = [cell for cell in product(range(count), repeat=2) if counts.iloc[cell] or not large]
     for row, column in cells:
         fraction = share.iloc[row, column]
+        corner = column - 0.5, row - 0.5
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=BLUE, alpha=fraction))
         text = f"{counts.iloc[row, column]:,}" + ("" if large else f"\n{fraction:.1%}")
         color = "white" if fraction > 0.5 else INK
         axes.text(column, row, text, ha="center", va="center", color=color)
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_ylim(count - 0.5, -0.5)
     names = [_shortened(label) for label in labels]
     axes.set_xticks(range(count), names, rotation=90 if large else 0)
     axes.set_yticks(range(count), names, rotation=0 if large else 90, va="center")
@@ -140,6 +155,9 @@ def curves(
     figure, axes = _axes(*titles)
     _, x, y = table.columns
     classes = list(table.groupby("class", sort=False))
+    if not classes:
+        axes.set_title("undefined: test has one class only", fontsize="medium")
+        return _svg(figure, y)
     few = len(classes) <= len(COLORS)
     lines = []
     for number, (_, rows) in enumerate(classes):
@@ -156,19 +174,25 @@ def curves(
 
 
 def by_length(table: pd.DataFrame) -> str:
-    """Accuracy in bins of the length of the texts."""
-    figure, axes = _axes("accuracy", "tokens per text")
+    """Accuracy and mean confidence in bins of the length of the texts."""
+    figure, axes = _axes("share of the texts", "tokens per text", (5, 1.2 + 0.32 * len(table)))
     rows = range(len(table))
-    axes.barh(rows, table["accuracy"], color=BLUE, height=0.6)
+    axes.barh(rows, table["accuracy"], color=BLUE, alpha=0.35, height=0.6, label="accuracy")
+    axes.plot(table["confidence"], rows, "D", color=ORANGE, markersize=4, label="mean confidence")
     axes.set_yticks(rows, table["tokens"])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, 1.02)
     axes.grid(visible=False)
     for row, value in enumerate(table["accuracy"]):
-        inside = value > 0.2
-        place, side, color = (value - 0.02, "right", "white") if inside else (value, "left", INK)
-        axes.text(place, row, f"{value:.1%}", ha=side, va="center", color=color)
+        axes.text(1.04, row, f"{value:.1%}", va="center")
+    figure.legend(loc="outside upper left", ncols=2)
     return _svg(figure, "by_length")
+
+
+def in_page(svg: str) -> str:
+    """The figure for a page: without the XML declaration, in the colors of the page's style."""
+    colors = re.compile("|".join(PAGE_COLORS))
+    return colors.sub(lambda match: PAGE_COLORS[match[0]], svg[svg.index("<svg") :])
 
 
 def _shortened(label: str) -> str:

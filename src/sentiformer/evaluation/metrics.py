@@ -11,43 +11,53 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from sentiformer.evaluation.tables import calibration_table
+from sentiformer.evaluation.tables import calibration_table, curve_classes
 
 Z = 1.959963984540054  # standard deviations that hold 95 % of a normal distribution
 
 
-def compute_metrics(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:
-    """All metrics: scores, the 95 % interval of the accuracy, and the calibration error."""
-    error = expected_calibration_error(calibration_table(probabilities, actual))
+def compute_metrics(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float | None]:
+    """All metrics: scores, the interval of the accuracy, the calibration error; and the texts."""
     interval = accuracy_interval(probabilities.argmax(axis=1) == actual)
     scores = compute_scores(probabilities, actual)
-    return {**scores, **interval, "calibration_error": round(error, 6)}
+    error = expected_calibration_error(calibration_table(probabilities, actual))
+    return {**scores, **interval, "calibration_error": error, "texts": len(actual)}
 
 
-def compute_scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+def compute_scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float | None]:
     """Accuracy, balanced accuracy, F1, ROC AUC, and log loss in nats.
 
-    With more than two classes, F1 and ROC AUC are macro averages.
+    With more than two classes, F1 and ROC AUC are macro averages. A class without a text in
+    `actual` is left out of the averages; ROC AUC is None if only one class has texts.
     """
-    predicted = probabilities.argmax(axis=1)
-    classes = list(range(probabilities.shape[1]))
-    is_binary = len(classes) == 2
-    average = "binary" if is_binary else "macro"
-    score = probabilities[:, 1] if is_binary else probabilities
+    predicted, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    present = np.unique(actual)
+    averaged: dict[str, Any] = {"average": "macro", "zero_division": 0}
+    f1_classes = [1] if len(classes) == 2 else present
     values = {
         "accuracy": metrics.accuracy_score(actual, predicted),
-        "balanced_accuracy": metrics.balanced_accuracy_score(actual, predicted),
-        "f1": metrics.f1_score(actual, predicted, average=average),
-        "roc_auc": metrics.roc_auc_score(actual, score, multi_class="ovr", labels=classes),
-        "log_loss": metrics.log_loss(actual, probabilities, labels=classes),
+        "balanced_accuracy": metrics.recall_score(actual, predicted, labels=present, **averaged),
+        "f1": metrics.f1_score(actual, predicted, labels=f1_classes, **averaged),
+        "roc_auc": _roc_auc(probabilities, actual),
+        "log_loss": metrics.log_loss(actual, probabilities, labels=list(classes)),
     }
     return _rounded(values)
+
+
+def _roc_auc(probabilities: np.ndarray, actual: np.ndarray) -> float | None:
+    """The mean over the classes of `curve_classes`, each against the rest; None without any."""
+    areas = [
+        metrics.roc_auc_score(actual == number, probabilities[:, number])
+        for number in curve_classes(actual, probabilities.shape[1])
+    ]
+    return float(np.mean(areas)) if areas else None
 
 
 def expected_calibration_error(calibration: pd.DataFrame) -> float:
     """The mean difference of accuracy and confidence over all texts (Naeini et al. 2015)."""
     difference = (calibration["accuracy"] - calibration["confidence"]).abs()
-    return float((difference * calibration["texts"]).sum() / calibration["texts"].sum())
+    texts = calibration["texts"]
+    return round(float((difference * texts).sum() / texts.sum()), 6)
 
 
 def accuracy_interval(is_right: np.ndarray) -> dict[str, float]:
@@ -85,5 +95,7 @@ def paired_difference(is_right: np.ndarray, baseline_is_right: np.ndarray) -> di
     }
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in values.items()}
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if value is None else round(float(value), 6) for name, value in values.items()
+    }

@@ -1,44 +1,67 @@
 """The tables of an evaluation, from which the figures are drawn.
 
-`probabilities` are (N, C), `actual` are the true classes, (N,), `lengths` are the tokens of each
-text before truncation, (N,), and `labels` are the names of the C classes.
+`probabilities` are (N, C), `actual` are the true classes, (N,), and `labels` are the names of the C
+classes.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, precision_recall_fscore_support, roc_curve
 
 CALIBRATION_BINS = 15
-LENGTH_BINS = 5
 
 
-def make_tables(
-    probabilities: np.ndarray, actual: np.ndarray, lengths: np.ndarray, labels: list[str]
-) -> dict[str, pd.DataFrame]:
-    """All tables by name: by_class, by_length, confusion, calibration, roc, precision_recall."""
-    predicted, names = probabilities.argmax(axis=1), np.array(labels)
+class Results(NamedTuple):
+    """What a model predicts for N texts, and what is known about them."""
+
+    probabilities: np.ndarray  # (N, C)
+    actual: np.ndarray  # (N,) the true classes
+    sources: np.ndarray  # (N,) the name of the source of each text
+    tokens: np.ndarray  # (N,) the tokens of each text before truncation
+    known_words: np.ndarray  # (N,) how many of them are in the vocabulary
+
+    def take(self, rows: np.ndarray) -> "Results":
+        """The results of some texts: their numbers, or whether each is one of them."""
+        return Results._make(values[rows] for values in self)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each text, (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def is_right(self) -> np.ndarray:
+        """Whether the most probable class is the true one, (N,)."""
+        return self.predicted == self.actual
+
+
+def make_tables(results: Results, labels: list[str]) -> dict[str, pd.DataFrame]:
+    """Tables by name: by_class, confusion, calibration, roc, precision_recall."""
+    probabilities, actual, names = results.probabilities, results.actual, np.array(labels)
+    predicted = results.predicted
     return {
         "by_class": class_table(predicted, actual, labels),
-        "by_length": length_table(predicted == actual, lengths),
         "confusion": pd.DataFrame({"actual": names[actual], "predicted": names[predicted]}),
         "calibration": calibration_table(probabilities, actual),
         **curve_tables(probabilities, actual, labels),
     }
 
 
-def predictions_table(
-    texts: list[str],
-    probabilities: np.ndarray,
-    actual: np.ndarray,
-    lengths: np.ndarray,
-    labels: list[str],
-) -> pd.DataFrame:
-    """One row per text: text, tokens, actual and predicted label, probability of each class."""
-    predicted, names = probabilities.argmax(axis=1), np.array(labels)
-    table = pd.DataFrame({"text": texts, "tokens": lengths})
-    table["actual"], table["predicted"] = names[actual], names[predicted]
-    columns = [f"probability_{label}" for label in labels]
-    return table.join(pd.DataFrame(probabilities, columns=columns))
+def predictions_table(texts: list[str], results: Results, labels: list[str]) -> pd.DataFrame:
+    """One row per text: the text, its `Results` with names of classes, and all probabilities."""
+    names = np.array(labels)
+    columns = {
+        "text": texts,
+        "source": results.sources,
+        "tokens": results.tokens,
+        "known_words": results.known_words,
+        "actual": names[results.actual],
+        "predicted": names[results.predicted],
+    }
+    probabilities = [f"probability_{label}" for label in labels]
+    return pd.DataFrame(columns).join(pd.DataFrame(results.probabilities, columns=probabilities))
 
 
 def class_table(predicted: np.ndarray, actual: np.ndarray, labels: list[str]) -> pd.DataFrame:
@@ -66,34 +89,28 @@ def calibration_table(
     return means.round(6).reset_index(drop=True)
 
 
-def length_table(
-    is_right: np.ndarray, lengths: np.ndarray, bins: int = LENGTH_BINS
-) -> pd.DataFrame:
-    """Accuracy in bins of the length, from short to long, with about as many texts in each."""
-    edges = np.unique(np.quantile(lengths, np.arange(1, bins) / bins))
-    groups = pd.DataFrame({"length": lengths, "right": is_right}).groupby(
-        np.searchsorted(edges, lengths)
-    )
-    rows = [
-        (f"{bin.length.min()}-{bin.length.max()}", len(bin), bin.right.mean()) for _, bin in groups
-    ]
-    return pd.DataFrame(rows, columns=["tokens", "texts", "accuracy"]).round(6)
+def curve_classes(actual: np.ndarray, classes: int) -> list[int]:
+    """The classes that have a ROC curve: those of some texts, but not of all.
+
+    Of two classes, the second stands for both.
+    """
+    counts = np.bincount(actual, minlength=classes)
+    candidates = [1] if classes == 2 else range(classes)
+    return [number for number in candidates if 0 < counts[number] < len(actual)]
 
 
 def curve_tables(
     probabilities: np.ndarray, actual: np.ndarray, labels: list[str]
 ) -> dict[str, pd.DataFrame]:
-    """The points of the ROC and the precision-recall curves of each class.
-
-    Of two classes, only the second has curves.
-    """
-    roc, precision_recall = [], []
-    for number in [1] if len(labels) == 2 else range(len(labels)):
+    """The points of the ROC and the precision-recall curves of the classes of `curve_classes`."""
+    columns = {"roc": ["class", "fpr", "tpr"], "precision_recall": ["class", "recall", "precision"]}
+    tables = {name: [pd.DataFrame(columns=columns[name])] for name in columns}
+    for number in curve_classes(actual, len(labels)):
         label, is_class, score = labels[number], actual == number, probabilities[:, number]
         fpr, tpr, _ = roc_curve(is_class, score)
-        roc.append(pd.DataFrame({"class": label, "fpr": fpr, "tpr": tpr}))
         precision, recall, _ = precision_recall_curve(is_class, score, drop_intermediate=True)
-        points = {"class": label, "recall": recall, "precision": precision}
-        precision_recall.append(pd.DataFrame(points))
-    tables = {"roc": roc, "precision_recall": precision_recall}
-    return {name: pd.concat(parts).round(6) for name, parts in tables.items()}
+        curves = {"roc": (fpr, tpr), "precision_recall": (recall, precision)}
+        for name, (x, y) in curves.items():
+            values = dict(zip(columns[name], (label, x, y), strict=True))
+            tables[name].append(pd.DataFrame(values))
+    return {name: pd.concat(parts[1:] or parts).round(6) for name, parts in tables.items()}

@@ -16,7 +16,10 @@ from sentiformer.model.encoder import Encoder
 from sentiformer.text.corpus import Corpus, nonempty_corpus, read_types
 from sentiformer.text.vocab import Vocab
 
-FACTS = ("origin", "splits", "removed", "near_duplicates", "segmenter")  # about the data
+FACTS = [  # about the data
+    *("origin", "sources", "rows_read", "left_out", "splits"),
+    *("removed", "kept", "near_duplicates", "segmenter"),
+]
 CODE = ("core", "text", "model", "training")  # the packages that decide the weights
 PREFIX = "encoder."  # of the names of an encoder's weights in a language model
 
