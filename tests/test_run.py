@@ -62,7 +62,7 @@ def test_few_texts_train_for_more_epochs_and_a_line_says_so(data, tmp_path, monk
     monkeypatch.setattr(classification, "LEAST_STEPS", 65)
     train(classifier(tiny_params(), data), tmp_path / "data" / "model")
     said = capsys.readouterr().out
-    assert "train has few texts: 4 epochs instead of 2, so that there are 80 steps\n" in said
+    assert "train has few texts: 4 epochs instead of 2, so that there are 84 steps\n" in said
     assert "epoch 4 of 4: " in said
     train(classifier(tiny_params(train={"epochs": 4}), data), tmp_path / "data" / "model")
     assert "few texts" not in capsys.readouterr().out
