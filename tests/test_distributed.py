@@ -140,6 +140,7 @@ def test_a_killed_process_is_restarted_and_resumes_from_the_checkpoint(start, tw
     assert "resuming at step" in output
     weights = [(path / "model.safetensors").read_bytes() for path in (model, two_long[0])]
     assert weights[0] == weights[1]
+    assert curve(model) == curve(two_long[0])
 
 
 @pytest.mark.slow
