@@ -22,7 +22,7 @@ from sentiformer.training.params import TrainParams
 from sentiformer.training.run import Setup
 
 SETTINGS = {field.name for field in fields(Settings)} & TrainParams.model_fields.keys()
-LEAST_STEPS = 200  # a training on few texts has learnt little after fewer
+LEAST_STEPS = 400  # a training on few texts has learnt little after fewer
 
 
 def set_up_classifier(
