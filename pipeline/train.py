@@ -1,4 +1,4 @@
-"""The classifier trained on data/tokens, written to data/model and data/curves, logged to MLflow."""
+"""The classifier trained on data/tokens, written to data/model and logged to MLflow."""
 
 from pathlib import Path
 

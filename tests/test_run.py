@@ -68,6 +68,18 @@ def test_few_texts_train_for_more_epochs_and_a_line_says_so(data, tmp_path, monk
     assert "few texts" not in capsys.readouterr().out
 
 
+def test_large_batches_do_not_make_a_training_longer(data, monkeypatch):
+    monkeypatch.setattr(classification, "LEAST_STEPS", 400)
+    trainings = [
+        classifier(tiny_params(train={"batch_size": size}), data).training
+        for size in (1, 32, 64, 2**16)
+    ]
+    texts = [training.total_epochs * len(training.train.texts) for training in trainings]
+    assert texts[0] < 1000, "400 steps of one text each"
+    assert 10_000 < texts[1] < 13_500
+    assert max(texts[2:]) <= texts[1]
+
+
 def test_a_finished_training_leaves_no_checkpoint(setup, tmp_path):
     train(setup, tmp_path / "data" / "model")
     assert not list((tmp_path / ".checkpoints").iterdir())
