@@ -20,7 +20,7 @@ from sentiformer.training.distributed import Group
 
 OUTPUT = {"train": "model", "pretrain": "pretrained"}
 TWO = "--standalone --nproc-per-node 2"
-LONG = {"epochs": 10, "patience": 10}  # long enough to lose a process before the end
+LONG = {"epochs": 20, "patience": 20}  # long enough to lose a process before the end
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_two_processes_train_to_the_loss_curve_of_one_and_the_first_alone_writes
     about = [json.loads((model / "config.json").read_text()) for model in (one, two)]
     assert [config["environment"]["processes"] for config in about] == [1, 2]
     assert about[0]["training_key"] != about[1]["training_key"], "the bits differ"
-    assert output.count("epoch 10 of 10: train loss") == 1
+    assert output.count("epoch 20 of 20: train loss") == 1
     assert output.count("model → data/model") == 1
     assert output.count("tracked: MLflow run") == 1
 
@@ -140,6 +140,7 @@ def test_a_killed_process_is_restarted_and_resumes_from_the_checkpoint(start, tw
     assert "resuming at step" in output
     weights = [(path / "model.safetensors").read_bytes() for path in (model, two_long[0])]
     assert weights[0] == weights[1]
+    assert curve(model) == curve(two_long[0])
 
 
 @pytest.mark.slow

@@ -458,6 +458,7 @@ def test_killed_training_resumes_to_the_same_bits_and_leaves_no_orphan(project):
         again = bool(checkpoints(project))
         assert ("resuming at step" in kill_training(project)) is again
         assert not (project.folder / "data/model").exists()
+        assert (project.folder / "data/curves/steps.csv").read_text().count("\n") > 1
     assert "resuming at step" in project.run("dvc", "repro", "train")
     assert project.lock == expected
     assert not list((project.folder / ".checkpoints").iterdir())

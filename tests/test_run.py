@@ -62,10 +62,22 @@ def test_few_texts_train_for_more_epochs_and_a_line_says_so(data, tmp_path, monk
     monkeypatch.setattr(classification, "LEAST_STEPS", 65)
     train(classifier(tiny_params(), data), tmp_path / "data" / "model")
     said = capsys.readouterr().out
-    assert "train has few texts: 4 epochs instead of 2, so that there are 80 steps\n" in said
+    assert "train has few texts: 4 epochs instead of 2, so that there are 84 steps\n" in said
     assert "epoch 4 of 4: " in said
     train(classifier(tiny_params(train={"epochs": 4}), data), tmp_path / "data" / "model")
     assert "few texts" not in capsys.readouterr().out
+
+
+def test_large_batches_do_not_make_a_training_longer(data, monkeypatch):
+    monkeypatch.setattr(classification, "LEAST_STEPS", 400)
+    trainings = [
+        classifier(tiny_params(train={"batch_size": size}), data).training
+        for size in (1, 32, 64, 2**16)
+    ]
+    texts = [training.total_epochs * len(training.train.texts) for training in trainings]
+    assert texts[0] < 1000, "400 steps of one text each"
+    assert 10_000 < texts[1] < 13_500
+    assert max(texts[2:]) <= texts[1]
 
 
 def test_a_finished_training_leaves_no_checkpoint(setup, tmp_path):

@@ -238,9 +238,14 @@ def test_without_bigrams_there_are_vectors_of_words_only(data, tmp_path):
     assert len(all_.triples) == len(all_.triple_keys) == known.triples
 
 
-def test_more_dimensions_than_words_are_refused(data, tmp_path):
-    with pytest.raises(UserError, match=r"model\.d_model is 64 and the vocabulary has 60 words"):
-        fit_word_vectors(tiny_params().word_vectors, 64, data=data, folder=tmp_path)
+def test_with_more_dimensions_than_words_the_remaining_ones_are_0(data, tmp_path):
+    fit_word_vectors(tiny_params().word_vectors, 96, data=data, folder=tmp_path)
+    vectors = read_word_vectors(tmp_path, (60, 96))
+    assert isinstance(vectors, Vectors)
+    for table in (vectors.words, vectors.pairs, vectors.triples):
+        assert not table[:, 58:].any(), "the two special tokens have no vector"
+        assert (table[2:, :40] != 0).any(axis=0).all()
+        assert np.abs(table).max() < 10
 
 
 def test_stream_of_one_word_each_are_refused(stream_of):

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, write_json
-from sentiformer.core.names import PRETRAINING_SPLITS, SPECIAL_TOKENS
+from sentiformer.core.names import PRETRAINING_SPLITS
 from sentiformer.core.process import ordered_map
 from sentiformer.core.word_vectors import STAGE, Vectors, write_word_vectors
 from sentiformer.features.cooccurrence import (
@@ -31,6 +31,7 @@ from sentiformer.text.corpus import read_types
 from sentiformer.text.vocab import Vocab
 
 POWER_ITERATIONS = 2  # of the randomized factorization
+SMALLEST_VALUE = 1e-4  # a singular value below this share of the largest is taken as 0
 NGRAM_SCALE = 0.5  # the model adds an n-gram's vector to that of its last word
 BLOCK_NGRAMS = 10_000  # number of n-grams with counts in memory at a time
 
@@ -44,8 +45,7 @@ def fit_word_vectors(
     Without bigrams there are no trigrams. The files do not depend on the number of `workers`.
 
     Raises:
-        UserError: an input is missing or corrupt, the vocabulary is too small for `d_model`, or no
-            two words co-occur.
+        UserError: an input is missing or corrupt, or no two words co-occur.
     """
     tokens = data / "tokens"
     splits = read_json(tokens / "corpus.json", made_by="tokenize")["splits"]
@@ -55,11 +55,6 @@ def fit_word_vectors(
         say("word_vectors.window is 0: the initial vectors of words are random")
         return
     vocab = Vocab.load(data / "vocab" / "vocab.txt")
-    if len(vocab) <= d_model + len(SPECIAL_TOKENS):
-        raise UserError(
-            f"model.d_model is {d_model} and the vocabulary has {len(vocab)} words; word vectors "
-            "need more words: lower model.d_model, or set word_vectors.window to 0"
-        )
     paths = [tokens / f"{split}.arrow" for split in PRETRAINING_SPLITS if split in splits]
     stream = WordStream(paths, vocab.encode(read_types(tokens)), len(vocab), params.window)
     vectors = make_vectors(stream, params, d_model, workers=workers)
@@ -139,14 +134,17 @@ def factorize(matrix: csr_array, dimensions: int) -> tuple[np.ndarray, np.ndarra
 
     Returns:
         The left singular vectors times the square roots of their values, (V, D), and a projection,
-        (V, D), that maps a row of the matrix, or another such row, to its vector.
+        (V, D), that maps a row of the matrix, or another such row, to its vector. If there are
+        fewer such values than D, the remaining columns are 0.
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # the result does not depend on the number of cores
         left, values, right = randomized_svd(
-            matrix, dimensions, n_iter=POWER_ITERATIONS, random_state=0
+            matrix, min(dimensions, *matrix.shape), n_iter=POWER_ITERATIONS, random_state=0
         )
-    roots = np.sqrt(values)
-    return left * roots, right.T / np.maximum(roots, np.finfo(np.float32).tiny)
+    used = values > SMALLEST_VALUE * values[0]
+    roots = np.sqrt(values[used])
+    unused = ((0, 0), (0, dimensions - len(roots)))
+    return np.pad(left[:, used] * roots, unused), np.pad(right[used].T / roots, unused)

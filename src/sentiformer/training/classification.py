@@ -22,7 +22,8 @@ from sentiformer.training.params import TrainParams
 from sentiformer.training.run import Setup
 
 SETTINGS = {field.name for field in fields(Settings)} & TrainParams.model_fields.keys()
-LEAST_STEPS = 200  # a training on few texts has learnt little after fewer
+LEAST_STEPS = 400  # a training on few texts has learnt little after fewer
+LEAST_TEXTS = 12_800  # large batches need no more steps than it takes to read as many texts
 
 
 def set_up_classifier(
@@ -44,14 +45,17 @@ def set_up_classifier(
     about["params"]["teach"] = {"by": teacher}
     texts = inputs.corpus("train", *([UNLABELED] if teacher else []))
     labels = texts.labels[: about["data"]["splits"]["train"]["rows"]]
-    weights = None
-    if params.class_weights == "balanced":
-        weights = balanced_weights(labels).to(device.device)
+    balanced = params.class_weights == "balanced"
+    weights = balanced_weights(labels).to(device.device) if balanced else None
     settings = params.model_dump(include={"batch_size", "seed", "word_dropout"})
     settings |= {"ids_of_types": inputs.ids_of_types, "max_len": model.max_len}
     training = Training(
         ClassificationLoss(classifier, weights),
-        Settings("train", **params.model_dump(include=SETTINGS), least_steps=LEAST_STEPS),
+        Settings(
+            "train",
+            **params.model_dump(include=SETTINGS),
+            least_steps=min(LEAST_STEPS, LEAST_TEXTS // params.batch_size),
+        ),
         train=TextBatches(
             texts,
             labels=with_pseudo_labels(labels, len(texts), inputs, classes) if teacher else labels,
