@@ -4,7 +4,7 @@ import re
 
 from sentiformer.core.errors import one_line
 
-USER = re.compile(r"(?<=://)[^\s/@]*(:\S*)?@")  # a name, or a name and password, in an address
+USER = re.compile(r"(?<=://)[^\s/@:]*(:\S*)?@")  # a name, or a name and password, in an address
 QUERY = re.compile(r"([?&][\w.-]+=)[^\s&'\")]+")  # a value in an address, such as a token
 TRACEBACK = "Traceback (most recent call last)"
 STATEMENT = "\n[SQL: "  # before a statement of SQL and its values

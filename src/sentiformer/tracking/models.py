@@ -9,7 +9,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiformer.console.output import say
 from sentiformer.tracking.datasets import dataset_key
@@ -17,6 +17,9 @@ from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.model_card import HEADING, how_to_call, model_card
 from sentiformer.tracking.names import model_name, size_name
 from sentiformer.tracking.store import NOTE_TAG, Store, import_mlflow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 CHAMPION = "champion"
 SERVING_PACKAGES = ("numpy", "pyarrow", "pydantic", "safetensors", "spacy", "torch")
@@ -79,7 +82,7 @@ class TrackedModel:
         if not numbers and any(float(rival["accuracy"]) >= accuracy for rival in rivals):
             return None
         if not numbers:
-            upload(self.model_id, self.run_id, folder)
+            upload(self.client, self.model_id, self.run_id, folder)
             numbers = [self._register({**held_out, "accuracy": str(accuracy)})]
         number = str(min(numbers, key=int))
         self._promote_if_best(number, held_out, accuracy)
@@ -142,10 +145,20 @@ class TrackedModel:
         client.set_logged_model_tags(self.model_id, {NOTE_TAG: card})
 
 
-def upload(model_id: str, run_id: str, model: Path) -> None:
+def upload(client: "MlflowClient", model_id: str, run_id: str, model: Path) -> None:
     """Upload the files of a model, with the code that predicts, to its logged model."""
+    with TemporaryDirectory() as folder:
+        served = Path(folder) / "served"
+        save_served_model(model, served, run_id=run_id, model_uuid=model_id, model_id=model_id)
+        client.log_model_artifacts(model_id, str(served))
+
+
+def save_served_model(model: Path, folder: Path, **identifiers: str) -> None:
+    """Write the files of a model, with the code that predicts, as an MLflow model.
+
+    MLflow executes `served_model.py` when it loads the model, so that nothing is pickled.
+    """
     mlflow = import_mlflow()
-    import pandas as pd
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import Map
@@ -153,17 +166,15 @@ def upload(model_id: str, run_id: str, model: Path) -> None:
     outputs = [ColSpec(kind, name) for name, kind in PREDICTION.items()]
     outputs.append(ColSpec(Map("double"), "probabilities"))
     pins = [f"{name}=={version(name).split('+')[0]}" for name in SERVING_PACKAGES]
-    with TemporaryDirectory() as folder:
-        copied = shutil.copytree(model, Path(folder) / "model")  # files instead of DVC's links
-        served = Path(folder) / "served"
+    with TemporaryDirectory() as temporary:
+        copied = shutil.copytree(model, Path(temporary) / "model")  # MLflow refuses links
         mlflow.pyfunc.save_model(
-            str(served),
+            str(folder),
             python_model=str(Path(__file__).with_name("served_model.py")),
-            mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+            mlflow_model=Model(**identifiers),
             artifacts={"model": str(copied)},
             code_paths=[str(Path(__file__).parents[1])],
             pip_requirements=[f"mlflow=={version('mlflow')}", *pins],
             signature=ModelSignature(outputs=Schema(outputs)),
-            input_example=pd.DataFrame({"text": ["A film to remember."]}),
+            input_example=["A film to remember."],
         )
-        mlflow.MlflowClient().log_model_artifacts(model_id, str(served))

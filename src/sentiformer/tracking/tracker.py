@@ -69,7 +69,7 @@ def _finish(store: Store, run_id: str) -> None:
     store.finish(run_id)
     name = store.client.get_run(run_id).info.run_name
     uri = without_passwords(store.client.tracking_uri)
-    say(f"tracked: MLflow run {name} in {uri}; `make ui` shows it")
+    say(f"tracked: MLflow run {run_id} ({name}) in {uri}; `make ui` shows it")
 
 
 def _log_training(store: Store, data: Path, about: dict[str, Any], model_sha256: str) -> str:
