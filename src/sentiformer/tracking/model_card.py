@@ -62,12 +62,16 @@ curl -H 'Content-Type: application/json' -d '{{"inputs": ["a text"]}}' \\
 
 def how_to_restore(tags: dict[str, str], weights: str) -> str:
     """How to get the weights of a run, a file in `data`, that are not in MLflow, from DVC."""
-    commit, experiment = tags.get("mlflow.source.git.commit"), tags.get("dvc.experiment")
-    ways = [f"`dvc exp apply {experiment}`"] if experiment else []
-    ways += [f"`git checkout {commit[:12]} && dvc repro`"] if commit else ["`dvc repro`"]
+    if experiment := tags.get("dvc.experiment"):
+        way = f"type `dvc exp apply {experiment}`"
+    else:
+        commit = tags.get("mlflow.source.git.commit", "")[:12]
+        checkout = f"type `git checkout {commit}`, " if commit else ""
+        way = f"{checkout}set `params.yaml` to the parameters of this run, and type `dvc repro`"
     return (
-        "**Weights:** MLflow has the weights of the registered versions only. DVC restores these: "
-        f"{', or '.join(ways)}. The SHA-256 of `data/{weights}` is then {tags[MODEL_TAG]}."
+        "**Weights:** MLflow has the weights of the registered versions only. To restore these "
+        f"with DVC, {way}. The SHA-256 of `data/{weights}` is then "
+        f"{tags[MODEL_TAG]}."
     )
 
 

@@ -34,13 +34,14 @@ EXPERIMENT_NOTE = (
     "Each training of sentiformer is a run, named by its data, size and test accuracy. *Training "
     "runs* has the curves, the parameters and the report; *Models* compares the models."
 )
-SETTINGS = {  # MLflow waits for minutes by default, and sends telemetry
+SETTINGS = {  # by default, MLflow waits for minutes, sends telemetry and prints passwords
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(WAIT_SECONDS),
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _in_use = threading.Lock()  # two threads at once could create two runs of one training
 
