@@ -5,8 +5,9 @@ texts. The alias champion names the best version.
 """
 
 import json
+import re
 import shutil
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,13 @@ from sentiformer.console.output import say
 from sentiformer.tracking.datasets import dataset_key
 from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.model_card import HEADING, how_to_call, model_card
-from sentiformer.tracking.names import model_name, size_name
+from sentiformer.tracking.names import NAME, model_name, size_name
 from sentiformer.tracking.store import NOTE_TAG, Store, import_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION = "champion"
-SERVING_PACKAGES = ("numpy", "pyarrow", "pydantic", "safetensors", "spacy", "torch")
 VERSIONS_TAG = "mlflow.modelVersions"  # by which MLflow's pages show a logged model's version
 HELD_OUT = ("validation", "test")  # models are compared only if these splits are the same
 PREDICTION = {"label": "string", "probability": "double", "reason": "string"}  # types of columns
@@ -165,7 +165,6 @@ def save_served_model(model: Path, folder: Path, **identifiers: str) -> None:
 
     outputs = [ColSpec(kind, name) for name, kind in PREDICTION.items()]
     outputs.append(ColSpec(Map("double"), "probabilities"))
-    pins = [f"{name}=={version(name).split('+')[0]}" for name in SERVING_PACKAGES]
     with TemporaryDirectory() as temporary:
         copied = shutil.copytree(model, Path(temporary) / "model")  # MLflow refuses links
         mlflow.pyfunc.save_model(
@@ -174,7 +173,14 @@ def save_served_model(model: Path, folder: Path, **identifiers: str) -> None:
             mlflow_model=Model(**identifiers),
             artifacts={"model": str(copied)},
             code_paths=[str(Path(__file__).parents[1])],
-            pip_requirements=[f"mlflow=={version('mlflow')}", *pins],
+            pip_requirements=_pins(),
             signature=ModelSignature(outputs=Schema(outputs)),
             input_example=["A film to remember."],
         )
+
+
+def _pins() -> list[str]:
+    """MLflow and the packages that prediction needs, in their installed versions."""
+    needed = [line for line in requires(NAME) or [] if "extra ==" not in line]
+    names = ["mlflow", *(re.split(r"[^\w.-]", line)[0] for line in needed)]
+    return [f"{name}=={version(name).split('+')[0]}" for name in dict.fromkeys(names)]
