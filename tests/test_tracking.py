@@ -473,6 +473,20 @@ def test_unknown_model_of_the_registry_is_one_line(store, tmp_path, name):
     assert "\n" not in str(error.value)
 
 
+def test_own_registry_is_read_in_place_and_without_mlflow(store, data, tmp_path, monkeypatch):
+    def is_missing():
+        raise ModuleNotFoundError("No module named 'mlflow'", name="mlflow")
+
+    monkeypatch.setattr("sentiformer.tracking.registry.import_mlflow", is_missing)
+    for version in (f"@{CHAMPION}", "/1"):
+        folder = download_model(f"models:/{NAME}{version}", tmp_path)
+        assert folder.is_relative_to(Path.cwd() / "mlartifacts")
+        assert files_under(folder) == files_under(data / "model")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ModuleNotFoundError):
+        download_model(f"models:/{NAME}@nobody", tmp_path)
+
+
 def test_asking_for_a_model_creates_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -29,6 +29,7 @@ def download_model(uri: str, folder: Path) -> Path:
 
     Raises:
         UserError: there is no such model.
+        ModuleNotFoundError: MLflow is not installed, and the files are not in the own registry.
     """
     root, store = project_root(), tracking_uri()
     is_own = store == default_uri(root)
@@ -41,6 +42,8 @@ def download_model(uri: str, folder: Path) -> Path:
             prepare_database(root)
         files = (_own_files(root, uri) if is_own else None) or _downloaded(uri, folder, store)
     except Exception as error:  # the store and its transport raise errors of any class
+        if isinstance(error, ModuleNotFoundError) and error.name == "mlflow":
+            raise
         raise UserError(
             f"--model {uri} cannot be loaded from MLflow at {without_passwords(store)}: "
             f"{reason_of(error)}"

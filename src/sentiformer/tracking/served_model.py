@@ -3,6 +3,7 @@
 This Python file is logged together with the model, and MLflow executes it to load the model.
 """
 
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-import sentiformer
 from sentiformer.core.errors import UserError
+from sentiformer.core.runtime import load_runtime
+from sentiformer.serving.model import Model
 from sentiformer.serving.predictor import Prediction
 
 UNNAMED = ([0], ["0"])  # the columns of a table without names that has one column
@@ -33,7 +35,7 @@ class ServedClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: Any) -> None:
         """Load the files of `data/model` that were logged with this one."""
-        self.model = sentiformer.load(context.artifacts["model"])
+        self.model = Model.load(Path(context.artifacts["model"]), load_runtime())
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Predictions:
         """Classify one text, or a list, array, Series, or table with the column `text`.
