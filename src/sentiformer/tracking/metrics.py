@@ -1,6 +1,5 @@
 """MLflow metrics from the events of a training, and from the files that the stages wrote."""
 
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from sentiformer.core.files import read_csv, read_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
+
+HEADLINE = ("accuracy", "log_loss", "calibration_error")  # of the model on test
 
 
 def event_metrics(event: Event, stage: str) -> "list[Metric]":
@@ -40,28 +41,25 @@ def history_metrics(folder: Path, stage: str) -> "list[Metric]":
     return metrics
 
 
-def test_metrics(evaluation: Path) -> "list[Metric]":
-    """The metrics on test: of all texts, of each class, and of each range of lengths."""
-    metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
-    values = {f"test/{name}": value for name, value in metrics.items()}
-    for table, column in (("by_class", "class"), ("by_length", "tokens")):
-        rows = read_csv(evaluation / f"{table}.csv", made_by="evaluate")
-        names = metric_names([row.pop(column) for row in rows])
-        for name, row in zip(names, rows, strict=True):
-            values |= {f"test/{table}/{name}/{key}": float(row[key]) for key in row}
-    return to_metrics(values, 0)
+def headline_values(evaluation: Path) -> dict[str, float]:
+    """The few metrics on test that runs are compared by; all others are in the artifacts.
 
-
-def metric_names(labels: list[str]) -> list[str]:
-    """Make a name from each label that MLflow accepts as part of a metric's; no two are equal.
-
-    MLflow rejects most characters, reads a name as a path, and limits its length.
+    These are the metrics of the first source, and the accuracy on each other source and of each
+    baseline on the first source.
     """
-    names: list[str] = []
-    for number, label in enumerate(labels):
-        name = re.sub(r"[^\w.\- ]|^\.*$", "_", label)[:100]
-        names.append(f"{name}:{number}" if name in names else name)
-    return names
+    found = read_json(evaluation / "metrics.json", made_by="evaluate")
+    values = {name: found[name] for name in HEADLINE}
+    for row in read_sources(evaluation)[1:]:
+        values[f"{row['source']}_accuracy"] = row["accuracy"]
+    for path in sorted(evaluation.glob("baselines/*.json")):
+        values[f"{path.stem}_accuracy"] = read_json(path, made_by="evaluate")["accuracy"]
+    return {f"test/{name}": float(value) for name, value in values.items()}
+
+
+def read_sources(evaluation: Path) -> list[dict[str, str]]:
+    """The metrics of each source of texts; the first is the one that the headline is about."""
+    rows = read_csv(evaluation / "by_source.csv", made_by="evaluate")
+    return [row for row in rows if row["source"] != "all"]
 
 
 def flatten(values: dict[str, dict[str, Any]], separator: str) -> dict[str, Any]:
@@ -69,9 +67,9 @@ def flatten(values: dict[str, dict[str, Any]], separator: str) -> dict[str, Any]
     return {f"{a}{separator}{b}": value for a in values for b, value in values[a].items()}
 
 
-def to_metrics(values: dict[str, float], step: int) -> "list[Metric]":
-    """Values by name as MLflow metrics of one step."""
+def to_metrics(values: dict[str, float], step: int, **links: str) -> "list[Metric]":
+    """Values by name as MLflow metrics of one step, which may be linked to a model and data set."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    return [Metric(key, float(value), now, step) for key, value in values.items()]
+    return [Metric(key, float(value), now, step, **links) for key, value in values.items()]

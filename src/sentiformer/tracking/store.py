@@ -3,7 +3,6 @@
 A run is found by the key of its training, which is one of its tags, and never by a stored id.
 """
 
-import json
 import logging
 import os
 import sys
@@ -13,30 +12,36 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.core.errors import UserError, first_line
+from sentiformer.core.errors import UserError
 from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
 from sentiformer.tracking import database
 from sentiformer.tracking.database import LOCK_SECONDS, default_uri, tracking_uri
+from sentiformer.tracking.datasets import data_inputs
+from sentiformer.tracking.messages import reason_of, without_passwords
 from sentiformer.tracking.metrics import flatten
+from sentiformer.tracking.names import NAME, run_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-NAME = "sentiformer"  # of the experiment and of the registered model
 KEY_TAG = f"{NAME}.training_key"
-MODEL_TAG = f"{NAME}.model_sha256"
 WAIT_SECONDS = 5  # the longest wait of a training for a store that does not answer
 BATCH_METRICS = 1000  # MLflow's limit for one call
-DATASET_CHARACTERS = 400  # of a data set's name; MLflow allows 500, and the split is added
-SETTINGS = {  # MLflow waits for minutes by default, and sends telemetry
+NOTE_TAG = "mlflow.note.content"  # the description of an experiment, a run or a logged model
+EXPERIMENT_NOTE = (
+    "Each training of sentiformer is a run, named by its data, size and test accuracy. *Training "
+    "runs* has the curves, the parameters and the report; *Models* compares the models."
+)
+SETTINGS = {  # by default, MLflow waits for minutes, sends telemetry and prints passwords
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(WAIT_SECONDS),
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _in_use = threading.Lock()  # two threads at once could create two runs of one training
 
@@ -61,10 +66,7 @@ class Store:
             database.check_address(uri)
         with database.locked_database(root, _create_tables) if is_own else nullcontext():
             client = mlflow.MlflowClient()
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or NAME
-            if (experiment := client.get_experiment_by_name(name)) is not None:
-                return cls(client, experiment.experiment_id)
-            return cls(client, client.create_experiment(name, artifact_location=location))
+            return cls(client, _experiment_id(client, location))
 
     def run_of(self, about: dict[str, Any]) -> "Run":
         """The run of the training whose `config.json` is `about`; created if missing.
@@ -82,17 +84,14 @@ class Store:
         return run
 
     def _create(self, about: dict[str, Any]) -> "Run":
-        size, key = about["params"]["model"], about["training_key"][:7]
-        name = os.environ.get("DVC_EXP_NAME") or f"d{size['d_model']}-l{size['num_layers']}-{key}"
-        if about["stage"] != "train":
-            name = f"{about['stage']}-{name}"
+        name = run_name(about)
         return self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))
 
     def _describe(self, run_id: str, about: dict[str, Any]) -> None:
         """Log the data sets and the parameters of a run."""
         from mlflow.entities import Param
 
-        self.client.log_inputs(run_id, _data_inputs(about))
+        self.client.log_inputs(run_id, data_inputs(about))
         params = flatten({**about["params"], "machine": about["environment"]}, ".")
         self.client.log_batch(run_id, params=[Param(key, str(params[key])) for key in params])
 
@@ -118,10 +117,38 @@ class Store:
             self.client.log_artifacts(run_id, str(folder), folder.name)
         self.client.set_tag(run_id, tag, content)
 
+    def show_result(self, run_id: str, about: dict[str, Any], result: str) -> None:
+        """Add the result to the name of a run, unless a person has renamed the run."""
+        name = self.client.get_run(run_id).info.run_name
+        wanted = run_name(about, result)
+        if name != wanted and name.startswith(run_name(about)):
+            self.client.update_run(run_id, name=wanted)
+
     def finish(self, run_id: str) -> None:
         """Close a run that is complete; one that is closed already keeps the time of its end."""
         if self.client.get_run(run_id).info.status != "FINISHED":
             self.client.set_terminated(run_id, "FINISHED")
+
+
+def _experiment_id(client: "MlflowClient", location: str | None) -> str:
+    """The id of the experiment, which is created if it is missing.
+
+    Raises:
+        UserError: it was deleted; MLflow would keep its name and refuse new runs.
+    """
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or NAME
+    if (found := client.get_experiment_by_name(name)) is None:
+        tags = {NOTE_TAG: EXPERIMENT_NOTE}
+        created: str = client.create_experiment(name, artifact_location=location, tags=tags)
+        return created
+    if found.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment {name} was deleted; restore it with `mlflow experiments "
+            f"restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to "
+            "another name"
+        )
+    identifier: str = found.experiment_id
+    return identifier
 
 
 def _create_tables(uri: str) -> None:
@@ -136,32 +163,13 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
         **{f"{NAME}.{split}": facts["fingerprint"] for split, facts in splits},
         "mlflow.source.name": f"pipeline/{about['stage']}.py",
         "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": f"Stage {about['stage']}, logged from its files.",
+        NOTE_TAG: f"Stage {about['stage']}, logged from its files.",
         "mlflow.source.git.commit": output_of("git", "rev-parse", "HEAD"),
         "dvc.stage": about["stage"],
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
     }
     return {key: value for key, value in tags.items() if value}
-
-
-def _data_inputs(about: dict[str, Any]) -> list[Any]:
-    """The splits as MLflow data sets; the digest is the beginning of the fingerprint."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    data, inputs = about["data"], []
-    for split, facts in data["splits"].items():
-        if split == "test" and about["stage"] == "pretrain":
-            continue  # pretraining never reads it
-        dataset = Dataset(
-            name=f"{data['origin']['name'][:DATASET_CHARACTERS]}, {split}",
-            digest=facts["fingerprint"][:32],
-            source_type=about["params"]["download"]["source"],
-            source=json.dumps(data["origin"]),
-            profile=json.dumps(facts),
-        )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
-    return inputs
 
 
 def import_mlflow() -> Any:
@@ -196,17 +204,8 @@ def use_store(work: Callable[[Store], None]) -> bool:
     except UserError as error:  # a file that was to be logged is missing or corrupt
         problem = str(error)
     except Exception as error:  # MLflow, its database and its transport raise errors of any class
-        problem = f"MLflow at {tracking_uri()} fails ({reason_of(error)})"
+        problem = f"MLflow at {without_passwords(tracking_uri())} fails ({reason_of(error)})"
     with suppress(OSError):  # stderr may be closed
         line = f"{problem}; the files in data/ are not affected, `make track` logs this run later"
         print(line, file=sys.stderr, flush=True)
     return False
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of an error; a long line is shortened in the middle.
-
-    The end is kept, because the cause is often there.
-    """
-    line = first_line(error)
-    return line if len(line) <= 200 else f"{line[:80]} … {line[-120:]}"

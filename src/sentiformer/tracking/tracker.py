@@ -13,14 +13,16 @@ from sentiformer.core.events import EpochEvent
 from sentiformer.core.files import read_json, sha256
 from sentiformer.tracking import metrics
 from sentiformer.tracking.live import LiveRun
-from sentiformer.tracking.registry import log_model
-from sentiformer.tracking.store import MODEL_TAG, NAME, Store, use_store
+from sentiformer.tracking.messages import without_passwords
+from sentiformer.tracking.model_card import how_to_restore
+from sentiformer.tracking.models import TrackedModel
+from sentiformer.tracking.names import MODEL_TAG, NAME, percent
+from sentiformer.tracking.store import NOTE_TAG, Store, use_store
 
 REPORT_TAG = f"{NAME}.report_sha256"  # of the report that is uploaded
-UPLOADED_TAG = f"{NAME}.uploaded_sha256"  # of the language model that is uploaded
-ACCURACY_TAG = f"{NAME}.test_accuracy"
 PRETRAINING_TAG = f"{NAME}.pretraining_key"  # the training key of a classifier's language model
-BEST = ("epoch", "valid_accuracy", "valid_loss")  # of the best epoch, on the page of a run
+CURVES = {"train": "curves", "pretrain": "pretrained"}  # the folder in `data`, by stage
+MODEL = "model/model.safetensors"  # in `data`
 LANGUAGE_MODEL = "pretrained/model.safetensors"  # in `data`
 
 live_run = LiveRun
@@ -41,18 +43,23 @@ def sync_all(data: Path) -> bool:
         UserError: there is no model in `data`, or its `config.json` is corrupt.
     """
     about = read_json(data / "model" / "config.json", made_by="train")
-    model_sha256 = sha256(data / "model" / "model.safetensors", made_by="train")
+    model_sha256 = sha256(data / MODEL, made_by="train")
 
     def log(store: Store) -> None:
-        run_id = _log_training(store, data / "model", about, model_sha256)
-        best = {f"best/{name}": about["best"][name] for name in BEST}
-        store.log_missing(run_id, metrics.to_metrics(best, about["best"]["step"]))
+        run_id = _log_training(store, data, about, model_sha256)
+        model = TrackedModel(store, run_id, about)
+        best = {"best/valid_accuracy": about["best"]["valid_accuracy"]}
+        links = model.links("validation")
+        store.log_missing(run_id, metrics.to_metrics(best, about["best"]["step"], **links))
         if (data / LANGUAGE_MODEL).exists():
             store.finish(_log_pretraining(store, data))
             _link_pretraining(store, run_id, data, about)
-        if _is_evaluated(data, model_sha256):
-            _log_evaluation(store, run_id, data)
-        log_model(store, run_id, data / "model", about)
+        is_evaluated = _is_evaluated(data, model_sha256)
+        if is_evaluated:
+            _log_evaluation(store, model, data)
+        number = model.register_if_best(data / "model")
+        sources = metrics.read_sources(data / "evaluation") if is_evaluated else []
+        model.describe(number, sources, _how_to_restore(store, run_id, MODEL))
         _finish(store, run_id)
 
     return use_store(log)
@@ -60,14 +67,17 @@ def sync_all(data: Path) -> bool:
 
 def _finish(store: Store, run_id: str) -> None:
     store.finish(run_id)
-    say(f"tracked: MLflow run {run_id} in {store.client.tracking_uri}")
+    name = store.client.get_run(run_id).info.run_name
+    uri = without_passwords(store.client.tracking_uri)
+    say(f"tracked: MLflow run {run_id} ({name}) in {uri}; `make ui` shows it")
 
 
-def _log_training(store: Store, folder: Path, about: dict[str, Any], model_sha256: str) -> str:
+def _log_training(store: Store, data: Path, about: dict[str, Any], model_sha256: str) -> str:
     """Log the curves of a training, and name its model; returns the id of its run."""
     run_id: str = store.run_of(about).info.run_id
     store.client.set_tag(run_id, MODEL_TAG, model_sha256)
-    store.log_missing(run_id, metrics.history_metrics(folder, about["stage"]))
+    stage = about["stage"]
+    store.log_missing(run_id, metrics.history_metrics(data / CURVES[stage], stage))
     return run_id
 
 
@@ -75,9 +85,14 @@ def _log_pretraining(store: Store, data: Path) -> str:
     """Log the language model of `data` in a run of its own; returns its id."""
     about = read_json(data / "pretrained" / "config.json", made_by="pretrain")
     model_sha256 = sha256(data / LANGUAGE_MODEL, made_by="pretrain")
-    run_id = _log_training(store, data / "pretrained", about, model_sha256)
-    store.log_folders(run_id, UPLOADED_TAG, model_sha256, data / "pretrained")
+    run_id = _log_training(store, data, about, model_sha256)
+    store.show_result(run_id, about, f"perplexity {EpochEvent(**about['best']).perplexity:.1f}")
+    store.client.set_tag(run_id, NOTE_TAG, _how_to_restore(store, run_id, LANGUAGE_MODEL))
     return run_id
+
+
+def _how_to_restore(store: Store, run_id: str, weights: str) -> str:
+    return how_to_restore(store.client.get_run(run_id).data.tags, weights)
 
 
 def _link_pretraining(store: Store, run_id: str, data: Path, about: dict[str, Any]) -> None:
@@ -100,15 +115,10 @@ def _is_evaluated(data: Path, model_sha256: str) -> bool:
     return evaluated == model_sha256 and model_sha256 in report.read_text(encoding="utf-8")
 
 
-def _log_evaluation(store: Store, run_id: str, data: Path) -> None:
-    """Log the metrics on test, those of the baselines, and the report with its figures."""
-    evaluation, report = data / "evaluation", data / "report"
-    paths = {"transformer": evaluation / "metrics.json"}
-    paths |= {path.stem: path for path in sorted(evaluation.glob("baselines/*.json"))}
-    found = {name: read_json(path, made_by="evaluate") for name, path in paths.items()}
-    accuracies = ", ".join(f"{name} {values['accuracy']:.2%}" for name, values in found.items())
-    store.client.set_tag(run_id, ACCURACY_TAG, accuracies)
-    del found["transformer"]  # `test_metrics` has it
-    values = metrics.flatten({f"baseline/{name}": found[name] for name in found}, "/")
-    store.log_missing(run_id, metrics.test_metrics(evaluation) + metrics.to_metrics(values, 0))
+def _log_evaluation(store: Store, model: TrackedModel, data: Path) -> None:
+    """Log the headline metrics on test, and the report with its figures and tables."""
+    evaluation, report, run_id = data / "evaluation", data / "report", model.run_id
+    values = metrics.headline_values(evaluation)
+    store.log_missing(run_id, metrics.to_metrics(values, 0, **model.links("test")))
+    store.show_result(run_id, model.about, percent(values["test/accuracy"]))
     store.log_folders(run_id, REPORT_TAG, sha256(report / "report.html"), report, evaluation)

@@ -1,0 +1,97 @@
+"""The model card: the description of a model in MLflow, as Markdown.
+
+After Mitchell et al. 2019, Model Cards for Model Reporting.
+"""
+
+from typing import Any
+
+from sentiformer.core.errors import listed
+from sentiformer.tracking.names import MODEL_TAG, data_name, percent, size_name
+
+HEADING = "### sentiformer"  # a description that begins otherwise was written by a person
+CARD_CHARACTERS = 5000  # MLflow's limit for a description
+LABEL_CHARACTERS = 60
+
+
+def model_card(about: dict[str, Any], sources: list[dict[str, str]], use: str) -> str:
+    """Describe a model: its size, data, classes, metrics on test, limits and use.
+
+    Args:
+        about: the `config.json` of the model.
+        sources: the metrics of each source of test texts; empty if the model is not evaluated.
+        use: how to get or call the model, as Markdown.
+    """
+    labels = [label[:LABEL_CHARACTERS] for label in about["labels"]]
+    params, origin = about["params"], about["data"]["origin"]
+    counts = [f"{name} {facts['rows']:,}" for name, facts in about["data"]["splits"].items()]
+    lines = [
+        f"{HEADING}: {data_name(about)}",
+        f"A Transformer ({size_name(about)}) that classifies texts, trained from scratch.",
+        f"**Data:** {origin['name']}; texts: {', '.join(counts)}. Licence: {origin['licence']}. "
+        f"Citation: {origin['citation']}.",
+        f"**Classes ({len(labels)}):** {listed(labels)}",
+        _metrics(about, sources),
+        f"**Limits:** the language is {params['tokenize']['language']}. Only the first "
+        f"{params['model']['max_len']} tokens of a text count. A text that the model cannot judge, "
+        'such as one without a known word, has the label "?" and a reason. Texts of another kind '
+        "than the data may be classified wrongly with a high probability.",
+        use,
+    ]
+    return "\n\n".join(lines)[:CARD_CHARACTERS]
+
+
+def how_to_call(address: str) -> str:
+    """How to call the registered model at an address such as `models:/sentiformer/1`."""
+    return f"""**Use:** in the shell:
+```
+sentiformer predict --model {address} "a text"
+```
+In Python:
+```
+import mlflow
+model = mlflow.pyfunc.load_model("{address}")
+print(model.predict(["a text"])[0].label)
+```
+Over HTTP:
+```
+mlflow models serve -m {address} --env-manager local -p 5001
+curl -H 'Content-Type: application/json' -d '{{"inputs": ["a text"]}}' \\
+    http://127.0.0.1:5001/invocations
+```"""
+
+
+def how_to_restore(tags: dict[str, str], weights: str) -> str:
+    """How to get the weights of a run, a file in `data`, that are not in MLflow, from DVC."""
+    if experiment := tags.get("dvc.experiment"):
+        way = f"type `dvc exp apply {experiment}`"
+    else:
+        commit = tags.get("mlflow.source.git.commit", "")[:12]
+        checkout = f"type `git checkout {commit}`, " if commit else ""
+        way = f"{checkout}set `params.yaml` to the parameters of this run, and type `dvc repro`"
+    return (
+        "**Weights:** MLflow has the weights of the registered versions only. To restore these "
+        f"with DVC, {way}. The SHA-256 of `data/{weights}` is then "
+        f"{tags[MODEL_TAG]}."
+    )
+
+
+def _metrics(about: dict[str, Any], sources: list[dict[str, str]]) -> str:
+    """The accuracies on validation and test as a list."""
+    best = about["best"]
+    lines = [f"**Metrics:** accuracy on validation {percent(best['valid_accuracy'])}; on test:"]
+    for row in sources:
+        low, high = percent(float(row["accuracy_low"])), percent(float(row["accuracy_high"]))
+        lines.append(
+            f"- {row['source']} ({int(row['texts']):,}): accuracy "
+            f"{percent(float(row['accuracy']))} (95 % interval {low} to {high}), log loss "
+            f"{float(row['log_loss']):.3f}, calibration error "
+            f"{float(row['calibration_error']):.3f}{_baselines(row)}"
+        )
+    return "\n".join(lines) if sources else f"{lines[0]} not evaluated yet"
+
+
+def _baselines(row: dict[str, str]) -> str:
+    """The accuracies of the baselines in a row, such as `; tfidf 90.8 %`."""
+    names = [name for name in row if name.endswith("_accuracy")]
+    shown = [f"{name.removesuffix('_accuracy')} {percent(float(row[name]))}" for name in names]
+    return f"; accuracy of {', '.join(shown)}" if shown else ""
