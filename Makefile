@@ -73,10 +73,10 @@ verify: install ## compare the rebuilt metrics with the committed ones
 lock: ## pin the newest versions that pyproject.toml allows
 	@$(PYTHON) -c '$(NEED)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) --editable . 'setuptools>=77'
+	$(PIP) --editable '.[pipeline]' 'setuptools>=77'
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
 		| sed 's/+.*//' > requirements.lock
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[pipeline,test]'
 	echo '-r requirements.lock' > requirements-test.lock
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip \
 		| sed 's/+.*//' | grep -vxFf requirements.lock >> requirements-test.lock

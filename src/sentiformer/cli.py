@@ -129,7 +129,7 @@ def chosen_texts(options: argparse.Namespace) -> Iterable[str | None]:
     if options.column is not None and (file is None or not file.suffix or is_lines(file)):
         raise UserError("--column is only for a table; leave it out, or give a table with --file")
     if file is not None and not is_standard_input(file):
-        return with_whole_characters(read_texts(file, options.column or DEFAULT_COLUMN))
+        return with_whole_characters(read_texts(file, options.column or DEFAULT_COLUMN, note))
     if len(texts) == 1 and not is_standard_input(texts[0]) and is_file(texts[0]):
         raise UserError(f"{texts[0]!r} is a file; classify its texts with --file {texts[0]}")
     reads_input = not texts or is_standard_input(texts[0])
@@ -209,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_predict(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("texts", nargs="*", metavar="text", help="a text; without one, or with -, standard input")
-    add("--file", type=Path, help="a .csv, .jsonl, .parquet or .txt file (one text per line), or -")
+    add("--file", type=Path, help="a CSV, TSV, JSON, Parquet or .txt file (one text per line)")
     add("--column", help=f"column of the texts in the file (default: {DEFAULT_COLUMN})")
     add("--json", action="store_true", help="print one JSON object per line")
     _add_model(command)
