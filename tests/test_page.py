@@ -59,7 +59,11 @@ def html():
     data = {"origin": {"name": MARKUP}, "splits": {"train": {"rows": 1234}}}
     examples = [page.Example(f"\"'{MARKUP} & a text", MARKUP)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "_read_evaluation", lambda model: (0.875, examples))
+        patch.setattr(
+            page,
+            "_read_evaluation",
+            lambda model: ({"reviews": 0.875, "sentences": 0.75}, examples),
+        )
         return page.render_page("my model", SimpleNamespace(labels=list(MANY), data=data))
 
 
@@ -192,15 +196,16 @@ def test_markup_in_names_and_texts_is_shown_as_text(client):
 def test_the_page_says_what_model_it_is(client):
     text = client.get("/").text
     assert "1,234 texts" in text
-    assert "87.5 % of the test texts" in text
+    assert "87.5 % of the <bdi>reviews</bdi>, 75.0 % of the <bdi>sentences</bdi>." in text
     assert "and 17 others" in text, "eight of the 25 classes are named"
     assert "sentiformer predict --model &#39;my model&#39;" in text
 
 
 def test_the_evaluation_beside_the_model_gives_accuracy_and_an_example_of_each_class(data):
-    accuracy, examples = page._read_evaluation(data / "model")
-    assert accuracy == read_json(data / "evaluation/metrics.json", made_by="evaluate")["accuracy"]
+    accuracies, examples = page._read_evaluation(data / "model")
     table = pd.read_parquet(data / "evaluation/predictions.parquet")
+    is_right = table["predicted"] == table["actual"]
+    assert accuracies == pytest.approx(is_right.groupby(table["source"]).mean().to_dict(), abs=1e-6)
     distance = (table["tokens"] - page.EXAMPLE_TOKENS).abs()
     assert {label for _, label in examples} == {"negative", "positive"}
     for text, label in examples:
@@ -214,7 +219,7 @@ def test_the_evaluation_of_another_model_is_left_out_and_said(data, tmp_path, ca
     config = Config.model_validate(read_json(copy / "model/config.json", made_by="train"))
     text = page.render_page(str(copy / "model"), config)
     assert "is of another model" in capsys.readouterr().out
-    assert "test texts" not in text
+    assert "in test:" not in text
     assert "Examples" not in text
     shutil.rmtree(copy / "evaluation")
     assert page.render_page(str(copy / "model"), config) == text
