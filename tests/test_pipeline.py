@@ -42,6 +42,7 @@ PACKAGES = {  # of the library, and which others each may import
     "serving": {"core", "console", "text", "model", "training"},
     "evaluation": {"core", "console", "text", "baselines", "model", "training", "serving"},
     "tracking": {"core", "console", "text", "serving"},
+    "web": {"core", "console", "serving"},
     "__init__": set(),
     "__main__": set(),
     "params": set(),

@@ -1,4 +1,4 @@
-"""The command `sentiformer`: predict, fill, score, track, verify."""
+"""The command `sentiformer`: predict, fill, score, demo, track, verify."""
 
 import argparse
 import sys
@@ -104,6 +104,17 @@ def verify(options: argparse.Namespace) -> None:
     say(verify(options.metrics, options.expected))
 
 
+def demo(options: argparse.Namespace) -> None:
+    """Serve a page on which a person tries a model, until Ctrl-C."""
+    from sentiformer.web.page import render_page
+    from sentiformer.web.server import open_port, serve
+
+    with open_port(options.port) as listener:
+        with quick_start():
+            model = load(options.model)
+        serve(listener, model, render_page(options.model, model.classifier.config))
+
+
 def load_language_model(folder: Path) -> "LanguageModel":
     """Load the output of stage pretrain."""
     with quick_start():
@@ -198,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_language_model(command)
     _add_language_model(add("score", score, "log-probability of each token of a text"))
     _add_use(add("use", use, "train on a file of your own: changes params.yaml"))
+    command = add("demo", demo, "try a model on a web page of this machine")
+    _add_model(command)
+    command.add_argument("--port", type=int, default=8000, help="default: 8000")
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command = add("verify", verify, "compare rebuilt metrics with the committed ones")

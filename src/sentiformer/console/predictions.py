@@ -73,15 +73,15 @@ def as_json(text: str | None, prediction: Prediction) -> str:
 def json_line(value: object) -> str:
     """JSON on one line; characters that standard output cannot write are escaped."""
     is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    return json.dumps(_rounded(value), ensure_ascii=not is_utf8)
+    return json.dumps(rounded(value), ensure_ascii=not is_utf8)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """The value with DIGITS digits after the point in each number."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
