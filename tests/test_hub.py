@@ -15,7 +15,7 @@ from conftest import ROOT, made_up_reviews, tiny_params, write_package
 from hub_server import CUT, Hub, serve
 
 from sentiformer.core.errors import UserError
-from sentiformer.data.hub import _class_names, _label
+from sentiformer.data.hub import _class_name, _class_names
 from sentiformer.data.params import split_hub_name
 from sentiformer.data.tables import text_hash
 
@@ -48,10 +48,14 @@ def dataset_files(**splits: pd.DataFrame) -> dict[str, bytes]:
     lines = [f"  - split: {split}\n    path: plain_text/{split}-*" for split in splits]
     files = {"README.md": README.format(files="\n".join(lines)).encode()}
     for split, table in splits.items():
-        file = io.BytesIO()
-        table[["text", "label"]].to_parquet(file, index=False)
-        files[f"plain_text/{split}-00000-of-00001.parquet"] = file.getvalue()
+        files[f"plain_text/{split}-00000-of-00001.parquet"] = parquet(table)
     return files
+
+
+def parquet(rows: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    rows[["text", "label"]].to_parquet(file, index=False)
+    return file.getvalue()
 
 
 class Project:
@@ -241,20 +245,27 @@ def test_hidden_labels_are_left_out(project):
 
 @pytest.mark.parametrize(("value", "label"), [(0, "neg"), (1.0, "pos"), (-1, None), (None, None)])
 def test_the_number_of_a_class_is_its_name(value, label):
-    assert _label(value, ["neg", "pos"], "here") == label
+    assert _class_name(value, ["neg", "pos"], "here") == label
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (2, "x/y, row 1: the label 2 is not the number of a class (neg, pos)"),
-        (["neg"], "x/y, row 1: the label is a list, ['neg'], but a text has one class; name a col"),
-    ],
-)
-def test_a_value_that_is_no_class_is_one_line(value, text):
-    with pytest.raises(UserError) as caught:
-        _label(value, ["neg", "pos"], "x/y, row 1")
-    assert text in str(caught.value)
+def test_a_number_of_no_class_is_one_line():
+    line = r"x/y, row 1: the label 2 is not the number of a class \(neg, pos\)"
+    with pytest.raises(UserError, match=line):
+        _class_name(2, ["neg", "pos"], "x/y, row 1")
+
+
+def test_a_list_of_one_label_is_that_label_and_rows_with_several_are_left_out(project):
+    rows = made_up_reviews(60)
+    several = rows.assign(label=[[0, 1]] * 60)
+    with serve(NAME, REVISION, {"README.md": b"", "train.parquet": parquet(several)}) as hub:
+        line = project.download(hub, fails=True)
+        assert f"{NAME}, split train: no row can be used (several labels 60); check downl" in line
+        rows["label"] = [[n, 1] if i < 7 else [n] for i, n in enumerate(rows["label"])]
+        hub.files["train.parquet"] = parquet(rows)
+        project.env["HF_HOME"] += "-2"
+        project.download(hub)
+    assert project.about["labels"] == ["0", "1"]
+    assert project.about["left_out"] == {"train": {"several labels": 7}}
 
 
 @pytest.mark.parametrize(
@@ -367,12 +378,6 @@ def test_a_gated_data_set_is_one_line(project, hub):
     assert (
         f"{NAME} is gated: accept its conditions on https://huggingface.co/datasets/{NAME}" in line
     )
-
-
-def parquet(rows: pd.DataFrame) -> bytes:
-    file = io.BytesIO()
-    rows[["text", "label"]].to_parquet(file, index=False)
-    return file.getvalue()
 
 
 CONFIGURATIONS = """---

@@ -8,9 +8,7 @@ the Hub names large files, such as Parquet, by their SHA-256.
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +16,12 @@ from sentiformer.console.output import say
 from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, listed
 from sentiformer.core.files import sha256
-from sentiformer.core.text_files import as_text, batch_rows
+from sentiformer.core.text_files import batch_rows
 from sentiformer.data.hub_problems import explain, require_full_name
 from sentiformer.data.label_spelling import loose_key
-from sentiformer.data.labels import NO_LABEL, canonical_label
+from sentiformer.data.labels import NO_LABEL
 from sentiformer.data.params import DownloadParams, split_hub_name
-from sentiformer.data.source import SPLIT_NAMES, Row, Source, Stream, columns_of
+from sentiformer.data.source import SPLIT_NAMES, Source, columns_of, label_of, open_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder, DatasetDict
@@ -56,9 +54,9 @@ def read_hub(params: DownloadParams) -> Source:
     classes, labels = _class_names(params.labels, _declared_names(train, params))
     streams = {}
     for split, known in present.items():
-        stream = Stream(iter(()), f"{name}, split {known}", Counter())
-        rows = _rows(loaded[known], columns_of(split, params), classes, stream)
-        streams[split] = replace(stream, rows=rows)
+        place, columns = f"{name}, split {known}", columns_of(split, params)
+        records = _records(loaded[known], columns, classes, place)
+        streams[split] = open_stream(records, columns, place, train=split == "train")
     origin = {
         "name": name,
         "revision": params.hub_revision,
@@ -155,34 +153,26 @@ def _check_files(name: str, revision: str, prepared: Path | None = None) -> None
             )
 
 
-def _rows(
-    dataset: "Dataset", columns: Columns, classes: Sequence[str] | None, stream: Stream
-) -> Iterator[Row]:
-    require_columns(columns, dataset.column_names, stream.name)
+def _records(
+    dataset: "Dataset", columns: Columns, classes: Sequence[str] | None, place: str
+) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Yield the place of each row and its values; a label is the name of its class, if known."""
+    require_columns(columns, dataset.column_names, place)
     try:
         batches = dataset.with_format("arrow").iter(1000)
-        for number, values in enumerate(batch_rows(batches, columns), start=1):
-            place, text = f"{stream.name}, row {number}", values[0]
-            label = _label(values[1], classes, place) if values[1:] else None
-            if text is None or (isinstance(text, str) and not text.strip()):
-                stream.left_out["no text"] += 1
-            elif values[1:] and label is None:
-                stream.left_out["no label"] += 1
-            else:
-                yield Row(as_text(text, place), label)
+        for number, (text, *label) in enumerate(batch_rows(batches, columns), start=1):
+            row = f"{place}, row {number}"
+            yield row, (text, *(_class_name(value, classes, row) for value in label))
     except UnicodeDecodeError:
-        raise UserError(f"{stream.name} holds bytes that are not UTF-8; use other data") from None
+        raise UserError(f"{place} holds bytes that are not UTF-8; use other data") from None
 
 
-def _label(value: object, classes: Sequence[str] | None, place: str) -> int | str | None:
-    """The label of a row; with `classes`, the name of the class with this number."""
+def _class_name(value: object, classes: Sequence[str] | None, place: str) -> object:
+    """The name of the class with this number; another value as it is. None is no label."""
     try:
-        label = canonical_label(value)
-    except TypeError:
-        raise UserError(
-            f"{place}: the label is a {type(value).__name__}, {repr(value)[:100]}, but a text has "
-            "one class; name a column of texts or numbers in download.label_column"
-        ) from None
+        label = label_of(value)
+    except TypeError:  # not a label: the row is left out
+        return value
     if not classes or not isinstance(label, int):
         return label
     if label == NO_LABEL:  # hidden, or not known

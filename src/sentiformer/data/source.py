@@ -1,10 +1,12 @@
 """A source of labelled texts: one stream of rows for each split that it has."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sentiformer.core.columns import Columns
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import UNLABELED
 from sentiformer.core.text_files import as_text, is_missing, plain_text
@@ -19,6 +21,7 @@ SPLIT_NAMES = {  # names of each split on the Hub and of its files and folders; 
 }
 NO_TEXT, NOT_A_TEXT = "no text", "not a text"  # the reasons to leave a row out
 NO_LABEL, SEVERAL_LABELS, NOT_A_LABEL = "no label", "several labels", "not a label"
+NUMBER = re.compile(r"\s*[-+]?[\d.,]+\s*")
 
 
 class Row(NamedTuple):
@@ -53,6 +56,41 @@ def columns_of(split: str, params: DownloadParams) -> dict[str, str]:
     if split != UNLABELED:
         columns[params.label_column] = "download.label_column"
     return columns
+
+
+def open_stream(
+    records: Iterable[tuple[str, Sequence[object]]], columns: Columns, name: str, *, train: bool
+) -> Stream:
+    """Open the rows of a split, and count those that are left out.
+
+    When all rows were read, a UserError says that no row of train is usable, or of another split
+    for another reason than hidden labels; or that all texts are numbers.
+
+    Args:
+        records: the place of each row, for error messages, and its values in `columns`.
+        columns: the parameter that names each column.
+        train: whether it is the split train.
+    """
+    left_out: Counter[str] = Counter()
+    rows = _checked(usable_rows(records, left_out), columns, name, left_out, train)
+    return Stream(rows, name, left_out)
+
+
+def _checked(
+    rows: Iterator[Row], columns: Columns, name: str, left_out: Counter[str], train: bool
+) -> Iterator[Row]:
+    count = numbers = 0
+    for row in rows:
+        count += 1
+        numbers += NUMBER.fullmatch(row.text) is not None
+        yield row
+    options = " and ".join(f"{option} ({column})" for column, option in columns.items())
+    hidden = left_out.keys() == {NO_LABEL} and not train
+    if not count and left_out and not hidden:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items())
+        raise UserError(f"{name}: no row can be used ({reasons}); check {options}")
+    if count and numbers == count:
+        raise UserError(f"{name}: each of the {count:,} texts is a number; check {options}")
 
 
 def usable_rows(

@@ -3,8 +3,8 @@
 import glob
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -19,13 +19,10 @@ from sentiformer.core.text_files import TABLES, guess_columns, has_columns, read
 from sentiformer.core.text_lines import bare_name, format_of
 from sentiformer.data.params import DownloadParams
 from sentiformer.data.source import (
-    NO_LABEL,
     SPLIT_NAMES,
-    Row,
     Source,
-    Stream,
     columns_of,
-    usable_rows,
+    open_stream,
 )
 
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
@@ -34,7 +31,6 @@ SPLIT = re.compile(rf"(?:^|(?<={SEPARATOR}))(?:{'|'.join(SPLIT_OF)})(?={SEPARATO
 SHARD = re.compile(r"data/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]*")
 ABOUT = ("config.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json")
 PREFERRED = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")  # of a file in several
-NUMBER = re.compile(r"\s*[-+]?[\d.,]+\s*")
 
 
 def read_files(params: DownloadParams) -> Source:
@@ -57,35 +53,11 @@ def read_files(params: DownloadParams) -> Source:
         paths = given if split in ("train", UNLABELED) else _labelled(split, given, columns)
         if paths:
             name = f"download.{split}, {paths[0]}" + (" and more" if paths[1:] else "")
-            left_out: Counter[str] = Counter()
             wanted = {text: columns[text]} if split == UNLABELED else columns
-            rows = usable_rows(chain(*(read_rows(path, wanted, say) for path in paths)), left_out)
-            streams[split] = Stream(_checked(rows, wanted, name, left_out), name, left_out)
+            records = chain(*(read_rows(path, wanted, say) for path in paths))
+            streams[split] = open_stream(records, wanted, name, train=split == "train")
     origin = {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"}
     return Source(streams, params.labels, origin)
-
-
-def _checked(
-    rows: Iterator[Row], columns: Columns, name: str, left_out: Counter[str]
-) -> Iterator[Row]:
-    """Yield the rows of a split.
-
-    Raises:
-        UserError: no row is usable, for another reason than that all labels of a test are hidden;
-            or all texts are numbers.
-    """
-    count = numbers = 0
-    for row in rows:
-        count += 1
-        numbers += NUMBER.fullmatch(row.text) is not None
-        yield row
-    options = " and ".join(f"{option} ({column})" for column, option in columns.items())
-    hidden = left_out.keys() == {NO_LABEL} and not name.startswith("download.train")
-    if not count and left_out and not hidden:
-        reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items())
-        raise UserError(f"{name}: no row can be used ({reasons}); check {options}")
-    if count and numbers == count:
-        raise UserError(f"{name}: each of the {count:,} texts is a number; check {options}")
 
 
 def _labelled(split: str, paths: list[Path], columns: Columns) -> list[Path]:
