@@ -1,6 +1,5 @@
 """Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
 
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -35,7 +34,6 @@ def download(params: DownloadParams, folder: Path) -> dict[str, Any]:
         store = TextStore(file)
         tables, labels = store_source(source, store)
         left_out = {split: stream.left_out for split, stream in source.streams.items()}
-        left_out |= {split: Counter() for split in HELD_OUT if split not in left_out}
         labels = leave_out_rare_classes(tables, labels, params.min_texts, left_out)
         splits, removed = make_splits(tables, store, params.held_out)
         del tables
