@@ -76,7 +76,7 @@ def leave_out_unknown_classes(
         labels = _without(unknown, splits, labels, left_out, UNKNOWN)
     for split in HELD_OUT:
         if not len(splits[split]):
-            others = f"; its classes are {names}" if left_out[split][UNKNOWN] else ""
+            others = f"; its classes are {names}" if left_out.get(split, Counter())[UNKNOWN] else ""
             raise UserError(
                 f"the split {split} has no text of a class of train{counts}{others}; add texts, or "
                 "correct the labels"

@@ -1,6 +1,5 @@
 """Write the texts of a source to `data/raw`: a Parquet file for each split and `dataset.json`."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -42,7 +41,6 @@ def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[
         tables, labels = store_source(source, store)
         rows_read = _count_rows(source, tables)
         left_out = {split: stream.left_out for split, stream in source.streams.items()}
-        left_out |= {split: Counter() for split in HELD_OUT if split not in left_out}
         labels = leave_out_rare_classes(tables, labels, params.min_texts, left_out)
         splits, removed = make_splits(tables, store, params.held_out)
         del tables
