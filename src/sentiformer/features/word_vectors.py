@@ -31,7 +31,7 @@ from sentiformer.text.corpus import read_types
 from sentiformer.text.vocab import Vocab
 
 POWER_ITERATIONS = 2  # of the randomized factorization
-SMALLEST_VALUE = 1e-4  # a singular value below this share of the largest is taken as 0
+ZERO = 1e-5  # a singular value below this share of the largest is 0 except for rounding
 NGRAM_SCALE = 0.5  # the model adds an n-gram's vector to that of its last word
 BLOCK_NGRAMS = 10_000  # number of n-grams with counts in memory at a time
 
@@ -70,10 +70,13 @@ def make_vectors(
 ) -> Vectors:
     """Compute the vectors of all words, and of the most frequent bigrams and trigrams.
 
+    If there are fewer words than dimensions, the remaining numbers of each vector are 0.
+
     Raises:
         UserError: no two words co-occur.
     """
-    space = _Space(stream, d_model)
+    dimensions = min(d_model, stream.vocab_size)
+    space = _Space(stream, dimensions)
 
     def vectors(keys: np.ndarray, *shorter: np.ndarray) -> np.ndarray:
         def block_vectors(block: np.ndarray) -> np.ndarray:
@@ -81,14 +84,18 @@ def make_vectors(
 
         starts = range(0, len(keys), BLOCK_NGRAMS)
         blocks = (keys[start : start + BLOCK_NGRAMS] for start in starts)
-        empty = np.zeros((0, d_model), dtype=np.float32)
+        empty = np.zeros((0, dimensions), dtype=np.float32)
         return np.concatenate([empty, *ordered_map(block_vectors, blocks, workers=workers)])
 
     pair_keys = frequent_ngrams(stream, params.pairs)
     pairs = vectors(pair_keys)
     triple_keys = frequent_ngrams(stream, params.triples, [pair_keys])
     triples = vectors(triple_keys, pair_keys)
-    return Vectors(space.words, pairs, pair_keys, triples, triple_keys)
+    words, pairs, triples = (
+        np.pad(table, ((0, 0), (0, d_model - dimensions)))
+        for table in (space.words, pairs, triples)
+    )
+    return Vectors(words, pairs, pair_keys, triples, triple_keys)
 
 
 class _Space:
@@ -134,17 +141,15 @@ def factorize(matrix: csr_array, dimensions: int) -> tuple[np.ndarray, np.ndarra
 
     Returns:
         The left singular vectors times the square roots of their values, (V, D), and a projection,
-        (V, D), that maps a row of the matrix, or another such row, to its vector. If there are
-        fewer such values than D, the remaining columns are 0.
+        (V, D), that maps a row of the matrix, or another such row, to its vector.
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # the result does not depend on the number of cores
         left, values, right = randomized_svd(
-            matrix, min(dimensions, *matrix.shape), n_iter=POWER_ITERATIONS, random_state=0
+            matrix, dimensions, n_iter=POWER_ITERATIONS, random_state=0
         )
-    used = values > SMALLEST_VALUE * values[0]
-    roots = np.sqrt(values[used])
-    unused = ((0, 0), (0, dimensions - len(roots)))
-    return np.pad(left[:, used] * roots, unused), np.pad(right[used].T / roots, unused)
+    roots = np.sqrt(values)
+    is_zero = values < ZERO * values[0]  # the direction of such a value is only rounding
+    return left * roots, right.T / np.where(is_zero, np.inf, roots)
