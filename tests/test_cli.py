@@ -312,7 +312,7 @@ def test_a_lone_surrogate_in_a_file_is_reported(mistake, tmp_path):
 
 
 def test_the_error_names_the_file_that_cannot_be_read(mistake, tmp_path):
-    (tmp_path / "table.csv").write_text("id,other\n1,fine\n")
+    (tmp_path / "table.csv").write_text("a,b\nfine,good\n")
     found = {name: mistake("predict", "--file", tmp_path / name) for name in ("none.txt", "a.doc")}
     found["table.csv"] = mistake("predict", "--file", tmp_path / "table.csv")
     for name, line in found.items():

@@ -506,7 +506,7 @@ def test_twenty_classes_go_through_every_stage(write, tmp_path):
     for text in (
         *names,
         "files train.csv",
-        "<td>unlabeled</td>",
+        ">unlabeled</th>",
         "Of the unlabelled: duplicates 0",
         *(f"{n:,} in {other}" for counts in near.values() for other, n in counts.items()),
     ):
