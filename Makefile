@@ -58,11 +58,8 @@ lint: $(TEST_STAMP) ## ruff and mypy
 test: lint ## set up, then lint, types and all tests
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-ui: install ## browse the runs on http://127.0.0.1:5000
-	@case "$$MLFLOW_TRACKING_URI" in \
-	http*) echo "the runs are at $$MLFLOW_TRACKING_URI" ;; \
-	*) $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
-	esac
+ui: install ## browse the runs in MLflow; prints their address
+	@$(BIN)/python -m sentiformer.tracking.ui
 
 track: install ## log the files of data/ to MLflow
 	$(BIN)/sentiformer track

@@ -43,17 +43,6 @@ def project(tmp_path):
     return run
 
 
-def test_the_runs_of_a_server_are_there_and_those_of_a_file_are_shown(project, tmp_path):
-    shown = tmp_path / ".venv" / "bin" / "mlflow"
-    shown.write_text('#!/bin/sh\necho "$@"\n')
-    shown.chmod(0o755)
-    assert project("make", "ui").endswith(
-        f"ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db\n"
-    )
-    said = project("env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", "make", "ui")
-    assert said.endswith("the runs are at http://127.0.0.1:9\n")
-
-
 def test_a_set_up_is_an_experiment_of_its_lines_and_what_is_set(project):
     said = project("make", "quick", "SET=train.seed=2").splitlines()
     options = "-S model.num_layers=2 -S train.epochs=1 -S train.seed=2"
