@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 
@@ -28,7 +29,7 @@ def test_the_gpu_benchmark_needs_none_of_the_pipeline_s_packages(data, tmp_path)
     )
     assert done.returncode == 0, done.stderr
     *_, speed, accuracy = done.stdout.splitlines()
-    assert speed.startswith("1 epochs with validation: ")
+    assert re.match(r"\d+ epochs with validation: ", speed)
     assert accuracy.startswith("test accuracy 0.")
 
 

@@ -523,7 +523,8 @@ def test_an_experiment_in_a_copy_logs_to_the_store_of_the_original(project):
         "mlflow.set_tracking_uri(f'sqlite:///{Path.cwd()}/mlflow.db');"
         "runs = mlflow.search_runs(experiment_names=['sentiformer'],"
         "filter_string='tags.`dvc.stage` = \"train\"');"
-        "print(sorted(runs['params.train.learning_rate']), sorted(runs['tags.dvc.experiment'].dropna()))"
+        "print(sorted(runs['params.train.learning_rate']));"
+        "print(sorted(runs['tags.dvc.experiment'].dropna()))"
     )
     found = project.run(sys.executable, "-W", "ignore", "-c", script)
     assert "['0.005', '0.01']" in found
