@@ -25,8 +25,7 @@ endif
 all: install ## install, then rebuild what is out of date (the default)
 	$(BIN)/dvc repro $(REPRO)
 	@$(BIN)/dvc metrics show
-	@echo "report: data/report/report.html"
-	@echo 'next: make demo, make ui, or $(BIN)/sentiformer predict "a text"'
+	@echo 'report: data/report/report.html; next: make demo, make ui, $(BIN)/sentiformer predict "a text"'
 
 own: install ## train on your data: make own FILE=reviews.csv TEXT=review LABEL=stars SPACY=en
 	@$(BIN)/sentiformer use "$$FILE" $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} \
