@@ -18,7 +18,7 @@ def main(params: Params, runtime: Runtime) -> None:
     hashes = hash_files(params.download)
     write_json(OUTPUT, hashes)
     counts = ", ".join(f"{split} {len(files):,}" for split, files in hashes.items())
-    say(f"files: {counts or 'none'} → {OUTPUT}")
+    say(f"your files: {counts or 'none'} → {OUTPUT}")
 
 
 if __name__ == "__main__":

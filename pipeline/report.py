@@ -12,7 +12,7 @@ from sentiformer.tracking.tracker import sync_all
 
 DATA = Path("data")
 OUTPUT = DATA / "report"
-NEXT = 'open it, sentiformer predict "a text of yours", make ui'
+NEXT = "open it, or type `make demo` or `make ui`"
 
 
 @stage

@@ -322,7 +322,7 @@ def test_the_error_names_the_file_that_cannot_be_read(mistake, tmp_path):
 
 def test_a_missing_model_is_one_line(mistake, tmp_path):
     line = mistake("predict", "--model", tmp_path / "none", "a text")
-    assert f"{tmp_path}/none holds no model; `dvc repro train` in the project's root" in line
+    assert f"{tmp_path}/none holds no model; `make` in the project's root" in line
     (tmp_path / "file").touch()
     line = mistake("predict", "--model", tmp_path / "file", "a text")
     assert f"{tmp_path}/file is a file; give the folder of a model" in line

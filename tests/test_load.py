@@ -118,7 +118,7 @@ def test_a_folder_above_a_model_names_it(data):
 @pytest.mark.parametrize("address", ["nothing", "models:sentiformer@champion", ""])
 def test_a_missing_model_is_one_line_that_says_where_models_are(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"holds no model; `dvc repro train` in .* makes data/mod"):
+    with pytest.raises(UserError, match=r"holds no model; `make` in .* makes data/mod"):
         sentiformer.load(address)
 
 

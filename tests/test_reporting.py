@@ -536,7 +536,7 @@ def test_page_shows_the_metrics_of_each_source_if_there_are_several(copy, tmp_pa
     )
     text = Page(report(copy, tmp_path / "report")).text
     assert "reviews get the right class" in text
-    assert "Of 853 test sentences: 79.80 %." in text
+    assert "Of 853 test sentences, 79.80 % do." in text
     assert "reviews sentences all texts 2,490 853 3,343 accuracy , % 91.65 79.80 88.62" in text
 
 
@@ -612,7 +612,9 @@ def test_parameters_that_differ_from_the_default_are_shown_first():
 def test_limits_name_languages_lengths_and_rare_classes():
     languages = {"en": 960, "de": 200, "fr": 40, "unknown": 100}
     words = language_limit(languages)
-    assert words.startswith("Language: the training texts are in en (80.0 %), de (16.7 %), by ISO")
+    assert words.startswith(
+        "Language: the training texts seem to be in en (80.0 %), de (16.7 %) (ISO"
+    )
     for unknown in ({"unknown": 3}, {"unknown": 3, "en": 2}):
         assert "no language that was recognized" in language_limit(unknown)
     words = length_limit(pd.Series([2] * 50 + [700] * 50), 512)

@@ -29,8 +29,8 @@ def limits(
         "get a label too, and it is wrong more often.",
         language_limit(data["splits"]["train"]["languages"]),
         length_limit(predictions["tokens"], about["params"]["model"]["max_len"]),
-        f"Unknown words: {_count(int((predictions['known_words'] == 0).sum()))} no word that the "
-        "model knows. Such a text gets “?” instead of a label.",
+        f"Unknown words: {_count(int((predictions['known_words'] == 0).sum()))} only words that "
+        "the model does not know. Such a text gets “?” instead of a label.",
         *class_limits(data["splits"]["train"]["label_counts"], by_class),
     ]
 
@@ -44,8 +44,8 @@ def language_limit(languages: Mapping[str, int]) -> str:
     shares = {code: count / texts for code, count in guessed.items()}
     main = [f"{code} ({rounded(x)})" for code, x in shares.items() if x >= MAIN_LANGUAGE]
     return (
-        f"Language: the training texts are in {', '.join(main)}, by ISO codes. The model knows no "
-        "other language."
+        f"Language: the training texts seem to be in {', '.join(main)} (ISO codes, guessed). The "
+        "model knows no other language."
     )
 
 

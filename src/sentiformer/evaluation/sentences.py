@@ -110,7 +110,7 @@ ROWS: list[tuple[str, Callable[[Any], str], list[str]]] = [  # of the comparison
     ("McNemar's exact test", p_value_text, ["p_value"]),
     ("ROC AUC", number, ["roc_auc"]),
     ("log loss, nats", number, ["log_loss"]),
-    ("validation accuracy, %", percent, ["validation_accuracy"]),
+    ("validation accuracy, all sources, %", percent, ["validation_accuracy"]),
     ("C of the logistic regression", "{:g}".format, ["c"]),
     ("n-grams", "{:,}".format, ["ngrams"]),
 ]

@@ -18,6 +18,7 @@ from sentiformer.text.vocab import UNKNOWN, Vocab
 NO_TEXT = "no text"
 NO_KNOWN_WORD = "no known word"
 PROBABILITY = 0.5  # of a guess that is believed
+SURE = 0.8  # of a guess that is believed of a text without a known word, such as `qqqq`
 KNOWN_SHARE = 0.8  # of the words, above which a text is in the model's language
 MAIN_SHARE = 0.05  # of the training texts, above which a language is one of the model's
 GUESSED_SHARE = 0.5  # of the training texts whose language was guessed; fewer say nothing
@@ -54,7 +55,8 @@ class Doubts:
             return reasons
         rows = [row for row, words in enumerate(tokens) if self._is_strange(words[:READ_TOKENS])]
         for row, guess in zip(rows, guess_languages([texts[row] for row in rows]), strict=True):
-            if guess.code not in self._languages and guess.probability >= PROBABILITY:
+            needed = SURE if reasons[row] == NO_KNOWN_WORD else PROBABILITY
+            if guess.code not in self._languages and guess.probability >= needed:
                 known = listed([language_name(code) for code in self._languages])
                 reasons[row] = f"the text seems to be in {language_name(guess.code)}; "
                 reasons[row] += f"the model was trained on {known}"

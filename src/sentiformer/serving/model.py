@@ -16,6 +16,9 @@ INSIDE_MLFLOW = Path("artifacts", "model")  # the place of a model in what MLflo
 class Model(Predictor):
     """A trained model; `sentiformer.load` makes it."""
 
+    def __repr__(self) -> str:
+        return f"<sentiformer model of the classes {listed(self.classifier.labels)}>"
+
     def predict(self, texts: Any) -> Prediction | list[Prediction]:
         """Classify one text, or a list, tuple, array, Series, or a table by its column `text`.
 
@@ -104,6 +107,6 @@ def find_model(folder: Path) -> Path:
         if found := sorted(folder.glob(pattern)):
             raise UserError(f"{folder} holds no model; did you mean {found[0].parent}?")
     raise UserError(
-        f"{folder} holds no model; `dvc repro train` in the project's root makes data/model; an "
+        f"{folder} holds no model; `make` in the project's root makes data/model; an "
         "MLflow address is written like models:/sentiformer@champion"
     )

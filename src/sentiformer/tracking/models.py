@@ -80,6 +80,10 @@ class TrackedModel:
         numbers = [found.version for found in versions if found.run_id == self.run_id]
         rivals = [found.tags for found in versions if held_out.items() <= found.tags.items()]
         if not numbers and any(float(rival["accuracy"]) >= accuracy for rival in rivals):
+            say(
+                f"{self.name}@{CHAMPION} is unchanged: this model is not better on validation; the "
+                "weights are in data/model"
+            )
             return None
         if not numbers:
             upload(self.client, self.model_id, self.run_id, folder)

@@ -31,7 +31,8 @@ def show_runs() -> None:
     is_server = uri.startswith("http")
     host, port = os.environ.get("MLFLOW_HOST", "127.0.0.1"), os.environ.get("MLFLOW_PORT", "5000")
     pages = without_passwords(uri).rstrip("/") if is_server else f"http://{host}:{port}"
-    say(f"runs: {pages}/{RUNS.format(experiment)}")
+    address = f"{pages}/{RUNS.format(experiment)}"
+    say(f"runs: {address}" + ("" if is_server else " (ready in some seconds; Ctrl-C stops it)"))
     if not is_server:
         os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # not an argument, which others could read
         os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--workers", "1"])
