@@ -542,6 +542,8 @@ OPTIONS = {"text": "--text", "label": "--label"}
         ("id,text", ["text", "label"]),
         ("text,date", ["text", "label"]),
         ("title,body,label", ["text", "label"]),
+        ("title,article,label", ["text", "label"]),
+        ("comment,text_clean,label", ["text", "label"]),
         ("text,category,sentiment", ["text", "label"]),
         ("a,b", ["text", "label"]),
         ("1,a nice review", ["text", "label"]),

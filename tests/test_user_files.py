@@ -216,9 +216,24 @@ LABELLED = '{"text": "a", "label": "%s"}\n{"text": "b", "label": "%s"}'
     [
         ({}, {"train": "no*.csv"}, "download.train is 'no*.csv': there is no such file; paths"),
         (
-            {"reviews.test_csv": "text,label\na,x\n"},
+            {"a_csv": "text,label\na,x\n"},
             {"train": "."},
-            "download.train is '.': no file of that folder is named after train, as train.csv or",
+            "download.train is '.', the folder that holds this project; put the files into a",
+        ),
+        (
+            {"my-train_csv": "text,label\na,x\n", "my-test_csv": "text,label\nb,x\n"},
+            {"train": "my-*.csv"},
+            "download.train 'my-*.csv' also matches my-test.csv, which is named after test; name",
+        ),
+        (
+            {"a_csv": "text,Label\na,x\nb,y\n", "b_csv": "text,label\nc,x\n"},
+            {"train": "a.csv", "test": "b.csv"},
+            "b.csv calls the column 'Label' of train 'label'; rename it",
+        ),
+        (
+            {"a_csv": "text,label\na,x\nb,?\n"},
+            {"train": "a.csv"},
+            "the label '?' means that a model has no answer; give it another name",
         ),
         (
             {"a_csv_dvc": "outs:"},

@@ -86,7 +86,10 @@ def use(options: argparse.Namespace) -> None:
 
     columns = {"text": options.text, "label": options.label, "language": options.language}
     use_files(options.file, **columns, path=Path("params.yaml"))
-    say(f"params.yaml: the texts come from {options.file}; next: make, or dvc repro")
+    say(
+        f"params.yaml: the texts come from {options.file}; download.validation, test, unlabeled "
+        "and labels are null; next: make, or dvc repro"
+    )
 
 
 def track(options: argparse.Namespace) -> None:

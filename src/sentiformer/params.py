@@ -52,6 +52,7 @@ def use_files(
     """
     from ruamel.yaml import YAML
 
+    train = train.expanduser()
     if not train.exists():
         raise UserError(f"{train} does not exist; give the path of a file or a folder of files")
     read_yaml(path)  # its errors are clear

@@ -17,7 +17,8 @@ WORDS = {  # the last word of a column's name, if the column has the default nam
 }
 OTHER_WORDS = (  # a column that is certainly neither
     "id ids index key uuid number no date time day year timestamp created updated url link user "
-    "author name source language lang country city length count size split fold email ip"
+    "author name source language lang country city length count size split fold ip at score "
+    "confidence likes useful helpful images"
 )
 INDEX = ("Unnamed: ", "__index_level_")  # the beginnings of names that pandas gives to an index
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")  # also those of camelCase
@@ -63,8 +64,14 @@ def guess(columns: Columns, present: Sequence[str]) -> dict[str, str]:
 
 
 def _by_word(column: str, free: Sequence[str], named: Sequence[str]) -> str | None:
-    """The only free column whose name ends in a usual word."""
+    """The only free column whose name ends in a usual word.
+
+    Of more than two columns, each must have a known purpose: another one may hold the texts.
+    """
     fits = [name for name in free if _last_word(name) in WORDS[column].split()]
+    known = {*OTHER_WORDS.split(), *" ".join(WORDS.values()).split()}
+    if column == "text" and len(named) > 2 and any(_last_word(n) not in known for n in free):
+        return None
     return fits[0] if len(fits) == 1 else None
 
 

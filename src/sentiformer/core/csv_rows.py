@@ -64,9 +64,13 @@ def read_csv(path: Path, columns: Columns, say: Say) -> Iterator[tuple[str, Valu
             yield place, tuple(cells[i] if i < len(cells) else None for i in indices)
 
 
+def _plain(cell: str) -> str:
+    return cell.strip("\ufeff \t").casefold()
+
+
 def _problem(record: Record, names: list[str]) -> str:
     """What is wrong with a record, or nothing."""
-    if record.cells == names:
+    if [_plain(cell) for cell in record.cells] == [_plain(name) for name in names]:
         return "it is the header again, as in joined files; remove the line"
     if any(cell.strip() for cell in record.cells[len(names) :]):
         return _escaped_quote(record.lines) or (

@@ -10,7 +10,7 @@ from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError
 from sentiformer.core.text_lines import Say, open_lines
 
-PEEKED_ROWS = 100  # the keys of these are the columns
+PEEKED_ROWS = 1000  # the keys of these are the columns
 Item: TypeAlias = tuple[str, dict[str, Any] | UserError]  # its place, and the object or its error
 Values: TypeAlias = tuple[object, ...]
 

@@ -190,6 +190,8 @@ def _check_names(names: Sequence[str]) -> None:
         require_whole_characters(name, "a label")
         if CONTROL.search(name):
             raise UserError(f"the label {name!r} has a control character; remove it")
+        if name == "?":
+            raise UserError("the label '?' means that a model has no answer; give it another name")
 
 
 def _report_joined(

@@ -43,6 +43,7 @@ def read_files(params: DownloadParams) -> Source:
         UserError: a path does not exist; or, when the rows are read, a file lacks texts or labels.
     """
     found = find_files(params)
+    _require_one_split(params, found["train"])
     say_files(params, found)
     columns = guess_columns(found["train"][0], columns_of("train", params), say)
     if not Path(str(params.train)).is_dir():
@@ -60,10 +61,24 @@ def read_files(params: DownloadParams) -> Source:
     return Source(streams, params.labels, origin)
 
 
+def _require_one_split(params: DownloadParams, train: list[Path]) -> None:
+    """Check that no file of a glob is named after another split."""
+    for path in train if not Path(str(params.train)).is_dir() and len(train) > 1 else ():
+        for split in sorted(_splits_named(path.name) - {"train"}):
+            raise UserError(
+                f"download.train {params.train!r} also matches {path}, which is named after "
+                f"{split}; name it in download.{split}, and give a narrower glob"
+            )
+
+
 def _labelled(split: str, paths: list[Path], columns: Columns) -> list[Path]:
     """The files of a split that have the column of the labels; report the others."""
     text, label = columns
     labelled = [path for path in paths if has_columns(path, {label: columns[label]})]
+    for path in paths:
+        [name] = guess_columns(path, {label: columns[label]}, lambda line: None)
+        if name != label:
+            raise UserError(f"{path} calls the column {label!r} of train {name!r}; rename it")
     column = "" if text == "text" else f" --column {quote(text)}"
     held_out = "" if labelled else f"; {split} is held out of train"
     for path in paths:
@@ -93,6 +108,11 @@ def find_files(params: DownloadParams) -> dict[str, list[Path]]:
         if Path(f"{pattern}.dvc").exists():
             missing = f"there is only its .dvc file; fetch it with `dvc pull {pattern}.dvc`"
         if len(paths) == 1 and paths[0].is_dir():
+            if project_root().resolve().is_relative_to(paths[0].resolve()):
+                raise UserError(
+                    f"download.{split} is {pattern!r}, the folder that holds this project; put the "
+                    "files into a folder of their own"
+                )
             inside = splits_in(paths[0])
             found |= inside if split == "train" else {}
             missing = _no_file(paths[0], name)

@@ -33,7 +33,8 @@ def model_card(about: dict[str, Any], sources: list[dict[str, str]], use: str) -
         _metrics(about, sources),
         f"**Limits:** the language is {params['tokenize']['language']}. Of a longer text "
         f"the model reads the beginning and the end, {params['model']['max_len']} tokens. A "
-        'text that the model cannot judge, such as one without a known word, has the label "?" and a reason. Texts of another kind '
+        "text that the model cannot judge, such as one without a known word, has the label "
+        '"?" and a reason. Texts of another kind '
         "than the data may be classified wrongly with a high probability.",
         use,
     ]
@@ -78,9 +79,8 @@ def how_to_restore(tags: dict[str, str], weights: str) -> str:
 def _metrics(about: dict[str, Any], sources: list[dict[str, str]]) -> str:
     """The accuracies on validation and test as a list."""
     best = about["best"]
-    lines = [
-        f"**Metrics:** accuracy on validation (all sources) {percent(best['valid_accuracy'])}; on test:"
-    ]
+    validation = percent(best["valid_accuracy"])
+    lines = [f"**Metrics:** accuracy on validation (all sources) {validation}; on test:"]
     for row in sources:
         low, high = percent(float(row["accuracy_low"])), percent(float(row["accuracy_high"]))
         lines.append(

@@ -55,7 +55,10 @@ def plain(data: Any) -> Any:
     if isinstance(data, list | tuple) and data and all(isinstance(row, dict) for row in data):
         data = pd.DataFrame(list(data)).map(_unwrapped)
     elif isinstance(data, dict):
-        data = pd.DataFrame({name: _as_list(values) for name, values in data.items()})
+        columns = {name: _as_list(values) for name, values in data.items()}
+        if len({len(values) for values in columns.values()}) > 1:
+            raise UserError("the columns have different lengths; give each row a value of each")
+        data = pd.DataFrame(columns)
     if isinstance(data, pd.DataFrame):
         return data[data.columns[0]] if list(data) in UNNAMED else data
     return _as_list(data)

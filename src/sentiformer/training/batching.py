@@ -131,6 +131,11 @@ class Batches(ABC):
         """Number of batches in an epoch."""
         return -(-len(self._lengths) // self._batch_size)
 
+    @property
+    def items(self) -> int:
+        """Number of items in an epoch."""
+        return len(self._lengths)
+
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
         """Yield the training batches of an epoch, from number `skip` on."""
         rng = np.random.default_rng([self._seed, epoch])

@@ -143,7 +143,8 @@ class Training:
         self._refuse_divergence(loss, DIVERGED_FEW)
         event = StepEvent(self.step, epoch, len(losses), loss, rate, norm.item(), tokens)
         self.steps.append(event)
-        many = -(-MANY_TEXTS // (LOG_STEPS * self.settings.batch_size))
+        texts = min(LOG_STEPS * self.settings.batch_size, self.train.items)
+        many = -(-MANY_TEXTS // texts)
         if len(self.steps) >= many:
             self._refuse_divergence(_mean_loss(self.steps[-many:]), DIVERGED)
         return event
