@@ -207,6 +207,16 @@ def test_divergence_stops_with_one_line(corpora):
         list(training.run())
 
 
+def test_a_text_that_is_read_again_does_not_count_as_another(corpora):
+    training = make_training(corpora, batch_size=32)
+    training.train._lengths = training.train._lengths[:6]
+    wrong, norm = torch.tensor(2.5), torch.tensor(1.0)
+    for _ in range(21):  # 6 texts each: fewer than 128
+        training._report(1, wrong.repeat(10), 0.1, norm, 9)
+    with pytest.raises(UserError, match="training diverged"):
+        training._report(1, wrong.repeat(10), 0.1, norm, 9)
+
+
 def test_a_high_loss_of_a_few_texts_is_no_divergence(corpora):
     training = make_training(corpora, batch_size=4)
     wrong, norm = torch.tensor(2.5), torch.tensor(1.0)  # equal probabilities have 0.69
