@@ -240,7 +240,7 @@ def test_language_model_has_its_own_run_and_the_classifier_s_run_names_it(store,
     assert of_classifier.tags["sentiformer.pretraining_key"] == key
     assert of_classifier.metrics["pretrain/perplexity"] == pytest.approx(perplexity)
     assert (
-        run.info.run_name == f"film reviews · d16 l1 · language model · perplexity {perplexity:.1f}"
+        run.info.run_name == f"film reviews · perplexity {perplexity:.1f} · d16 l1 · language model"
     )
     assert sha256(data / "pretrained/model.safetensors") in run.data.tags[NOTE_TAG]
     assert not store.client.list_artifacts(run.info.run_id), "DVC keeps the weights"
@@ -298,7 +298,7 @@ def test_logged_model_has_the_metrics_and_the_data_sets_they_were_measured_on(st
 
 def test_names_and_descriptions_say_data_size_and_result(store, data):
     run, accuracy = only_run(store), headline_of(data)["test/accuracy"]
-    assert run.info.run_name == f"film reviews · d16 l1 · {accuracy * 100:.1f} %"
+    assert run.info.run_name == f"film reviews · {accuracy * 100:.1f} % · d16 l1"
     (version,) = store.client.search_model_versions(f"name = '{NAME}'")
     (output,) = run.outputs.model_outputs
     cards = {
@@ -351,7 +351,7 @@ def test_names_of_data_make_names_of_models_that_mlflow_accepts(
     project, data, source, place, name, registered
 ):
     about = about_source(data, source, place)
-    assert run_name(about, "90.0 %") == f"{name} · d16 l1 · 90.0 %"
+    assert run_name(about, "90.0 %") == f"{name} · 90.0 % · d16 l1"
     assert model_name(about) == registered
     client = Store.connect().client
     client.create_registered_model(registered)

@@ -43,11 +43,14 @@ def size_name(about: dict[str, Any]) -> str:
 
 
 def run_name(about: dict[str, Any], result: str = "") -> str:
-    """The name of a run, such as `film reviews · d128 l1 · 91.5 %`, at first without a result."""
-    parts = [data_name(about), size_name(about)]
+    """The name of a run, such as `film reviews · 91.5 % · d128 l1`, at first without a result.
+
+    The result comes early, because MLflow's table of runs shows the beginning of a name.
+    """
+    parts = [data_name(about), result, size_name(about)]
     if about["stage"] != "train":
         parts.append("language model")
-    return " · ".join([*parts, result] if result else parts)
+    return " · ".join(filter(None, parts))
 
 
 def percent(share: float) -> str:
