@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -44,8 +44,10 @@ def print_results(lines: Iterable[str]) -> None:
 
 def note(line: str, *, end: str = "\n") -> None:
     """Print a line about the results on standard error, so that only results are in the output."""
-    with suppress(OSError):  # nobody reads it any more
+    try:
         print(line, end=end, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it any more
+        _discard(sys.stderr)
 
 
 def colored(text: str, color: int) -> str:
@@ -63,4 +65,9 @@ def flush_or_discard() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard what the stream still holds, or Python complains at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
