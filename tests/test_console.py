@@ -300,6 +300,19 @@ def test_modules_that_are_imported_already_stay(monkeypatch):
     assert sys.modules["spacy.cli"] is before
 
 
+def run_redirected(code: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of which a shell redirects or closes the streams."""
+    return subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, code],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("stream", ["2>&-", pytest.param("2>/dev/full", marks=needs_dev_full)])
 def test_a_note_that_nobody_can_read_is_dropped(stream):
     code = (
@@ -307,14 +320,7 @@ def test_a_note_that_nobody_can_read_is_dropped(stream):
         "from sentiformer.console.output import note\n"
         "with one_line_errors(): note('a'); note('b'); print('done')"
     )
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -c "$1" {stream}', sys.executable, code],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    done = run_redirected(code, stream)
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
@@ -468,13 +474,5 @@ def test_a_program_with_closed_streams_does_its_work(closed):
         "    say('é'); print(sys.stdin.read()); print('x', file=sys.stderr)\n"
         "    with Bar('work', total=1) as bar: bar.advance(1)\n"
     )
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    done = run_redirected(code, closed)
     assert (done.returncode, done.stderr.replace("x\n", "")) == (0, "")

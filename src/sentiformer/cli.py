@@ -1,4 +1,4 @@
-"""The command `sentiformer`: predict, fill, score, demo, track, verify."""
+"""The command `sentiformer`: predict, fill, score, use, demo, track, verify."""
 
 import argparse
 import sys
@@ -134,13 +134,15 @@ def chosen_texts(options: argparse.Namespace) -> Iterable[str | None]:
             read or has a lone surrogate, from an escape in JSON or bytes on the command line.
     """
     from sentiformer.core.text_files import read_texts
+    from sentiformer.core.text_lines import format_of
 
     texts, file = options.texts, options.file
     if file is not None and texts:
         raise UserError("texts and --file are both given; give one of the two")
     if len(texts) > 1 and "-" in texts:
         raise UserError("- is standard input; give it alone, or give texts")
-    if options.column is not None and (file is None or not file.suffix or is_lines(file)):
+    is_table = file is not None and file.suffix and format_of(file) != ".txt"
+    if options.column is not None and not is_table:
         raise UserError("--column is only for a table; leave it out, or give a table with --file")
     if file is not None and not is_standard_input(file):
         return with_whole_characters(read_texts(file, options.column or DEFAULT_COLUMN, note))
@@ -165,11 +167,6 @@ def chunks(texts: Iterable[str | None], size: int) -> Iterator[list[str | None]]
     texts = iter(texts)
     while chunk := list(islice(texts, size)):
         yield chunk
-
-
-def is_lines(file: Path) -> bool:
-    """Whether a file has one text per line and no columns, compressed or not."""
-    return file.name.lower().endswith((".txt", ".txt.gz", ".txt.zst"))
 
 
 def is_file(name: str) -> bool:

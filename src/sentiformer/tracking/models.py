@@ -1,7 +1,7 @@
 """MLflow's models: one logged model for each training, and registered versions of the best ones.
 
-Only a version has weights: a model becomes one if no earlier version is better on the same held-out
-texts. The alias champion names the best version.
+Only a version has weights: a model becomes one if it is better than each earlier version on the
+same held-out texts. The alias champion names the best version.
 """
 
 import json
