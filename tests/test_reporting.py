@@ -536,7 +536,7 @@ def test_page_shows_the_metrics_of_each_source_if_there_are_several(copy, tmp_pa
     )
     text = Page(report(copy, tmp_path / "report")).text
     assert "reviews get the right class" in text
-    assert "Of 853 test sentences, 79.80 % do." in text
+    assert "Of 853 test sentences, 79.80 % get the right class." in text
     assert "reviews sentences all texts 2,490 853 3,343 accuracy , % 91.65 79.80 88.62" in text
 
 

