@@ -1,4 +1,4 @@
-"""Linear models of n-grams fitted to data/tokens; they may give pseudo-labels."""
+"""Linear models of n-grams fitted to data/tokens, written to data/baseline."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from sentiformer.core.runtime import Runtime
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
-INPUT, OUTPUT, TEACHER = Path("data/tokens"), Path("data/baseline"), Path("data/teacher")
+INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 
 
 @stage
 def main(params: Params, runtime: Runtime) -> None:
-    """Write the baselines' metrics and test probabilities, and the pseudo-labels, if any."""
-    with atomic_folder(OUTPUT) as folder, atomic_folder(TEACHER) as teacher:
-        fit_baselines(params.teach, INPUT, folder, teacher, workers=runtime.threads)
-    say(f"baselines → {OUTPUT}, pseudo-labels by {params.teach.by or 'no teacher'} → {TEACHER}")
+    """Write the baselines' metrics and test probabilities, and one of them as a model."""
+    with atomic_folder(OUTPUT) as folder:
+        fit_baselines(INPUT, folder, workers=runtime.threads)
+    say(f"baselines → {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluates data/model on test and compares it with data/baseline; writes data/evaluation."""
+"""Evaluates data/model on test, and compares it with other models; writes data/evaluation."""
 
 from pathlib import Path
 
@@ -18,14 +18,7 @@ SUMMARY = Path("metrics.json")  # in Git
 def main(params: Params, runtime: Runtime) -> None:
     """Write the metrics, the comparison, the predictions, and the tables of the report."""
     with atomic_folder(OUTPUT) as folder:
-        evaluation = evaluate(
-            runtime,
-            model=DATA / "model",
-            baseline=DATA / "baseline",
-            tokens=DATA / "tokens",
-            raw=DATA / "raw",
-            folder=folder,
-        )
+        evaluation = evaluate(runtime, data=DATA, folder=folder)
     write_json(SUMMARY, evaluation.summary())
     for line in evaluation.lines(OUTPUT):
         say(line)

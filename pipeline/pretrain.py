@@ -16,7 +16,8 @@ OUTPUT = Path("data/pretrained")
 @by_torchrun
 def main(params: Params, runtime: Runtime) -> None:
     """Pretrain, or resume a stopped pretraining; with 0 epochs there is no model."""
-    pretrain(params.model, params.pretrain, runtime, output=OUTPUT, tracker=tracker)
+    precision = params.train.precision
+    pretrain(params.model, params.pretrain, precision, runtime, output=OUTPUT, tracker=tracker)
 
 
 if __name__ == "__main__":

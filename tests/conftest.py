@@ -15,8 +15,12 @@ import pandas as pd
 import pytest
 
 from sentiformer.baselines.logistic_regression import fit_baselines
+from sentiformer.core.files import write_json
 from sentiformer.core.runtime import Runtime
 from sentiformer.data.download import download
+from sentiformer.encoder.fetch import fetch_encoder
+from sentiformer.encoder.finetune import finetune
+from sentiformer.encoder.params import EncoderParams
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.report import write_report
 from sentiformer.features.word_vectors import fit_word_vectors
@@ -41,11 +45,20 @@ TINY = {
     },
     "build_vocab": {"max_size": 60},
     "word_vectors": {"pairs": 40, "triples": 30},
-    "pretrain": {"epochs": 1, "window": 12, "batch_size": 16, "precision": "fp32"},
+    "pretrain": {"epochs": 1},
 }
 WORDS = {
     0: "awful boring dull weak wasted clumsy tired bland".split(),
     1: "great moving sharp funny lovely bright clever rich".split(),
+}
+ENCODER = {  # what is known about an encoder
+    "name": "someone/tiny-bert.v2@0123456789abcdef",
+    "revision": "0123456789abcdef",
+    "parameters": 12345,
+    "architecture": "bert",
+    "licence": "apache-2.0",
+    "trained_on": "a billion <pairs> of sentences",
+    "url": None,
 }
 COMMON = "the film was a story with its cast, and one scene that I saw twice; it's long".split()
 
@@ -126,7 +139,8 @@ def classifier(params: Params, data: Path, runtime: Runtime = RUNTIME) -> Setup:
 
 def language_model(params: Params, data: Path, runtime: Runtime = RUNTIME) -> Setup:
     """The training of stage pretrain."""
-    return set_up_language_model(params.model, params.pretrain, runtime, data=data)
+    epochs, precision = params.pretrain.epochs, params.train.precision
+    return set_up_language_model(params.model, epochs, precision, runtime, data=data)
 
 
 def train(setup: Setup, output: Path, runtime: Runtime = RUNTIME) -> Setup:
@@ -137,23 +151,34 @@ def train(setup: Setup, output: Path, runtime: Runtime = RUNTIME) -> Setup:
     return setup
 
 
+def finetune_encoder(params: Params, output: Path) -> None:
+    """Run stage finetune."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(output.parent.parent))
+        patch.setattr("sentiformer.encoder.finetune.LEAST_STEPS", 0)
+        finetune(params.finetune, params.train, RUNTIME, output=output, tracker=NoTracker())
+
+
 def run_stages(params: Params, folder: Path) -> None:
     """Take the source of `params` through every stage; each writes a folder in `folder`."""
-    names = ("raw", "tokens", "baseline", "teacher", "vocab", "word_vectors", "pretrained")
+    names = ["raw", "tokens", "baseline", "teacher", "vocab", "word_vectors", "pretrained"]
+    names += ["encoder", "finetuned"]
     made = {name: folder / name for name in (*names, "model", "evaluation", "report")}
     for path in made.values():
         path.mkdir(parents=True)
     download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
-    fit_baselines(params.teach, made["tokens"], made["baseline"], made["teacher"], workers=1)
+    fit_baselines(made["tokens"], made["baseline"], workers=1)
+    write_json(made["teacher"] / "config.json", {"by": None})
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]
     )
     train(language_model(params, folder), made["pretrained"])
     train(classifier(params, folder), made["model"])
-    inputs = {name: made[name] for name in ("model", "baseline", "tokens", "raw")}
-    evaluate(RUNTIME, **inputs, folder=made["evaluation"])
+    fetch_encoder(params.encoder, made["encoder"])
+    finetune_encoder(params, made["finetuned"])
+    evaluate(RUNTIME, data=folder, folder=made["evaluation"])
     write_report(folder, made["report"])
 
 
@@ -181,12 +206,37 @@ def data(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def finetuned_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stages write with a tiny encoder, made once; tests that change it take a copy."""
+    from checkpoints import make_checkpoint
+
+    folder = tmp_path_factory.mktemp("encoder") / "data"
+    shutil.copytree(
+        data, folder, ignore=shutil.ignore_patterns("encoder", "finetuned", "evaluation", "report")
+    )
+    (folder / "encoder").mkdir()
+    checkpoint = make_checkpoint(folder.parent / "checkpoint")
+    fetch_encoder(EncoderParams(name=str(checkpoint)), folder / "encoder")
+    source = folder / "encoder" / "source.json"
+    source.write_text(json.dumps(json.loads(source.read_text()) | ENCODER))
+    keys = {"max_len": 32, "learning_rate": 0.005, "epochs": 3, "ensemble": True}
+    params = tiny_params(encoder={"name": ENCODER["name"]}, finetune=keys)
+    finetune_encoder(params, folder / "finetuned")
+    for name in ("evaluation", "report"):
+        (folder / name).mkdir()
+    evaluate(RUNTIME, data=folder, folder=folder / "evaluation")
+    write_report(folder, folder / "report")
+    return folder
+
+
 @pytest.fixture
 def unlabeled_data(data: Path, tmp_path: Path) -> Path:
     """A copy of what the stages write, whose test texts are the unlabelled ones too."""
     folder = shutil.copytree(data, tmp_path / "unlabeled-data")
     tokens = folder / "tokens"
     shutil.copyfile(tokens / "test.arrow", tokens / "unlabeled.arrow")
+    shutil.copyfile(folder / "raw" / "test.parquet", folder / "raw" / "unlabeled.parquet")
     about = json.loads((tokens / "corpus.json").read_text())
     about["splits"]["unlabeled"] = about["splits"]["test"]
     (tokens / "corpus.json").write_text(json.dumps(about))

@@ -1,7 +1,8 @@
-"""A server on loopback that answers the calls of `datasets.load_dataset` like the Hub."""
+"""A server on loopback that answers the calls of `datasets` and `huggingface_hub` like the Hub."""
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -14,16 +15,18 @@ STORE_PATH = "/store/"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves one data set, at one commit or more.
+    """Serves one data set or model, at one commit or more.
 
-    As on the Hub, a request for a Parquet file is redirected to another host, with the file's
-    SHA-256 in a header. Other files are sent directly; their ETag is git's SHA-1.
+    As on the Hub, a request for a Parquet or safetensors file is redirected to another host, with
+    the file's SHA-256 in a header. Other files are sent directly; their ETag is git's SHA-1.
 
     Attributes:
-        commits: the content of each path in the data set, by commit.
+        kind: dataset or model.
+        commits: the content of each path in the repository, by commit.
         branches: the commit of each branch.
         refusal: what every call is answered, if it is set: status, error code and message.
-        damage: by path, other bytes to send instead of the content, or `CUT` for only half of it.
+        damage: by path, other bytes to send instead of the content, or `CUT` for only half of it;
+            a request for the rest gets the rest.
         delay: seconds before each answer.
         calls: method and path of each call, in order.
         store: the address of the host that sends the Parquet files.
@@ -31,9 +34,11 @@ class Hub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, dataset: str, revision: str, files: dict[str, bytes]) -> None:
+    def __init__(
+        self, name: str, revision: str, files: dict[str, bytes], kind: str = "dataset"
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.dataset, self.revision = dataset, revision
+        self.name, self.revision, self.kind = name, revision, kind
         self.commits = {revision: files}
         self.branches = {"main": revision}
         self.refusal: tuple[int, str, str] | None = None
@@ -52,9 +57,11 @@ class Hub(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(dataset: str, revision: str, files: dict[str, bytes]) -> Iterator[Hub]:
+def serve(
+    name: str, revision: str, files: dict[str, bytes], kind: str = "dataset"
+) -> Iterator[Hub]:
     """Serve `files` while the block runs."""
-    with Hub(dataset, revision, files) as hub:
+    with Hub(name, revision, files, kind) as hub:
         thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -81,7 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.server, unquote(urlsplit(self.path).path)
         hub.calls.append(f"{self.command} {path}")
         time.sleep(hub.delay)
-        api, files = f"/api/datasets/{hub.dataset}", f"/datasets/{hub.dataset}/resolve/"
+        api, files = f"/api/{hub.kind}s/{hub.name}", f"/{hub.name}/resolve/"
+        files = files if hub.kind == "model" else f"/datasets{files}"
         if hub.refusal:
             status, code, message = hub.refusal
             headers = {"X-Error-Code": code, "X-Error-Message": message, "Content-Length": "0"}
@@ -89,17 +97,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith(STORE_PATH):
             self._send_file(*path.removeprefix(STORE_PATH).split("/", 1))
         elif path.startswith(files):
-            commit, _, name = path.removeprefix(files).partition("/")
-            if commit not in hub.commits:
-                self._refuse("RevisionNotFound")
-            elif name not in hub.commits[commit]:
-                self._refuse("EntryNotFound")
-            elif name.endswith(".parquet"):
-                self._redirect(commit, name)
-            else:
-                self._send_file(commit, name)
-        elif path in (api, f"/api/datasets/{hub.dataset.split('/')[1]}"):  # without its owner
+            self._resolve(*path.removeprefix(files).partition("/")[::2])
+        elif path in (api, f"/api/{hub.kind}s/{hub.name.split('/')[1]}"):  # without its owner
             self._send_about("main")
+        elif path == f"{api}/refs":
+            self._send_refs()
         elif path.startswith(f"{api}/revision/"):
             self._send_about(path.removeprefix(f"{api}/revision/"))
         elif path.startswith(f"{api}/tree/"):
@@ -108,6 +110,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse("RepoNotFound")
 
+    def _resolve(self, commit: str, name: str) -> None:
+        if commit not in self.server.commits:
+            self._refuse("RevisionNotFound")
+        elif name not in self.server.commits[commit]:
+            self._refuse("EntryNotFound")
+        elif name.endswith((".parquet", ".safetensors")):
+            self._redirect(commit, name)
+        else:
+            self._send_file(commit, name)
+
     def _send_about(self, revision: str) -> None:
         hub = self.server
         commit = hub.branches.get(revision, revision)
@@ -115,10 +127,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse("RevisionNotFound")
             return
         siblings = [{"rfilename": name} for name in hub.commits[commit]]
-        about = {"id": hub.dataset, "sha": commit, "siblings": siblings}
+        about = {"id": hub.name, "sha": commit, "siblings": siblings}
         self._send_json({**about, "private": False, "gated": False, "tags": []})
 
+    def _send_refs(self) -> None:
+        pulls = {name: sha for name, sha in self.server.branches.items() if "/pr/" in name}
+        found = [{"name": name, "ref": name, "targetCommit": sha} for name, sha in pulls.items()]
+        self._send_json({"branches": [], "converts": [], "tags": [], "pullRequests": found})
+
     def _send_tree(self, commit: str, folder: str, recursive: bool) -> None:
+        if commit not in self.server.commits:
+            self._refuse("RevisionNotFound")
+            return
         files, start = self.server.commits[commit], f"{folder}/" if folder else ""
         inside = [name for name in files if name.startswith(start)]
         folders = {start + name.removeprefix(start).split("/")[0] for name in inside} - {*inside}
@@ -147,6 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.server.commits[commit][name]
         git = hashlib.sha1(b"blob %d\0" % len(content) + content)
         headers = {"ETag": f'"{git.hexdigest()}"', "X-Repo-Commit": commit}
+        if found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            headers["Content-Range"] = f"bytes {found[1]}-{len(content) - 1}/{len(content)}"
+            rest = content[int(found[1]) :]
+            self._send(206, rest, {**headers, "Content-Length": str(len(rest))})
+            return
         sent = content
         if self.command == "GET" and name in self.server.damage:
             damage = self.server.damage[name]

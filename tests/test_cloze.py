@@ -57,11 +57,12 @@ def test_the_score_of_a_text_is_the_mean_of_its_tokens_each_masked_in_turn(langu
 
 
 def test_a_long_text_is_scored_in_pieces(language_model):
-    score = language_model.score("the film was a story with its cast , " * 9)
-    assert len(score.tokens) == 81
+    score = language_model.score("the film was a story with its cast , " * 29)
+    assert len(score.tokens) == 261
     assert all(row.log_probability < 0 for row in score.tokens)
     words = "and its cast was the film a story with , the film its a was , story cast and".split()
-    pieces = [language_model.score(" ".join(words[at : at + 12])).tokens for at in (0, 12)]
+    words *= 10
+    pieces = [language_model.score(" ".join(words[at : at + 128])).tokens for at in (0, 128)]
     assert language_model.score(" ".join(words)).tokens == pieces[0] + pieces[1]
 
 
@@ -77,9 +78,9 @@ def test_user_errors_are_one_line(language_model, data, tmp_path):
     with pytest.raises(UserError, match=r"the text has no \[MASK\]"):
         language_model.fill("the film", 3)
     with pytest.raises(
-        UserError, match=r"the text has 40 tokens, the model reads at most 12; shorten it"
+        UserError, match=r"the text has 140 tokens, the model reads at most 128; shorten it"
     ):
-        language_model.fill("the " * 39 + GAP, 3)
+        language_model.fill("the " * 139 + GAP, 3)
     for unknown in ("zyzzyva", "", " "):
         with pytest.raises(UserError, match="has no word that the model knows"):
             language_model.score(unknown)

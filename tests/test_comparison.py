@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sentiformer.evaluation.evaluate import Evaluation
 from sentiformer.evaluation.metrics import accuracy_interval, paired_difference
 from sentiformer.evaluation.sentences import (
-    accuracies_text,
     advice,
     meaning,
     number,
@@ -40,7 +41,7 @@ def test_p_value_is_that_of_the_binomial_distribution(first, second):
     one_side = sum(comb(discordant, k) for k in range(fewer + 1)) / 2**discordant
     found = paired_difference(*pairs(20, first, second, 7))
     assert found["p_value"] == pytest.approx(min(1, 2 * one_side), rel=5e-3)
-    assert (found["transformer_alone"], found["baseline_alone"]) == (first, second)
+    assert (found["transformer_alone"], found["other_alone"]) == (first, second)
     assert found["difference"] == round((first - second) / (27 + discordant), 6)
 
 
@@ -116,44 +117,73 @@ def found(difference, p_value, accuracy=0.9):
     return {"accuracy": accuracy, "difference": difference, "p_value": p_value}
 
 
+def rivals(tfidf, nb_trigrams, ensemble, finetuned=None):
+    """The compared models; the fine-tuned encoder, if there is one, is in the ensemble."""
+    others = {"finetuned": finetuned | {"outside_text": True}} if finetuned else {}
+    part = "finetuned" if finetuned else "transformer"
+    mean = ensemble | {"parts": [part, "nb_trigrams"], "outside_text": bool(finetuned)}
+    return {"tfidf": tfidf, "nb_trigrams": nb_trigrams, **others, "ensemble": mean}
+
+
+WORSE = found(0.02, 0.001, 0.88)
+
+
 @pytest.mark.parametrize(
-    ("baselines", "train_texts", "words"),
+    ("compared", "train_texts", "words"),
     [
-        ({"a": found(0.01, 0.5), "b": found(-0.02, 0.2, 0.92)}, 20_000, ""),
-        ({"a": found(0.02, 0.001), "b": found(0.01, 0.5)}, 100, ""),
+        (rivals(found(0.01, 0.5), found(-0.02, 0.2, 0.92), WORSE), 20_000, ""),
+        (rivals(found(0.02, 0.001), found(0.01, 0.5), WORSE), 100, ""),
         (
-            {"a": found(0.01, 0.5), "b": found(-0.032, 0.003, 0.92)},
+            rivals(found(0.01, 0.5), found(-0.032, 0.003, 0.92), found(-0.04, 0.06, 0.93)),
             20_000,
-            "prefer the baseline b: its accuracy is 3.2 points higher (p = 0.003)",
+            "prefer the baseline nb_trigrams: its accuracy is 3.2 points higher (p = 0.003)",
         ),
         (
-            {"a": found(-0.01, 0.5, 0.93), "b": found(0.0, 1.0, 0.92)},
+            rivals(found(-0.01, 0.5, 0.93), found(0.0, 1.0, 0.92), found(-0.02, 0.3, 0.94)),
             240,
-            "prefer the baseline a: it is simpler and at least as accurate here, and train has "
+            "prefer the baseline tfidf: it is simpler and at least as accurate here, and train has "
             "only 240 texts",
         ),
         (
-            {"a": found(0.0, 1.0)},
+            rivals(found(0.0, 1.0), WORSE, WORSE),
             1999,
-            "prefer the baseline a: it is simpler and at least as accurate here, and train has "
+            "prefer the baseline tfidf: it is simpler and at least as accurate here, and train has "
             "only 1,999 texts",
+        ),
+        (
+            rivals(WORSE, found(-0.01, 0.01, 0.92), found(-0.02, 0.001, 0.93)),
+            240,
+            "prefer the mean of the Transformer and the NB-weighted trigram model: its accuracy is "
+            "2.0 points higher (p = 0.001); docs/encoder.md says how to use it",
         ),
     ],
 )
-def test_baseline_is_recommended_if_it_is_significantly_better_or_train_is_small(
-    baselines, train_texts, words
+def test_significantly_better_model_is_recommended_or_else_a_baseline_if_train_is_small(
+    compared, train_texts, words
 ):
-    assert advice(baselines, train_texts) == words
+    assert advice(compared, train_texts) == words
 
 
-def test_accuracies_are_those_of_each_source_and_of_the_baselines():
+def test_advice_on_the_encoder_names_the_page_that_says_how_to_use_it():
+    encoder, mean = found(-0.03, 1e-5, 0.94), found(-0.02, 1e-5, 0.93)
+    words = "its accuracy is 3.0 points higher (p < 0.0001); docs/encoder.md says how to use it"
+    compared = rivals(WORSE, WORSE, mean, encoder)
+    assert advice(compared, 20_000) == f"prefer the fine-tuned encoder: {words}"
+    mean, encoder = encoder, mean
+    name = "mean of the fine-tuned encoder and the NB-weighted trigram model"
+    assert advice(rivals(WORSE, WORSE, mean, encoder), 20_000) == f"prefer the {name}: {words}"
+
+
+def test_line_for_the_terminal_has_the_accuracy_of_each_source_and_of_the_other_models():
     rows = [
         {"source": name, "accuracy": accuracy}
-        for name, accuracy in (("reviews", 0.9153), ("sentences", 0.798), ("all", 0.88))
+        for name, accuracy in (("reviews", 0.9153), ("sentences", 0.798))
     ]
-    baselines = {"tfidf": found(0.01, 0.5, 0.9081), "nb_trigrams": found(0, 1, 0.918)}
-    line = "accuracy 91.5 % (reviews), 79.8 % (sentences); tfidf 90.8 %, nb_trigrams 91.8 %"
-    assert accuracies_text(rows, baselines) == line
+    models = rivals(found(0.01, 0.5, 0.9081), found(0, 1, 0.918), found(0, 1, 0.93))
+    lines = Evaluation({}, rows, models, 20_000).lines(Path("folder"))
+    others = "tfidf 90.8 %, nb_trigrams 91.8 %, ensemble 93.0 %"
+    start = "test: accuracy 91.5 % (reviews), 79.8 % (sentences)"
+    assert lines == [f"{start}; {others} → folder"]
 
 
 @pytest.mark.parametrize(

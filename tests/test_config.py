@@ -32,6 +32,7 @@ MAY_BE_ZERO = {
     "word_vectors.pairs",
     "word_vectors.triples",
     "pretrain.epochs",
+    "finetune.frozen",
 }
 
 
@@ -235,9 +236,9 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
         *(("download", "held_out", value, "input should be less than 0.5") for value in (0.5, 1)),
         *(("build_vocab", "max_size", size, "input should be greater than 2") for size in range(3)),
         ("train", "learning_rate", 0.0, "input should be greater than 0"),
-        ("pretrain", "learning_rate", 0.0, "input should be greater than 0"),
+        ("finetune", "learning_rate", 0.0, "input should be greater than 0"),
         ("train", "learning_rate", 1e300, "input should be less than or equal to 1"),
-        ("pretrain", "learning_rate", 1.5, "input should be less than or equal to 1"),
+        ("finetune", "learning_rate", 1.5, "input should be less than or equal to 1"),
         ("train", "batch_size", 10**9, "input should be less than or equal to 65536"),
         ("train", "epochs", 10**9, "input should be less than or equal to 10000"),
         ("pretrain", "epochs", 10**9, "input should be less than or equal to 10000"),
@@ -252,6 +253,15 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
 )
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(message, section, key, value, fix):
     assert f"{section}.{key} is {value!r}: {fix}" in message(changed(section, key, value))
+
+
+def test_a_teacher_with_an_encoder_needs_one(message):
+    for teacher in ("encoder", "ensemble"):
+        text = message(changed("teach", "by", teacher))
+        assert text.endswith(
+            f"teach.by is {teacher}, but encoder.name is null; name an encoder, or set teach.by to "
+            "nb_trigrams or null"
+        )
 
 
 def test_heads_must_divide_the_model(message):

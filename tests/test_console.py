@@ -30,7 +30,7 @@ from sentiformer.text.corpus import Block, write_corpus
 FULL_DISK = "error: the disk is full"
 OUT_OF_MEMORY = (
     "error: out of memory; free some, use one process (SENTIFORMER_THREADS=1), or lower the sizes "
-    "in params.yaml, such as model.max_len and train.batch_size"
+    "in params.yaml, such as model.max_len, train.batch_size and finetune.max_len"
 )
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")  # noqa: PTH110
 

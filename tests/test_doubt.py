@@ -8,7 +8,7 @@ import pytest
 from conftest import RUNTIME
 
 from sentiformer.core.names import SPECIAL_TOKENS
-from sentiformer.serving.doubt import Doubts, is_word, language_name
+from sentiformer.serving.doubt import Doubts, is_word
 from sentiformer.serving.predictor import Predictor
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import Vocab
@@ -89,11 +89,6 @@ def test_without_known_languages_of_the_training_texts_there_is_no_check(languag
 def test_a_word_has_a_letter_a_digit_or_an_emoji():
     assert all(map(is_word, ["a", "10/10", "don't", "電", "é", "👍", "فيلم"]))
     assert not any(map(is_word, ["!", "...", "--", ":)", "$", " ", ""]))
-
-
-def test_a_language_that_spacy_does_not_know_has_its_code():
-    assert language_name("de") == "German (de)"
-    assert language_name("xx1") == "the language xx1"
 
 
 def test_the_languages_are_those_in_the_files_of_the_model(data, tmp_path):

@@ -353,18 +353,19 @@ def test_another_address_is_refused(value):
     [
         (
             {"hub_revision": "main"},
-            f"so that its data may change; its commit now is {REVISION}; set it to that",
+            f"with download.hub_revision main is not owner/name with a commit of 40 hexadecimal "
+            f"digits; the Hub has {NAME} at commit {REVISION}; use these",
         ),
-        ({"hub_revision": "v1"}, f"https://huggingface.co/datasets/{NAME}/commits/main lists"),
+        ({"hub_revision": "v1"}, f"digits; the Hub has {NAME} at commit {REVISION}; use these"),
         (
             {"hub_revision": "b" * 40},
-            f"{'b' * 40} is not a commit of {NAME}; the newest is {REVISION}; set it to that",
+            f"{'b' * 40} has no such commit; the Hub has {NAME} at commit {REVISION}",
         ),
-        ({"hub_dataset": "imdb"}, f"'imdb' has no owner; its full name on the Hub is {NAME}; set"),
-        ({"hub_dataset": "sst"}, "'sst' has no owner; write owner/name, as at the top of its page"),
+        ({"hub_dataset": "imdb"}, f"digits; the Hub has {NAME} at commit {REVISION}; use these"),
+        ({"hub_dataset": "sst"}, "digits; https://huggingface.co/datasets lists the names, and"),
         (
             {"hub_dataset": "nobody/nothing"},
-            "nobody/nothing is not on the Hub, or is private; sear",
+            f"nobody/nothing with download.hub_revision {REVISION} is not on the Hub, or is p",
         ),
     ],
 )
@@ -375,9 +376,7 @@ def test_an_unknown_revision_or_name_is_one_line(project, hub, changes, text):
 def test_a_gated_data_set_is_one_line(project, hub):
     hub.refusal = 401, "GatedRepo", "Access to dataset a/b is restricted. Please log in."
     line = project.download(hub, fails=True)
-    assert (
-        f"{NAME} is gated: accept its conditions on https://huggingface.co/datasets/{NAME}" in line
-    )
+    assert f" is gated: accept its conditions on https://huggingface.co/datasets/{NAME}" in line
 
 
 CONFIGURATIONS = """---
@@ -462,11 +461,17 @@ def test_a_hub_that_is_too_slow_is_one_line(project, hub):
     project.env |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
     hub.delay = 3.0
     line = project.download(hub, fails=True)
-    assert f"download.hub_dataset {NAME} at {REVISION[:12]} cannot be loaded (" in line
+    assert (
+        f"download.hub_dataset {NAME} with download.hub_revision {REVISION} cannot be loaded ("
+        in line
+    )
 
 
 @pytest.mark.slow
 def test_a_hub_that_is_down_is_one_line(project):
     line = project.download("http://127.0.0.1:9", fails=True)
-    assert f"download.hub_dataset {NAME} at {REVISION[:12]} cannot be loaded (" in line
+    assert (
+        f"download.hub_dataset {NAME} with download.hub_revision {REVISION} cannot be loaded ("
+        in line
+    )
     assert "check name, revision and network" in line

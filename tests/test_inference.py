@@ -12,7 +12,8 @@ from test_evaluation import DAMAGES
 
 from sentiformer.core.errors import UserError
 from sentiformer.serving.cloze import LanguageModel
-from sentiformer.serving.predictor import BATCH_TOKENS, Predictor, batches_by_length
+from sentiformer.serving.predictor import Predictor
+from sentiformer.serving.trained_model import BATCH_TOKENS, batches_by_length
 
 
 @pytest.fixture(scope="module")

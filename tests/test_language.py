@@ -25,8 +25,8 @@ ENGLISH_GERMAN_FRENCH = {"en": 40, "de": 35, "fr": 24, "it": 1}
         (
             "en",
             {"my": 9},
-            "most texts of train seem to be in my, for which spaCy has no rules, and "
-            "tokenize.language is en; set tokenize.language: zh",
+            "most texts of train seem to be in the language my, for which spaCy has no rules, "
+            "and tokenize.language is en; set tokenize.language: zh",
         ),
     ],
 )

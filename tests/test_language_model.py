@@ -20,7 +20,7 @@ from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.vocab import UNKNOWN, count_words
-from sentiformer.training import masked_words
+from sentiformer.training import language_modeling, masked_words
 from sentiformer.training.checkpoint import Checkpoint
 from sentiformer.training.inputs import Inputs
 from sentiformer.training.masked_words import MASKED_FRACTION, NOT_MASKED, MaskedWordLoss, Windows
@@ -29,14 +29,17 @@ from sentiformer.training.run import run_with_checkpoints
 
 SIZE = tiny_params(model={"d_model": 8, "d_ff": 16, "dropout": 0.0, "max_len": 8}).model
 WORDS = 40
-PARAMS = tiny_params(pretrain={"window": 8, "batch_size": 4}).pretrain
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Two splits as one corpus; each token has a type id of its own, and some texts are empty."""
-    folder, begin = tmp_path_factory.mktemp("corpus"), 0
-    paths = [folder / "one.arrow", folder / "two.arrow"]
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """Two splits as one corpus, for small windows.
+
+    Each token has a type id of its own, and some texts are empty.
+    """
+    monkeypatch.setattr(masked_words, "WINDOW", 8)
+    monkeypatch.setattr(masked_words, "BATCH_WINDOWS", 4)
+    paths, begin = [tmp_path / "one.arrow", tmp_path / "two.arrow"], 0
     for path, lengths in zip(paths, ([20, 0, 8, 1], [0, 9, 17]), strict=True):
         ids = np.arange(begin, begin + sum(lengths))
         begin += sum(lengths)
@@ -44,9 +47,8 @@ def corpus(tmp_path_factory):
     return Corpus(*paths)
 
 
-def windows(corpus, seed=1, **changes):
-    ids = np.arange(2, 57, dtype=np.int32)
-    return Windows(corpus, ids, PARAMS.model_copy(update=changes), seed)
+def windows(corpus, seed=1):
+    return Windows(corpus, np.arange(2, 57, dtype=np.int32), seed)
 
 
 def unmasked(batch):
@@ -89,15 +91,14 @@ def test_padding_does_not_change_the_number_of_masked_words(tmp_path, length):
     ids = np.arange(100 + length, dtype=np.int32)
     lengths = np.array([100, length])
     write_corpus(tmp_path / "a.arrow", [Block(ids, lengths, np.zeros(2))])
-    params = PARAMS.model_copy(update={"window": 128})
-    (batch,) = Windows(Corpus(tmp_path / "a.arrow"), ids + 2, params, 1).epoch(1)
+    (batch,) = Windows(Corpus(tmp_path / "a.arrow"), ids + 2, 1).epoch(1)
     masked = (batch.labels != NOT_MASKED).sum(dim=1).tolist()
     assert sorted(masked) == [15, 15 if length == 100 else 16]
 
 
 def test_unknown_words_and_padding_are_never_masked(corpus):
     ids = np.full(55, UNKNOWN, dtype=np.int32)
-    for batch in Windows(corpus, ids, PARAMS, 1).epoch(1):
+    for batch in Windows(corpus, ids, 1).epoch(1):
         assert (batch.labels == NOT_MASKED).all()
 
 
@@ -134,7 +135,7 @@ def full_loss(masked_loss, batch):
 
 def batch_of(corpus):
     ids = (np.arange(55, dtype=np.int32) % (WORDS - 2)) + 2
-    return next(Windows(corpus, ids, PARAMS, 1).epoch(1))
+    return next(Windows(corpus, ids, 1).epoch(1))
 
 
 def loss_of(masked_loss, batch, rows=slice(None)):
@@ -191,8 +192,10 @@ def pretraining(data, **changes):
     return language_model(tiny_params(pretrain=changes), data)
 
 
-def test_it_learns_which_words_occur_where(data):
-    events = list(pretraining(data, epochs=3, learning_rate=0.01).training.run())
+def test_it_learns_which_words_occur_where(data, monkeypatch):
+    monkeypatch.setattr(language_modeling, "LEARNING_RATE", 0.01)
+    monkeypatch.setattr(masked_words, "BATCH_WINDOWS", 16)
+    events = list(pretraining(data, epochs=3).training.run())
     losses = [event.valid_loss for event in events if hasattr(event, "valid_loss")]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.9 * math.log(60)
@@ -311,7 +314,7 @@ def test_perplexities_are_written_for_dvc_and_none_where_there_is_no_epoch(data,
     assert float(row["perplexity"]) == pytest.approx(math.exp(about["best"]["valid_loss"]))
     params = tiny_params(pretrain={"epochs": 0})
     output = tmp_path / "pretrained"
-    pretrain(params.model, params.pretrain, RUNTIME, output=output, tracker=NoTracker())
+    pretrain(params.model, params.pretrain, "auto", RUNTIME, output=output, tracker=NoTracker())
     names = {path.name for path in (tmp_path / "pretrained").iterdir()}
     assert names == {"config.json", "metrics.json", "perplexity.csv", "steps.csv"}
     assert (tmp_path / "pretrained" / "perplexity.csv").read_text() == "epoch,perplexity\n"

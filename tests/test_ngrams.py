@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sentiformer.baselines import ngram_counts
-from sentiformer.baselines.ngram_counts import count_ngrams, learn_ngrams
+from sentiformer.baselines.ngram_counts import count_ngrams
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 
@@ -70,14 +70,14 @@ def test_counts_are_those_of_a_plain_loop(tmp_path, monkeypatch, max_n, min_coun
     total = Counter(ngram for text in train for ngram in ngrams_of(text, max_n))
     frequent = {ngram for ngram, count in total.items() if count >= min_count}
     corpus = write_texts(tmp_path / "train.arrow", train)
-    known, train_counts = learn_ngrams(corpus, max_n)
+    known, train_counts = count_ngrams(corpus, [None] * max_n)
     names = spelled(known)
     assert set(names) == frequent
     assert len(names) == len(frequent), "each has one column"
     for texts, found in (
         (train, train_counts),
-        (train, count_ngrams(corpus, known)),
-        (other, count_ngrams(write_texts(tmp_path / "other.arrow", other), known)),
+        (train, count_ngrams(corpus, known)[1]),
+        (other, count_ngrams(write_texts(tmp_path / "other.arrow", other), known)[1]),
     ):
         assert found.shape == (len(texts), len(names))
         for text, row in zip(texts, found.toarray(), strict=True):
@@ -95,9 +95,9 @@ def keep_all(monkeypatch):
 def test_the_largest_type_ids_are_distinguished(tmp_path):
     texts = [[LARGEST, 0], [0, LARGEST], [LARGEST, LARGEST], [LARGEST - 1, 1]]
     corpus = write_texts(tmp_path / "train.arrow", texts)
-    known, train_counts = learn_ngrams(corpus, 2)
+    known, train_counts = count_ngrams(corpus, [None] * 2)
     names = spelled(known)
-    for counts in (train_counts, count_ngrams(corpus, known)):
+    for counts in (train_counts, count_ngrams(corpus, known)[1]):
         for text, row in zip(texts, counts.toarray(), strict=True):
             assert row[names.index(tuple(text))] == 1
     assert len(names) == 4 + 4
@@ -106,8 +106,8 @@ def test_the_largest_type_ids_are_distinguished(tmp_path):
 @pytest.mark.usefixtures("keep_all")
 def test_counts_are_32_bit(tmp_path):
     corpus = write_texts(tmp_path / "train.arrow", random_texts(0))
-    known, train_counts = learn_ngrams(corpus, 2)
-    for counts in (train_counts, count_ngrams(corpus, known)):
+    known, train_counts = count_ngrams(corpus, [None] * 2)
+    for counts in (train_counts, count_ngrams(corpus, known)[1]):
         assert counts.dtype == np.float32
         assert counts.indices.dtype == counts.indptr.dtype == np.int32
         assert counts.has_canonical_format
@@ -117,8 +117,8 @@ def test_counts_are_32_bit(tmp_path):
 @pytest.mark.parametrize("texts", [[], [[]], [[], [3], []]])
 def test_empty_texts_have_no_ngrams(tmp_path, texts):
     corpus = write_texts(tmp_path / "train.arrow", texts)
-    known, train_counts = learn_ngrams(corpus, 3)
+    known, train_counts = count_ngrams(corpus, [None] * 3)
     assert spelled(known) == [(3,)] * (len(texts) == 3)
-    for counts in (train_counts, count_ngrams(corpus, known)):
+    for counts in (train_counts, count_ngrams(corpus, known)[1]):
         assert counts.sum() == sum(map(len, texts))
         assert counts.shape == (len(texts), len(spelled(known)))

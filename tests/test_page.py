@@ -57,7 +57,7 @@ def _predict(text):
 def html():
     """The page of a model whose names and texts contain markup."""
     data = {"origin": {"name": MARKUP}, "splits": {"train": {"rows": 1234}}}
-    examples = [page.Example(f"\"'{MARKUP} & a text", MARKUP)]
+    examples = {MARKUP: f"\"'{MARKUP} & a text"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             page,
@@ -207,8 +207,8 @@ def test_the_evaluation_beside_the_model_gives_accuracy_and_an_example_of_each_c
     is_right = table["predicted"] == table["actual"]
     assert accuracies == pytest.approx(is_right.groupby(table["source"]).mean().to_dict(), abs=1e-6)
     distance = (table["tokens"] - page.EXAMPLE_TOKENS).abs()
-    assert {label for _, label in examples} == {"negative", "positive"}
-    for text, label in examples:
+    assert examples.keys() == {"negative", "positive"}
+    for label, text in examples.items():
         assert distance[table["text"] == text].min() == distance[table["actual"] == label].min()
 
 

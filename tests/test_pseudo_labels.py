@@ -1,23 +1,17 @@
-"""Pseudo-labels: where they come from, and that the classifier learns from them."""
+"""Pseudo-labels: their files, and that the classifier learns from them."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from conftest import classifier, tiny_params
+from conftest import RUNTIME, classifier, tiny_params
 from test_evaluation import DAMAGES
 from test_ngrams import write_texts
 from torch.nn import functional as F
 
-from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.baselines.params import TeachParams
 from sentiformer.core.errors import UserError
-from sentiformer.core.pseudo_labels import (
-    FILE,
-    read_pseudo_labels,
-    read_teacher,
-    write_pseudo_labels,
-)
+from sentiformer.core.names import PSEUDO_LABELLED, PSEUDO_LABELS
+from sentiformer.serving.teach import teach
 from sentiformer.text.corpus import Corpus
 from sentiformer.training.batching import TextBatches
 from sentiformer.training.inputs import training_key
@@ -26,10 +20,9 @@ from sentiformer.training.losses import ClassificationLoss
 PROBABILITIES = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
 
 
-def fit_teacher(folder):
-    """Fit the baselines again, with a teacher."""
-    params = TeachParams(by="nb_trigrams")
-    fit_baselines(params, folder / "tokens", folder / "baseline", folder / "teacher", workers=1)
+def label(folder):
+    """Let the baseline label the unlabelled texts and spans."""
+    teach(TeachParams(by="nb_trigrams"), folder, folder / "teacher", RUNTIME)
 
 
 def make_setup(folder):
@@ -37,15 +30,18 @@ def make_setup(folder):
 
 
 def pseudo_labels_of(folder):
-    rows = len(Corpus(folder / "tokens" / "unlabeled.arrow"))
-    return read_pseudo_labels(folder / "teacher", (rows, 2))
+    texts = Corpus(folder / "teacher" / PSEUDO_LABELLED)
+    return texts, np.load(folder / "teacher" / PSEUDO_LABELS)
 
 
 def test_a_batch_has_the_one_hot_labels_and_the_pseudo_labels(unlabeled_data):
-    fit_teacher(unlabeled_data)
+    label(unlabeled_data)
     batches = make_setup(unlabeled_data).training.train
-    labels = Corpus(unlabeled_data / "tokens" / "train.arrow").labels
-    expected = np.concatenate([np.eye(2)[labels], pseudo_labels_of(unlabeled_data)])
+    train = Corpus(unlabeled_data / "tokens" / "train.arrow")
+    texts, probabilities = pseudo_labels_of(unlabeled_data)
+    expected = np.concatenate([np.eye(2)[train.labels], probabilities])
+    assert np.array_equal(batches.texts.lengths, [*train.lengths, *texts.lengths])
+    assert np.array_equal(batches.texts[len(train) + 1], texts[1])
     seen = []
     for batch in batches.epoch(1):
         assert batch.labels.dtype == torch.float32
@@ -74,65 +70,43 @@ def test_the_loss_is_the_cross_entropy_of_the_probabilities(tmp_path):
     assert loss.item() == pytest.approx(expected.item())
 
 
-def test_the_teacher_is_the_baseline_with_the_c_chosen_on_validation(unlabeled_data):
-    fit_teacher(unlabeled_data)
-    assert read_teacher(unlabeled_data / "teacher") == "nb_trigrams"
-    on_test = pd.read_parquet(unlabeled_data / "baseline" / "nb_trigrams.parquet").to_numpy()
-    found = pseudo_labels_of(unlabeled_data)
-    assert found == pytest.approx(on_test, abs=1e-6)
-    assert found.dtype == np.float32
-
-
-def test_without_a_teacher_nothing_depends_on_the_baselines(data):
-    assert read_teacher(data / "teacher") is None
-    assert [path.name for path in (data / "teacher").iterdir()] == ["config.json"]
-    assert (data / "teacher" / "config.json").read_text() == '{\n  "by": null\n}\n'
+def test_without_a_teacher_nothing_depends_on_the_baselines(tmp_path):
+    teach(TeachParams(by=None), tmp_path / "absent", tmp_path, RUNTIME)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    written = (tmp_path / "config.json").read_text()
+    assert written == '{\n  "by": null,\n  "texts": 0,\n  "spans": 0\n}\n'
 
 
 def test_the_classifier_learns_from_the_teacher(unlabeled_data):
     without = make_setup(unlabeled_data)
-    fit_teacher(unlabeled_data)
+    label(unlabeled_data)
     setup = make_setup(unlabeled_data)
-    rows = {
-        split: len(Corpus(unlabeled_data / "tokens" / f"{split}.arrow"))
-        for split in ("train", "test")
-    }
-    assert len(setup.training.train.texts) == rows["train"] + rows["test"]
+    texts, probabilities = pseudo_labels_of(unlabeled_data)
+    assert len(setup.training.train.texts) == len(without.training.train.texts) + len(texts)
     names = [one.about["params"]["teach"]["by"] for one in (without, setup)]
     assert names == [None, "nb_trigrams"]
     list(setup.training.run())
     assert setup.training.best().valid_accuracy > 0.7
-    inverted = pseudo_labels_of(unlabeled_data)[:, ::-1]
-    write_pseudo_labels(unlabeled_data / "teacher", "nb_trigrams", inverted)
+    inverted = probabilities[:, ::-1]
+    np.save(unlabeled_data / "teacher" / PSEUDO_LABELS, inverted)
     other = make_setup(unlabeled_data)
     keys = {training_key(one.about) for one in (without, setup, other)}
     assert len(keys) == 3
 
 
-def test_a_teacher_without_unlabelled_texts_is_refused(data, tmp_path):
-    line = r"teach\.by is nb_trigrams, but there is no unlabelled text; give .* to null$"
-    with pytest.raises(UserError, match=line):
-        fit_baselines(TeachParams(by="nb_trigrams"), data / "tokens", tmp_path, tmp_path, workers=1)
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["config.json", FILE])
+@pytest.mark.parametrize("name", ["config.json", PSEUDO_LABELLED, PSEUDO_LABELS])
 def test_a_missing_or_corrupt_file_is_named_in_one_line(unlabeled_data, name, damage):
-    fit_teacher(unlabeled_data)
+    label(unlabeled_data)
     DAMAGES[damage](unlabeled_data / "teacher" / name)
     word = "missing" if damage == "missing" else "corrupt"
-    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* baseline") as error:
+    with pytest.raises(UserError, match=rf"{name} is {word}.*dvc repro.* teach") as error:
         make_setup(unlabeled_data)
     assert "\n" not in str(error.value)
 
 
-def test_a_config_without_a_teacher_key_is_corrupt(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"config\.json is corrupt \(it lacks 'by'\)"):
-        read_teacher(tmp_path)
-
-
-def test_pseudo_labels_of_other_texts_are_corrupt(tmp_path):
-    write_pseudo_labels(tmp_path, "nb_trigrams", PROBABILITIES)
-    with pytest.raises(UserError, match=r"it holds \(2, 2\) values, not \(3, 2\)"):
-        read_pseudo_labels(tmp_path, (3, 2))
+def test_pseudo_labels_of_other_texts_are_corrupt(unlabeled_data):
+    label(unlabeled_data)
+    np.save(unlabeled_data / "teacher" / PSEUDO_LABELS, PROBABILITIES)
+    with pytest.raises(UserError, match=r"probabilities\.npy is corrupt \(cannot reshape array"):
+        make_setup(unlabeled_data)

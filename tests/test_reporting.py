@@ -21,7 +21,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
 from sentiformer.core.params import read_yaml
 from sentiformer.evaluation.defaults import DEFAULTS
-from sentiformer.evaluation.examples import confident_mistakes, unsure_answers
+from sentiformer.evaluation.examples import examples
 from sentiformer.evaluation.figures import PAGE_COLORS, draw_all, in_page
 from sentiformer.evaluation.groups import length_table
 from sentiformer.evaluation.limits import class_limits, language_limit, length_limit
@@ -47,6 +47,7 @@ INPUTS = [
     "evaluation/metrics.json",
     "evaluation/predictions.parquet",
     *(f"evaluation/baselines/{name}.json" for name in KINDS),
+    "evaluation/models/ensemble.json",
     *CSVS,
 ]
 
@@ -122,7 +123,7 @@ def three_labels(copy, request):
     results = as_results(probabilities, actual)
     metrics = compute_metrics(probabilities, actual)
     tables = make_tables(results, labels)
-    predictions = predictions_table(["a text"] * 120, results, labels)
+    predictions = predictions_table(["a text"] * 120, results, labels, {})
     folder = copy / "evaluation"
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -371,19 +372,19 @@ def test_examples_are_confident_mistakes_and_unsure_answers(data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
     is_wrong = table["actual"] != table["predicted"]
     confidence = probabilities_of(table)
-    mistakes = confident_mistakes(table, 3)
+    mistakes = examples(table, 3, right=False)
     expected = sorted(confidence[is_wrong], reverse=True)[:3]
     assert [example["probability"] for example in mistakes] == expected
     assert all(example["actual"] != example["predicted"] for example in mistakes)
-    unsure = unsure_answers(table, 3)
+    unsure = examples(table, 3, right=True)
     assert [example["probability"] for example in unsure] == sorted(confidence[~is_wrong])[:3]
     assert all(example["actual"] == example["predicted"] for example in unsure)
-    assert len(confident_mistakes(table, 1000)) == is_wrong.sum()
+    assert len(examples(table, 1000, right=False)) == is_wrong.sum()
 
 
 def test_long_examples_are_shortened(data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
-    for example in confident_mistakes(table.assign(text="word<br />" * 300), 3):
+    for example in examples(table.assign(text="word<br />" * 300), 3, right=False):
         for name, longest in (("text", 702), ("start", 92)):
             assert example[name].startswith("word word ")
             assert example[name].endswith("word …")
@@ -392,14 +393,14 @@ def test_long_examples_are_shortened(data):
 
 def test_text_without_spaces_is_cut_within_a_word(data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
-    (example,) = confident_mistakes(table.assign(text="标题 " + "影" * 1000), 1)
+    (example,) = examples(table.assign(text="标题 " + "影" * 1000), 1, right=False)
     assert example["text"] == "标题 " + "影" * 697 + " …"
     assert example["start"] == "标题 " + "影" * 87 + " …"
 
 
 def test_page_shows_its_examples_folded(html, data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
-    shown = confident_mistakes(table, EXAMPLES) + unsure_answers(table, EXAMPLES)
+    shown = [*examples(table, EXAMPLES, right=False), *examples(table, EXAMPLES, right=True)]
     assert html.count('<details class="example">') == len(shown) > EXAMPLES
     text = Page(html).text
     assert all(" ".join(example["text"].split()) in text for example in shown)
@@ -453,12 +454,14 @@ def test_page_compares_the_transformer_with_each_baseline(html, data):
 def test_table_of_the_models_has_a_cell_for_each(data):
     metrics = read_json(data / "evaluation" / "metrics.json", made_by="evaluate")
     best = read_json(data / "model" / "config.json", made_by="train")["best"]
+    assert metrics["validation_accuracy"] == best["valid_accuracy"]
     baseline = {
         "accuracy": 0.9,
         "accuracy_low": 0.8,
         "accuracy_high": 0.95,
         "roc_auc": 0.91,
         "log_loss": 0.2,
+        "calibration_error": 0.03,
         "validation_accuracy": 0.89,
         "c": 10.0,
         "ngrams": 12345,
@@ -466,14 +469,13 @@ def test_table_of_the_models_has_a_cell_for_each(data):
         "difference_low": -0.03,
         "difference_high": 0.004,
         "transformer_alone": 7,
-        "baseline_alone": 11,
+        "other_alone": 11,
         "p_value": 0.48,
     }
-    ours = {**metrics, "validation_accuracy": best["valid_accuracy"]}
-    rows = comparison_rows([ours, baseline, baseline])
+    rows = comparison_rows([metrics, baseline, baseline])
     assert {len(cells) for _, cells in rows} == {3}
-    shown = "90.00|80.00 to 95.00|−1.23|−3.00 to +0.40|7|11|p = 0.48|0.9100|0.2000|89.00|10|12,345"
-    assert [cells[1] for _, cells in rows] == shown.split("|")
+    shown = "90.00|80.00 to 95.00|−1.23|−3.00 to +0.40|7|11|p = 0.48|0.9100|0.2000|0.0300|89.00"
+    assert [cells[1] for _, cells in rows] == [*shown.split("|"), "10", "12,345"]
     transformer = [cells[0] for _, cells in rows]
     assert transformer[0] == f"{100 * metrics['accuracy']:.2f}"
     assert f"{100 * best['valid_accuracy']:.2f}" in transformer
@@ -507,13 +509,15 @@ def test_page_describes_the_language_model_if_there_is_one(data, tmp_path, html)
 
 
 def test_page_names_the_model_that_made_the_pseudo_labels(copy, tmp_path, html):
-    assert "pseudo-labels" not in Page(html).text
+    assert "labelled." not in Page(html).text
 
     def use_pseudo_labels(about):
         about["params"]["teach"]["by"] = "nb_trigrams"
 
     change_json(copy / "model" / "config.json", use_pseudo_labels)
-    assert "with pseudo-labels by nb_trigrams." in Page(report(copy, tmp_path / "report")).text
+    assert (
+        "parts of texts that nb_trigrams labelled." in Page(report(copy, tmp_path / "report")).text
+    )
 
 
 def give_sources(data, by_source):
@@ -554,7 +558,7 @@ def test_page_warns_of_few_texts(copy, tmp_path, html):
 
 def test_page_of_an_evaluation_on_one_class_says_what_is_undefined(copy, tmp_path):
     folder = copy / "evaluation"
-    for path in (folder / "metrics.json", *folder.glob("baselines/*.json")):
+    for path in (folder / "metrics.json", *folder.glob("*s/*.json")):
         change_json(path, lambda values: values.update(roc_auc=None))
     for name in ("roc", "precision_recall"):
         path = folder / f"{name}.csv"
@@ -613,7 +617,7 @@ def test_limits_name_languages_lengths_and_rare_classes():
     languages = {"en": 960, "de": 200, "fr": 40, "unknown": 100}
     words = language_limit(languages)
     assert words.startswith(
-        "Language: the training texts seem to be in en (80.0 %), de (16.7 %) (ISO"
+        "Language: the training texts seem to be in English (en) 80.0 %, German (de) 16.7 %."
     )
     for unknown in ({"unknown": 3}, {"unknown": 3, "en": 2}):
         assert "no language that was recognized" in language_limit(unknown)
@@ -628,8 +632,8 @@ def test_limits_name_languages_lengths_and_rare_classes():
         "Few test texts, so that the values of the class are uncertain: c (2).",
     ]
     assert class_limits({"a": 900}, rows[:1]) == []
-    (many,) = class_limits({str(number): 1 for number in range(9)}, rows[:1])
-    assert many.endswith(": 0 (1), 1 (1), 2 (1), 3 (1), 4 (1) and 4 others.")
+    (many,) = class_limits({str(number): 1 for number in range(25)}, rows[:1])
+    assert many.endswith(", 18 (1), 19 (1) and 5 others.")
 
 
 def test_page_describes_the_quality_of_the_data(copy, tmp_path):
@@ -645,7 +649,9 @@ def test_page_describes_the_quality_of_the_data(copy, tmp_path):
     assert "Read: train 5,000 rows, test 77 rows." in text
     assert "Left out: of train, no text 12, no label 3." in text
     assert "this split: test, with duplicates 4; equal texts with different labels 1." in text
-    assert "Languages, guessed: train, en 315, de 4, unknown 1; validation" in text
+    assert (
+        "Languages, guessed: train, English (en) 315, German (de) 4, unknown 1; validation" in text
+    )
     assert "21 to 144" in text
 
 

@@ -512,6 +512,7 @@ def test_twenty_classes_go_through_every_stage(write, tmp_path):
     run_stages(params, tmp_path / "data")
     metrics = json.loads((tmp_path / "data/evaluation/metrics.json").read_text())
     assert metrics.pop("texts") == 100
+    assert metrics.pop("outside_text") is False
     assert set(map(type, metrics.values())) == {float}
     by_class = pd.read_csv(tmp_path / "data/evaluation/by_class.csv")
     assert by_class["class"].tolist() == names

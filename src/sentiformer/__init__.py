@@ -31,16 +31,17 @@ def load(model: str | Path = "data/model") -> "Model":
         model: its folder, or its address in MLflow, such as `models:/sentiformer@champion`.
 
     Raises:
-        UserError: there is no such model, or a file of it is missing or corrupt.
+        UserError: there is no such model, a file of it is missing or corrupt, or it needs a Python
+            package that is not installed.
     """
     from tempfile import TemporaryDirectory
 
     from sentiformer.core.runtime import load_runtime
     from sentiformer.serving.model import Model, find_model
 
-    if ":/" not in str(model):
-        return Model.load(find_model(Path(model)), load_runtime())
     try:
+        if ":/" not in str(model):
+            return Model.load(find_model(Path(model)), load_runtime())
         from sentiformer.tracking.registry import download_model
 
         with TemporaryDirectory() as folder:

@@ -1,12 +1,15 @@
 """All sections of `params.yaml`: one per stage, and the model."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from sentiformer.baselines.params import TeachParams
 from sentiformer.core.errors import UserError
 from sentiformer.core.params import Section, parse, read_yaml
 from sentiformer.data.params import DownloadParams
+from sentiformer.encoder.params import EncoderParams, FinetuneParams
 from sentiformer.features.params import WordVectorsParams
 from sentiformer.model.params import ModelParams
 from sentiformer.text.params import BuildVocabParams, TokenizeParams
@@ -22,8 +25,19 @@ class Params(Section):
     word_vectors: WordVectorsParams
     model: ModelParams
     pretrain: PretrainParams
+    encoder: EncoderParams
+    finetune: FinetuneParams
     teach: TeachParams
     train: TrainParams
+
+    @model_validator(mode="after")
+    def _require_the_encoder_of_a_teacher(self) -> Self:
+        if self.teach.by in ("encoder", "ensemble") and self.encoder.name is None:
+            raise ValueError(
+                f"teach.by is {self.teach.by}, but encoder.name is null; name an encoder, or set "
+                "teach.by to nb_trigrams or null"
+            )
+        return self
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

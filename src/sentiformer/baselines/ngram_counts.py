@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 MIN_COUNT = 2  # occurrences in train of an n-gram that is kept
 
 
-def learn_ngrams(corpus: Corpus, max_n: int) -> tuple[list[np.ndarray], "csr_array"]:
-    """Find the n-grams, n = 1 to `max_n`, that occur at least `MIN_COUNT` times in a corpus.
-
-    An n-gram is never more frequent than its first n-1 words, so extensions of rare n-grams are
-    not counted.
-
-    Returns:
-        The sorted keys for each n, and the counts of `count_ngrams` for this corpus.
-    """
-    return _count(corpus, [None] * max_n)
-
-
-def count_ngrams(corpus: Corpus, known: Sequence[np.ndarray]) -> "csr_array":
-    """Count known n-grams in each text: (texts, n-grams), float32.
-
-    `known` has the sorted keys for n = 1, 2, .... Columns are in the order of the keys.
-    """
-    return _count(corpus, known)[1]
-
-
-def _count(
+def count_ngrams(
     corpus: Corpus, known: Sequence[np.ndarray | None]
 ) -> tuple[list[np.ndarray], "csr_array"]:
-    """Count n-grams in each text; where `known` has no keys for an n, learn them from the texts."""
+    """Count n-grams, n = 1, 2, ..., in each text of a corpus.
+
+    `known` has the sorted keys for each n. Where it has None, they are learned from the corpus: all
+    that occur at least `MIN_COUNT` times. An n-gram is never more frequent than its first n-1
+    words, so extensions of rare n-grams are not counted.
+
+    Returns:
+        The sorted keys for each n, and the counts, (texts, n-grams) float32, in their order.
+    """
     from scipy.sparse import csr_array
 
-    # Words are type ids plus 1, with a 0 before each text.
     type_ids = np.concatenate([np.zeros(0, dtype=np.int64), *corpus.chunks()])
-    keys = words = np.insert(type_ids + 1, np.cumsum(corpus.lengths) - corpus.lengths, 0)
-    text_of = np.repeat(np.arange(len(corpus), dtype=np.int32), corpus.lengths + 1)
+    vocabulary, rows, columns = find_ngrams(type_ids + 1, corpus.lengths, known)
+    ones, shape = np.ones(len(rows), dtype=np.float32), (len(corpus), sum(map(len, vocabulary)))
+    return vocabulary, csr_array((ones, (rows, columns)), shape=shape)
+
+
+def find_ngrams(
+    words: np.ndarray, lengths: np.ndarray, known: Sequence[np.ndarray | None]
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Find n-grams in texts; where `known` has no keys for an n, learn them from the texts.
+
+    `words` are the numbers of all words, concatenated, int64; `lengths`, (N,), those of each text.
+    Returned are the keys for each n, and the text and the column of each n-gram that occurs.
+    """
+    keys = words = np.insert(words, np.cumsum(lengths) - lengths, 0)  # a 0 before each text
+    text_of = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths + 1)
     vocabulary: list[np.ndarray] = []
     rows, columns, width = [], [], 0
     for known_keys in known:
@@ -62,6 +62,4 @@ def _count(
         columns.append((numbers[ends] - 1 + width).astype(np.int32))
         width += len(known_keys)
         keys = ngram_keys(numbers, words, 1 + len(vocabulary[0]))
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    ones = np.ones(len(row), dtype=np.float32)
-    return vocabulary, csr_array((ones, (row, column)), shape=(len(corpus), width))
+    return vocabulary, np.concatenate(rows), np.concatenate(columns)

@@ -4,8 +4,10 @@ from typing import Literal
 
 from sentiformer.core.params import Section
 
+Teacher = Literal["nb_trigrams", "encoder", "ensemble"]
+
 
 class TeachParams(Section):
-    """The teacher: the baseline that gives pseudo-labels to the unlabelled texts, or None."""
+    """The teacher that gives pseudo-labels: a baseline, the fine-tuned encoder, both, or None."""
 
-    by: Literal["nb_trigrams"] | None
+    by: Teacher | None

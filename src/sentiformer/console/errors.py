@@ -58,7 +58,7 @@ def _known_problem(error: Exception) -> str | None:
     if is_out_of_memory(error):
         return (
             "out of memory; free some, use one process (SENTIFORMER_THREADS=1), or lower the sizes "
-            "in params.yaml, such as model.max_len and train.batch_size"
+            "in params.yaml, such as model.max_len, train.batch_size and finetune.max_len"
         )
     # Readers say which stage makes a missing file; another missing file is a defect.
     if isinstance(error, OSError) and path and error.errno not in (None, errno.ENOENT):

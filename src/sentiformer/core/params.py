@@ -15,6 +15,7 @@ from sentiformer.core.errors import ICONV, UserError
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Fraction = Field(gt=0, lt=1)
+Rate = Field(gt=0, le=1)
 Size = Field(gt=0, lt=2**31)
 Name = Annotated[str, Field(min_length=1)]
 

@@ -1,11 +1,5 @@
-"""A data set of the Hugging Face Hub at a fixed commit, loaded with `datasets.load_dataset`.
+"""A data set of the Hugging Face Hub at a fixed commit, loaded with `datasets.load_dataset`."""
 
-That library handles mirrors (`HF_ENDPOINT`), the cache (`HF_HOME`), work without a network
-(`HF_HUB_OFFLINE=1`) and proxies. It does not check the content of files, which this module does:
-the Hub names large files, such as Parquet, by their SHA-256.
-"""
-
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.console.output import say
 from sentiformer.core.columns import Columns, require_columns
 from sentiformer.core.errors import UserError, is_disk_full, is_out_of_memory, listed
-from sentiformer.core.files import sha256
+from sentiformer.core.hub import Repository
 from sentiformer.core.text_files import batch_rows
-from sentiformer.data.hub_problems import explain, require_full_name
 from sentiformer.data.label_spelling import loose_key
 from sentiformer.data.labels import NO_LABEL
 from sentiformer.data.params import DownloadParams, split_hub_name
@@ -26,7 +19,7 @@ from sentiformer.data.source import SPLIT_NAMES, Source, columns_of, label_of, o
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder, DatasetDict
 
-SHA256 = re.compile("[0-9a-f]{64}")
+PARQUET_BRANCH = "refs/convert/parquet"  # where the Hub itself keeps Parquet copies of data sets
 
 
 def read_hub(params: DownloadParams) -> Source:
@@ -51,7 +44,8 @@ def read_hub(params: DownloadParams) -> Source:
     if unused := [split for split in loaded if split not in present.values()]:
         say(f"unused splits of {name}: {listed(unused)}")
     train = loaded[present["train"]]
-    classes, labels = _class_names(params.labels, _declared_names(train, params))
+    declared = getattr(train.features.get(params.label_column), "names", None)
+    classes, labels = _class_names(params.labels, declared)
     streams = {}
     for split, known in present.items():
         place, columns = f"{name}, split {known}", columns_of(split, params)
@@ -72,10 +66,11 @@ def load(params: DownloadParams) -> "DatasetDict":
     Raises:
         UserError: the data set cannot be loaded, or is damaged, or the cache has another commit.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     revision = params.hub_revision
     name, configuration = split_hub_name(params.hub_dataset)
-    require_full_name(name, revision)
+    at = f"download.hub_dataset {name} with download.hub_revision {revision}"
+    repository = Repository("dataset", name, revision, at)
+    repository.require_commit()
     if Path(name).exists():
         raise UserError(
             f"the folder {name} has the same name as the data set of the Hub; move it away"
@@ -85,12 +80,11 @@ def load(params: DownloadParams) -> "DatasetDict":
         builder.download_and_prepare()
         loaded: DatasetDict = builder.as_dataset()
     except Exception as error:  # the errors of the client have no common class
-        cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
-        cause = cause or error
+        cause = (type(error).__name__ == "DatasetGenerationError" and error.__cause__) or error
         if is_disk_full(cause) or is_out_of_memory(cause):
             raise cause from None
-        _check_files(name, revision)
-        raise UserError(explain(cause, name, configuration, revision)) from None
+        repository.check_files()
+        raise UserError(_explain(cause, repository, configuration)) from None
     others = [other for other in builder.builder_configs if other != builder.config.name]
     if others and not configuration:
         say(f"{name}: the configuration is {builder.config.name}; others are {listed(others)}")
@@ -100,8 +94,39 @@ def load(params: DownloadParams) -> "DatasetDict":
             f"download.hub_revision is {revision}, but the cache holds {prepared.name} and the Hub "
             "cannot be reached; try again later, or set download.hub_revision to the cached one"
         )
-    _check_files(name, revision, prepared)
+    try:
+        repository.check_files()
+    except UserError:
+        shutil.rmtree(prepared, ignore_errors=True)  # it was made from the damaged file
+        raise
     return loaded
+
+
+def _explain(error: BaseException, data_set: Repository, configuration: str | None) -> str:
+    """The line for an error of `datasets` when it loads a data set."""
+    message, at = str(error), f"download.hub_dataset {data_set.name}"
+    if found := re.search(r"(?:available configs|Available): \[(.*)\]", message):
+        names = re.findall(r"'([^']*)'", found[1])
+        problem = f"no configuration {configuration!r}" if configuration else "no default"
+        example = f"write for example {data_set.name}/{names[0]}"
+        return f"{at} has {problem}, but {listed(names)}; {example}"
+    if "scripts are no longer supported" not in message:
+        return data_set.explain(error)
+    copy = data_set.ask(PARQUET_BRANCH)
+    files = [file.rfilename for file in (copy and copy.siblings) or ()]
+    folders = sorted({path.split("/")[0] for path in files if path.endswith(".parquet")})
+    if folders:
+        copies = " or ".join(f"{data_set.name}/{folder}" for folder in folders[:20])
+        fix = (
+            f"the Hub has a copy of it in Parquet: set download.hub_revision to {copy.sha} and "
+            f"download.hub_dataset to {copies}"
+        )
+    else:
+        fix = (
+            f"the Hub has no Parquet copy of it (branch {PARQUET_BRANCH}); use another data set, "
+            "or download its files and set download.source to files"
+        )
+    return f"{at} is a script, which the library datasets does not run; {fix}"
 
 
 def _builder(name: str, configuration: str | None, params: DownloadParams) -> "DatasetBuilder":
@@ -130,27 +155,6 @@ def _builder(name: str, configuration: str | None, params: DownloadParams) -> "D
         options = {"converters": readers, "keep_default_na": False, "na_values": [""]}
         builder = load_dataset_builder(name=configuration, **options, **place)
     return builder
-
-
-def _check_files(name: str, revision: str, prepared: Path | None = None) -> None:
-    """Raise an error if a file differs from the SHA-256 that the Hub states; remove that file.
-
-    The folder `prepared` holds the Arrow files made from it, and is removed as well.
-    """
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
-    for path in sorted((repository / "snapshots" / revision).rglob("*.*")):
-        blob = path.resolve()
-        if blob.is_file() and SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
-            blob.unlink()
-            if prepared:
-                shutil.rmtree(prepared, ignore_errors=True)
-            raise UserError(
-                f"{path.name} of {name} is damaged (its SHA-256 differs from the one that the Hub "
-                "states); it was removed from the cache, run the stage again"
-            )
 
 
 def _records(
@@ -183,12 +187,6 @@ def _class_name(value: object, classes: Sequence[str] | None, place: str) -> obj
             "another split, or files"
         )
     return classes[label]
-
-
-def _declared_names(dataset: "Dataset", params: DownloadParams) -> list[str] | None:
-    """The class names that the data set declares, or None."""
-    feature: Any = dataset.features.get(params.label_column)
-    return getattr(feature, "names", None)
 
 
 def _class_names(

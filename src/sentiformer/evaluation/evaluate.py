@@ -1,4 +1,4 @@
-"""Stage evaluate: the model and the baselines on the test texts."""
+"""Stage evaluate: the Transformer and the models that it is compared with on the test texts."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,18 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sentiformer.baselines.logistic_regression import Baseline, load_baselines
+from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import JsonObject, read_json, reading, sha256, write_json
 from sentiformer.core.runtime import Runtime
+from sentiformer.evaluation.compared import OUTSIDE, Compared, compared_models
 from sentiformer.evaluation.groups import ALL, length_table, source_table
-from sentiformer.evaluation.metrics import (
-    accuracy_interval,
-    compute_metrics,
-    compute_scores,
-    paired_difference,
-)
-from sentiformer.evaluation.sentences import accuracies_text, advice
+from sentiformer.evaluation.metrics import compute_metrics, paired_difference
+from sentiformer.evaluation.sentences import advice, rounded
 from sentiformer.evaluation.tables import Results, make_tables, predictions_table
 from sentiformer.serving.trained_model import BATCH_TEXTS, Classifier
 from sentiformer.text.corpus import nonempty_corpus, read_types
@@ -31,68 +27,74 @@ class Evaluation(NamedTuple):
     The headline source is the first source that has test texts.
     """
 
-    metrics: dict[str, Any]  # of the headline source
-    by_source: list[dict[str, Any]]  # the rows of by_source.csv, the headline source first
-    baselines: dict[str, dict[str, Any]]  # by name, on the headline source
+    metrics: dict[str, Any]  # of the Transformer on the headline source, and facts about it
+    sources: list[dict[str, Any]]  # rows of by_source.csv without `all`, the headline first
+    compared: dict[str, dict[str, Any]]  # the other models by name, on the headline source
     train_texts: int
 
     def summary(self) -> dict[str, float]:
         """The content of `metrics.json` in the project's root: the numbers to compare first."""
         names = ("accuracy", "log_loss", "calibration_error")
-        others = [row for row in self.by_source[1:] if row["source"] != ALL]
         return {
             **{name: self.metrics[name] for name in names},
-            **{f"{row['source']}_accuracy": row["accuracy"] for row in others},
-            **{f"{name}_accuracy": found["accuracy"] for name, found in self.baselines.items()},
+            **{f"{row['source']}_accuracy": row["accuracy"] for row in self.sources[1:]},
+            **{f"{name}_accuracy": found["accuracy"] for name, found in self.compared.items()},
         }
 
     def lines(self, folder: Path) -> list[str]:
         """The result for the terminal: the accuracies, the folder, and the advice, if any."""
-        accuracies = f"test: {accuracies_text(self.by_source, self.baselines)} → {folder}"
-        words = advice(self.baselines, self.train_texts)
+        shown = [f"{rounded(row['accuracy'])} ({row['source']})" for row in self.sources]
+        others = [f"{name} {rounded(self.compared[name]['accuracy'])}" for name in self.compared]
+        accuracies = f"test: accuracy {', '.join(shown)}; {', '.join(others)} → {folder}"
+        words = advice(self.compared, self.train_texts)
         return [accuracies, f"advice: {words}"] if words else [accuracies]
 
 
-def evaluate(
-    runtime: Runtime, *, model: Path, baseline: Path, tokens: Path, raw: Path, folder: Path
-) -> Evaluation:
-    """Evaluate `model` on test, compare it with the baselines, and write the results to `folder`.
+def evaluate(runtime: Runtime, *, data: Path, folder: Path) -> Evaluation:
+    """Evaluate `data/model` on test, and compare it with the other models in `data`.
+
+    The results are written to `folder`.
 
     Raises:
         UserError: an input is missing or corrupt, or two of them do not belong together.
     """
+    model, tokens, raw = data / "model", data / "tokens", data / "raw"
     classifier = Classifier(model, runtime)
     about = read_json(tokens / "corpus.json", made_by="tokenize")
-    table = _read_texts(raw / "test.parquet")
-    results = _predict(classifier, tokens, table)
+    with reading(raw / "test.parquet", "download", KeyError):
+        texts = pd.read_parquet(raw / "test.parquet", columns=["text", "label", "source"])
+    results = _predict(classifier, tokens, texts)
     if classifier.config.data["splits"] != about["splits"] or results is None:
         raise UserError(f"{tokens}, {raw} and {model} do not belong together; run `dvc repro`")
-    fitted = load_baselines(baseline, about)
-    predictions = predictions_table(table["text"].tolist(), results, classifier.labels)
-    predictions.to_parquet(folder / "predictions.parquet", index=False)
-    by_source = source_table(results, about["sources"], fitted)
+    trained = read_json(model / "config.json", made_by="train")
+    is_taught = trained["params"]["teach"].get("by") in ("encoder", "ensemble")
+    facts = {"validation_accuracy": trained["best"]["valid_accuracy"], OUTSIDE: is_taught}
+    transformer = Compared(facts, results.probabilities)
+    models = compared_models(transformer, texts["text"].tolist(), about, runtime, data)
+    others = {name: found.probabilities for name, found in models.items()}
+    by_source = source_table(results, about["sources"], others)
     is_headline = results.sources == by_source["source"][0]
     headline = results.take(is_headline)
-    tables = make_tables(headline, classifier.labels)
-    tables |= {"by_source": by_source, "by_length": length_table(results)}
-    for name, values in tables.items():
-        values.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     evaluation = Evaluation(
-        metrics=compute_metrics(headline.probabilities, headline.actual),
-        by_source=by_source.to_dict("records"),
-        baselines={name: _compare(fitted[name], headline, is_headline) for name in fitted},
+        metrics=compute_metrics(headline.probabilities, headline.actual) | facts,
+        sources=[row for row in by_source.to_dict("records") if row["source"] != ALL],
+        compared={name: _compare(models[name], headline, is_headline) for name in models},
         train_texts=about["splits"]["train"]["rows"],
     )
-    _write(evaluation, folder)
-    write_json(folder / "lineage.json", _lineage(model, baseline, about))
+    tables = make_tables(headline, classifier.labels)
+    tables |= {"by_source": by_source, "by_length": length_table(results)}
+    predictions = predictions_table(texts["text"].tolist(), results, classifier.labels, others)
+    predictions.to_parquet(folder / "predictions.parquet", index=False)
+    _write(evaluation, tables, folder)
+    write_json(folder / "lineage.json", _lineage(data, about))
     return evaluation
 
 
-def _predict(classifier: Classifier, tokens: Path, table: pd.DataFrame) -> Results | None:
-    """Classify the texts of test; None if the table is of other texts."""
+def _predict(classifier: Classifier, tokens: Path, texts: pd.DataFrame) -> Results | None:
+    """Classify test with the Transformer; None if the tokens are of other texts than the table."""
     types = read_types(tokens)
     corpus = nonempty_corpus(tokens / "test.arrow", types=len(types))
-    if not np.array_equal(table["label"], corpus.labels):
+    if not np.array_equal(texts["label"], corpus.labels):
         return None
     ids, max_len = classifier.vocab.encode(types), classifier.params.max_len
     batches = TextBatches(corpus, ids, batch_size=BATCH_TEXTS, max_len=max_len)
@@ -100,40 +102,35 @@ def _predict(classifier: Classifier, tokens: Path, table: pd.DataFrame) -> Resul
     is_known = np.concatenate([ids[type_ids] > UNKNOWN for type_ids in corpus.chunks()])
     known_words = np.bincount(text_of[is_known], minlength=len(corpus))
     probabilities = classifier.predict_corpus(batches)
-    sources = table["source"].to_numpy(dtype=object)
+    sources = texts["source"].to_numpy(dtype=object)
     return Results(probabilities, corpus.labels, sources, corpus.lengths, known_words)
 
 
-def _compare(baseline: Baseline, results: Results, rows: np.ndarray) -> dict[str, Any]:
-    """The metrics of a baseline on these rows, and its difference from the Transformer."""
-    probabilities = baseline.probabilities[rows]
-    baseline_is_right = probabilities.argmax(axis=1) == results.actual
-    return {
-        **baseline.metrics,
-        **compute_scores(probabilities, results.actual),
-        **accuracy_interval(baseline_is_right),
-        **paired_difference(results.is_right, baseline_is_right),
-    }
+def _compare(other: Compared, transformer: Results, rows: np.ndarray) -> dict[str, Any]:
+    """What is known about a model, its metrics on these rows, and its paired difference."""
+    probabilities = other.probabilities[rows]
+    is_right = probabilities.argmax(axis=1) == transformer.actual
+    metrics = compute_metrics(probabilities, transformer.actual)
+    return {**other.facts, **metrics, **paired_difference(transformer.is_right, is_right)}
 
 
-def _lineage(model: Path, baseline: Path, about: JsonObject) -> dict[str, str]:
+def _lineage(data: Path, about: JsonObject) -> dict[str, str]:
+    encoder = data / "finetuned" / "model.safetensors"
     return {
-        "model_sha256": sha256(model / "model.safetensors"),
-        "baseline_sha256": sha256(baseline / "metrics.json"),
+        "model_sha256": sha256(data / "model" / "model.safetensors"),
+        **({"finetuned_sha256": sha256(encoder)} if encoder.exists() else {}),
+        "baseline_sha256": sha256(data / "baseline" / "metrics.json"),
         "split": "test",
         "fingerprint": about["splits"]["test"]["fingerprint"],
     }
 
 
-def _write(evaluation: Evaluation, folder: Path) -> None:
-    """Write the metrics of the model and of each baseline."""
+def _write(evaluation: Evaluation, tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Write the tables, and the metrics of the Transformer and of each other model."""
+    for name, values in tables.items():
+        values.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     write_json(folder / "metrics.json", evaluation.metrics)
-    (folder / "baselines").mkdir()
-    for name, found in evaluation.baselines.items():
-        write_json(folder / f"baselines/{name}.json", found)
-
-
-def _read_texts(path: Path) -> pd.DataFrame:
-    """The texts of a split as it was downloaded: columns text, label, source."""
-    with reading(path, "download", KeyError):
-        return pd.read_parquet(path, columns=["text", "label", "source"])
+    for name, found in evaluation.compared.items():
+        place = folder / ("baselines" if name in KINDS else "models")
+        place.mkdir(exist_ok=True)
+        write_json(place / f"{name}.json", found)

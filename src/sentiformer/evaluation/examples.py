@@ -11,22 +11,15 @@ START = 90  # characters of the line that stands for a folded text
 LONG_WORD = 50  # characters; Chinese and Japanese texts have no spaces
 
 
-def confident_mistakes(predictions: pd.DataFrame, count: int) -> list[dict[str, Any]]:
-    """The mistakes with the highest confidence, as `_examples` describes them."""
-    wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    return _examples(wrong, count, ascending=False)
+def examples(predictions: pd.DataFrame, count: int, *, right: bool) -> list[dict[str, Any]]:
+    """The right answers of the lowest confidence, or the mistakes of the highest.
 
-
-def unsure_answers(predictions: pd.DataFrame, count: int) -> list[dict[str, Any]]:
-    """The right answers with the lowest confidence, as `_examples` describes them."""
-    right = predictions[predictions["actual"] == predictions["predicted"]]
-    return _examples(right, count, ascending=True)
-
-
-def _examples(table: pd.DataFrame, count: int, *, ascending: bool) -> list[dict[str, Any]]:
-    """The first rows by probability: source, actual, predicted, probability, text, start."""
+    Each has source, actual, predicted, probability (the confidence), text and start.
+    """
+    is_right = predictions["actual"] == predictions["predicted"]
+    table = predictions[is_right if right else ~is_right]
     table = table.assign(probability=table.filter(regex="^probability_").max(axis=1))
-    table = table.sort_values("probability", ascending=ascending, kind="stable").head(count)
+    table = table.sort_values("probability", ascending=right, kind="stable").head(count)
     texts = table["text"].str.replace("<br />", " ", regex=False).map(plain)
     table = table.assign(
         text=[excerpt(text, EXCERPT) for text in texts],

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from sentiformer.baselines.logistic_regression import Baseline
 from sentiformer.evaluation.metrics import compute_metrics, expected_calibration_error
 from sentiformer.evaluation.tables import Results, calibration_table
 
@@ -16,14 +15,14 @@ SHORTEST = 8  # tokens of the longest text in the first bin; each bin ends at tw
 
 
 def source_table(
-    results: Results, sources: list[str], baselines: Mapping[str, Baseline]
+    results: Results, sources: list[str], others: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
     """Metrics of each source that has texts, in this order, and of all if there are several.
 
     Args:
         results: of the texts.
         sources: the names of the sources.
-        baselines: by name, with the probabilities of the same texts.
+        others: the probabilities of other models for the same texts, by name.
     """
     groups = {source: results.sources == source for source in sources}
     groups = {source: rows for source, rows in groups.items() if rows.any()}
@@ -34,8 +33,8 @@ def source_table(
         actual = results.actual[rows]
         metrics = compute_metrics(results.probabilities[rows], actual)
         row = {"source": source, **{name: metrics[name] for name in SOURCE_METRICS}}
-        for name, baseline in baselines.items():
-            is_right = baseline.probabilities[rows].argmax(axis=1) == actual
+        for name, probabilities in others.items():
+            is_right = probabilities[rows].argmax(axis=1) == actual
             row[f"{name}_accuracy"] = round(float(is_right.mean()), 6)
         table.append(row)
     return pd.DataFrame(table)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from sentiformer.core.errors import listed
+from sentiformer.core.languages import language_name, main_languages
 from sentiformer.evaluation.sentences import rounded
 
 FEW_TEXTS = 200  # with fewer test texts, an accuracy or a calibration error is uncertain
 FEW_OF_CLASS = 30  # the same for the texts of a class, in train or in test
-SHOWN_NAMES = 5  # of classes
-MAIN_LANGUAGE = 0.05  # the least share of a language that a model has learned
 
 
 def limits(
@@ -36,15 +36,13 @@ def limits(
 
 
 def language_limit(languages: Mapping[str, int]) -> str:
-    """The languages of the training texts, by their ISO codes."""
-    guessed = {code: count for code, count in languages.items() if code != "unknown"}
-    texts = sum(guessed.values())
-    if texts < sum(languages.values()) / 2:
+    """The languages of the training texts."""
+    shares = main_languages(languages).items()
+    if not shares:
         return "Language: most training texts are in no language that was recognized."
-    shares = {code: count / texts for code, count in guessed.items()}
-    main = [f"{code} ({rounded(x)})" for code, x in shares.items() if x >= MAIN_LANGUAGE]
     return (
-        f"Language: the training texts seem to be in {', '.join(main)} (ISO codes, guessed). The "
+        "Language: the training texts seem to be in "
+        f"{', '.join(f'{language_name(code)} {rounded(share)}' for code, share in shares)}. The "
         "model knows no other language."
     )
 
@@ -71,13 +69,7 @@ def class_limits(train: Mapping[str, int], by_class: list[dict[str, Any]]) -> li
         "No test text, so that nothing is known about the class": absent,
         "Few test texts, so that the values of the class are uncertain": few,
     }
-    return [f"{title}: {_first(names)}." for title, names in found.items() if names]
-
-
-def _first(names: list[str]) -> str:
-    """The first names, and the number of the others."""
-    others = f" and {len(names) - SHOWN_NAMES:,} others" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + others
+    return [f"{title}: {listed(names)}." for title, names in found.items() if names]
 
 
 def _count(texts: int) -> str:

@@ -17,40 +17,30 @@ Z = 1.959963984540054  # standard deviations that hold 95 % of a normal distribu
 
 
 def compute_metrics(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float | None]:
-    """All metrics: scores, the interval of the accuracy, the calibration error; and the texts."""
-    interval = accuracy_interval(probabilities.argmax(axis=1) == actual)
-    scores = compute_scores(probabilities, actual)
-    error = expected_calibration_error(calibration_table(probabilities, actual))
-    return {**scores, **interval, "calibration_error": error, "texts": len(actual)}
+    """Accuracy with its interval, balanced accuracy, F1, ROC AUC, log loss, calibration error.
 
-
-def compute_scores(probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float | None]:
-    """Accuracy, balanced accuracy, F1, ROC AUC, and log loss in nats.
-
-    With more than two classes, F1 and ROC AUC are macro averages. A class without a text in
-    `actual` is left out of the averages; ROC AUC is None if only one class has texts.
+    The log loss is in nats. With more than two classes, F1 and ROC AUC are macro averages. A class
+    without a text in `actual` is left out of the averages; ROC AUC is None if only one class has
+    texts.
     """
     predicted, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
     present = np.unique(actual)
     averaged: dict[str, Any] = {"average": "macro", "zero_division": 0}
     f1_classes = [1] if len(classes) == 2 else present
+    areas = [  # under the ROC curve of each class against the rest
+        metrics.roc_auc_score(actual == number, probabilities[:, number])
+        for number in curve_classes(actual, len(classes))
+    ]
     values = {
         "accuracy": metrics.accuracy_score(actual, predicted),
         "balanced_accuracy": metrics.recall_score(actual, predicted, labels=present, **averaged),
         "f1": metrics.f1_score(actual, predicted, labels=f1_classes, **averaged),
-        "roc_auc": _roc_auc(probabilities, actual),
+        "roc_auc": np.mean(areas) if areas else None,
         "log_loss": metrics.log_loss(actual, probabilities, labels=list(classes)),
     }
-    return _rounded(values)
-
-
-def _roc_auc(probabilities: np.ndarray, actual: np.ndarray) -> float | None:
-    """The mean over the classes of `curve_classes`, each against the rest; None without any."""
-    areas = [
-        metrics.roc_auc_score(actual == number, probabilities[:, number])
-        for number in curve_classes(actual, probabilities.shape[1])
-    ]
-    return float(np.mean(areas)) if areas else None
+    interval = accuracy_interval(predicted == actual)
+    error = expected_calibration_error(calibration_table(probabilities, actual))
+    return {**_rounded(values), **interval, "calibration_error": error, "texts": len(actual)}
 
 
 def expected_calibration_error(calibration: pd.DataFrame) -> float:
@@ -66,8 +56,8 @@ def accuracy_interval(is_right: np.ndarray) -> dict[str, float]:
     return _rounded({"accuracy_low": interval.low, "accuracy_high": interval.high})
 
 
-def paired_difference(is_right: np.ndarray, baseline_is_right: np.ndarray) -> dict[str, Any]:
-    """The difference of the Transformer's and a baseline's accuracy, and McNemar's test.
+def paired_difference(is_right: np.ndarray, other_is_right: np.ndarray) -> dict[str, Any]:
+    """The difference of the Transformer's and another model's accuracy, and McNemar's test.
 
     The test uses only texts on which exactly one of the two is right. The 95 % interval of the
     difference is that of Agresti & Min (2005): Wald's interval with 0.5 added to each of the four
@@ -75,22 +65,22 @@ def paired_difference(is_right: np.ndarray, baseline_is_right: np.ndarray) -> di
     are equally good (McNemar 1947, the exact test).
     """
     texts = len(is_right)
-    transformer_alone = int((is_right & ~baseline_is_right).sum())
-    baseline_alone = int((baseline_is_right & ~is_right).sum())
-    discordant = transformer_alone + baseline_alone
-    middle = (transformer_alone - baseline_alone) / (texts + 2)
+    transformer_alone = int((is_right & ~other_is_right).sum())
+    other_alone = int((other_is_right & ~is_right).sum())
+    discordant = transformer_alone + other_alone
+    middle = (transformer_alone - other_alone) / (texts + 2)
     variance = (discordant + 1) / (texts + 2) - middle**2
     half = Z * float(np.sqrt(variance / (texts + 2)))
     p_value = binomtest(transformer_alone, discordant).pvalue if discordant else 1
     differences = {
-        "difference": (transformer_alone - baseline_alone) / texts,
+        "difference": (transformer_alone - other_alone) / texts,
         "difference_low": max(-1, middle - half),
         "difference_high": min(1, middle + half),
     }
     return {
         **_rounded(differences),
         "transformer_alone": transformer_alone,
-        "baseline_alone": baseline_alone,
+        "other_alone": other_alone,
         "p_value": float(f"{p_value:.3g}"),
     }
 

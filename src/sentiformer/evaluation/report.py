@@ -15,11 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import JsonObject, read_json, reading, sha256
+from sentiformer.core.languages import language_name
+from sentiformer.core.names import ENCODER_FACTS
 from sentiformer.evaluation import sentences
 from sentiformer.evaluation.defaults import DEFAULTS
-from sentiformer.evaluation.examples import confident_mistakes, unsure_answers
+from sentiformer.evaluation.examples import examples
 from sentiformer.evaluation.figures import draw_all, in_page, is_large
 from sentiformer.evaluation.limits import FEW_TEXTS, limits
+from sentiformer.evaluation.sentences import Models
 
 STAGES = {"curves": "train", "model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}
 STEPS, HISTORY = ["step", "loss"], ["epoch", "step", "valid_loss", "valid_accuracy"]
@@ -38,8 +41,7 @@ TABLES = {  # by name: the file, and the columns that are shown
     ),
     "by_source": (
         "evaluation/by_source.csv",
-        ["source", "texts", *SCORES, "accuracy_low", "accuracy_high", "log_loss"]
-        + [f"{name}_accuracy" for name in KINDS],
+        ["source", "texts", *SCORES, "accuracy_low", "accuracy_high", "log_loss"],
     ),
 }
 PRETRAIN_TABLES = {
@@ -48,7 +50,7 @@ PRETRAIN_TABLES = {
 }
 NAMES = ("actual", "predicted", "class", "tokens", "source")  # text; a class may be named 1 or NA
 EXAMPLES = 8  # of each kind that are shown
-SENTENCES = ("meaning", "verdict", "advice", "percent", "number", "rounded")
+SENTENCES = ("meaning", "verdict", "advice", "title", "percent", "number", "rounded")
 
 
 def write_report(data: Path, folder: Path) -> None:
@@ -62,10 +64,13 @@ def write_report(data: Path, folder: Path) -> None:
     lineage = read_json(evaluation / "lineage.json", made_by="evaluate")
     if lineage["model_sha256"] != sha256(model / "model.safetensors", made_by="train"):
         raise UserError(f"{evaluation} is not of the model in {model}; run `dvc repro`")
-    language_model, places = None, TABLES
+    compared = read_compared(evaluation)
+    language_model, places = None, dict(TABLES)
     if about["params"]["pretrain"]["epochs"]:
         language_model = read_json(data / "pretrained" / "metrics.json", made_by="pretrain")
-        places = TABLES | PRETRAIN_TABLES
+        places |= PRETRAIN_TABLES
+    path, columns = TABLES["by_source"]
+    places["by_source"] = path, columns + [f"{name}_accuracy" for name in compared]
     tables = {name: read_table(data, *place) for name, place in places.items()}
     figures = draw_all(tables, about["labels"], about["best"]["epoch"])
     html = template().render(
@@ -77,7 +82,7 @@ def write_report(data: Path, folder: Path) -> None:
         figures={name: in_page(svg) for name, svg in figures.items()},
         few=FEW_TEXTS,
         **parameters(about["params"]),
-        **_results(evaluation, about, tables),
+        **_results(evaluation, about, tables, compared),
     )
     (folder / "figures").mkdir()
     for name, svg in figures.items():
@@ -86,26 +91,28 @@ def write_report(data: Path, folder: Path) -> None:
 
 
 def _results(
-    evaluation: Path, about: JsonObject, tables: dict[str, pd.DataFrame]
+    evaluation: Path, about: JsonObject, tables: dict[str, pd.DataFrame], compared: Models
 ) -> dict[str, Any]:
     """What the template shows of the folder of stage evaluate."""
     metrics = read_json(evaluation / "metrics.json", made_by="evaluate")
-    baselines = read_baselines(evaluation / "baselines")
-    transformer = {**metrics, "validation_accuracy": about["best"]["valid_accuracy"]}
+    models = {"transformer": metrics, **compared}
+    outside = [name for name, found in models.items() if found.get("outside_text")]
+    models = {name: models[name] for name in sorted(models, key=outside.__contains__)}
     by_class = tables["by_class"].to_dict("records")
     path = evaluation / "predictions.parquet"
     with reading(path, "evaluate"):
         predictions = pd.read_parquet(path)
     return {
         "metrics": metrics,
-        "baselines": baselines,
-        "titles": {name: kind.title for name, kind in KINDS.items()},
-        "comparison": sentences.comparison_rows([transformer, *baselines.values()]),
+        "compared": compared,
+        "models": models,
+        "outside": outside,
+        "comparison": sentences.comparison_rows(list(models.values())),
         "classes": by_class,
         "sources": tables["by_source"].to_dict("records"),
         "lengths": tables["by_length"].to_dict("records"),
-        "mistakes": confident_mistakes(predictions, EXAMPLES),
-        "unsure": unsure_answers(predictions, EXAMPLES),
+        "mistakes": examples(predictions, EXAMPLES, right=False),
+        "unsure": examples(predictions, EXAMPLES, right=True),
         "limits": limits(about, predictions, by_class),
     }
 
@@ -115,6 +122,7 @@ def template() -> Template:
     loader = PackageLoader("sentiformer.evaluation", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.globals |= {name: getattr(sentences, name) for name in SENTENCES}
+    environment.globals |= {"language_name": language_name, "encoder_facts": ENCODER_FACTS}
     return environment.get_template("report.html.j2")
 
 
@@ -147,13 +155,16 @@ def parameters(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     return found
 
 
-def read_baselines(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the evaluation says of each baseline, by its name.
+def read_compared(evaluation: Path) -> Models:
+    """What the evaluation says of each model that the Transformer is compared with, by its name.
 
     Raises:
         UserError: a file is missing or corrupt.
     """
-    return {name: read_json(folder / f"{name}.json", made_by="evaluate") for name in KINDS}
+    encoder = ["models/finetuned"] if (evaluation / "models" / "finetuned.json").exists() else []
+    names = [*(f"baselines/{name}" for name in KINDS), *encoder, "models/ensemble"]
+    paths = [evaluation / f"{name}.json" for name in names]
+    return {path.stem: read_json(path, made_by="evaluate") for path in paths}
 
 
 def read_table(data: Path, name: str, columns: list[str]) -> pd.DataFrame:

@@ -1,33 +1,42 @@
 """Numbers of an evaluation in words, for the terminal and the report."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-from sentiformer.evaluation.groups import ALL
+from sentiformer.baselines.logistic_regression import KINDS
+
+Models: TypeAlias = Mapping[str, Mapping[str, Any]]  # by name, what the evaluation says of each
 
 SIGNIFICANT = 0.05  # a difference with a smaller p-value is statistically significant
 FEW_TRAIN_TEXTS = 2000  # with fewer, a baseline that is as accurate is the better choice
+TITLES = {"transformer": "Transformer", "finetuned": "fine-tuned encoder"}
+TITLES |= {name: kind.title for name, kind in KINDS.items()}
 
 
-def accuracies_text(by_source: list[dict[str, Any]], baselines: dict[str, dict[str, Any]]) -> str:
-    """The accuracy of each source, with the baselines beside the first; see `Evaluation`."""
-    sources = [row for row in by_source if row["source"] != ALL]
-    ours = ", ".join(f"{rounded(row['accuracy'])} ({row['source']})" for row in sources)
-    others = ", ".join(f"{name} {rounded(found['accuracy'])}" for name, found in baselines.items())
-    return f"accuracy {ours}; {others}"
+def title(name: str, found: Mapping[str, Any]) -> str:
+    """What a model is called in a sentence; `found` is what the evaluation says of it."""
+    if name == "ensemble":
+        return f"mean of the {' and the '.join(TITLES[part] for part in found['parts'])}"
+    return TITLES[name]
 
 
-def advice(baselines: Mapping[str, dict[str, Any]], train_texts: int) -> str:
-    """Recommend the most accurate baseline, if it is the better choice; otherwise "".
+def advice(compared: Models, train_texts: int) -> str:
+    """Recommend the most accurate other model that is the better choice, if any; otherwise "".
 
-    It is if it is significantly better, or if train is small and it is at least as accurate.
+    It is if it is significantly better, or if train is small and it is a baseline that is at least
+    as accurate.
     """
-    name = max(baselines, key=lambda name: float(baselines[name]["accuracy"]))
-    found = baselines[name]
-    if found["difference"] < 0 and found["p_value"] < SIGNIFICANT:
-        gain, p_value = -100 * found["difference"], p_value_text(found["p_value"])
-        return f"prefer the baseline {name}: its accuracy is {gain:.1f} points higher ({p_value})"
-    if found["difference"] <= 0 and train_texts < FEW_TRAIN_TEXTS:
+    by_accuracy = sorted(compared, key=lambda name: -float(compared[name]["accuracy"]))
+    for name in by_accuracy:
+        gain, p_value = -100 * compared[name]["difference"], compared[name]["p_value"]
+        if gain > 0 and p_value < SIGNIFICANT:
+            words = f"its accuracy is {gain:.1f} points higher ({p_value_text(p_value)})"
+            if name in KINDS:
+                return f"prefer the baseline {name}: {words}"
+            model = title(name, compared[name])
+            return f"prefer the {model}: {words}; docs/encoder.md says how to use it"
+    name = next(filter(KINDS.__contains__, by_accuracy))
+    if compared[name]["difference"] <= 0 and train_texts < FEW_TRAIN_TEXTS:
         return (
             f"prefer the baseline {name}: it is simpler and at least as accurate here, and train "
             f"has only {train_texts:,} texts"
@@ -57,9 +66,9 @@ def meaning(metrics: Mapping[str, Any], classes: list[dict[str, Any]]) -> str:
     return f"{wrong} a wrong label; {constant}."
 
 
-def verdict(found: dict[str, Any], baseline: str) -> str:
-    """A `paired_difference` in a sentence, with this name of the baseline."""
-    better, worse, sign = "the Transformer", baseline, 1
+def verdict(found: Mapping[str, Any], other: str) -> str:
+    """A `paired_difference` in a sentence, with this name of the other model."""
+    better, worse, sign = "the Transformer", other, 1
     if found["difference"] < 0:
         better, worse, sign = worse, better, -1
     low, high = sorted(sign * found[name] for name in ("difference_low", "difference_high"))
@@ -106,17 +115,18 @@ ROWS: list[tuple[str, Callable[[Any], str], list[str]]] = [  # of the comparison
     ("difference of the Transformer, points", points, ["difference"]),
     ("95 % interval", points, ["difference_low", "difference_high"]),
     ("only the Transformer is right", "{:,}".format, ["transformer_alone"]),
-    ("only the baseline is right", "{:,}".format, ["baseline_alone"]),
+    ("only the other model is right", "{:,}".format, ["other_alone"]),
     ("McNemar's exact test", p_value_text, ["p_value"]),
     ("ROC AUC", number, ["roc_auc"]),
     ("log loss, nats", number, ["log_loss"]),
+    ("calibration error", number, ["calibration_error"]),
     ("validation accuracy, all sources, %", percent, ["validation_accuracy"]),
     ("C of the logistic regression", "{:g}".format, ["c"]),
     ("n-grams", "{:,}".format, ["ngrams"]),
 ]
 
 
-def comparison_rows(models: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def comparison_rows(models: list[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """The title of each row, and its cell for each model; one is empty if the model lacks a key."""
     return [
         (title, [" to ".join(form(model.get(k)) for k in keys if k in model) for model in models])

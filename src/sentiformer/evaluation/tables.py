@@ -4,6 +4,7 @@
 classes.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +50,13 @@ def make_tables(results: Results, labels: list[str]) -> dict[str, pd.DataFrame]:
     }
 
 
-def predictions_table(texts: list[str], results: Results, labels: list[str]) -> pd.DataFrame:
-    """One row per text: the text, its `Results` with names of classes, and all probabilities."""
+def predictions_table(
+    texts: list[str], results: Results, labels: list[str], others: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """One row per text: the text, its `Results` with names of classes, and all probabilities.
+
+    Of `others`, (N, C) probabilities by name, there are the predicted class and its probability.
+    """
     names = np.array(labels)
     columns = {
         "text": texts,
@@ -61,7 +67,11 @@ def predictions_table(texts: list[str], results: Results, labels: list[str]) -> 
         "predicted": names[results.predicted],
     }
     probabilities = [f"probability_{label}" for label in labels]
-    return pd.DataFrame(columns).join(pd.DataFrame(results.probabilities, columns=probabilities))
+    table = pd.DataFrame(columns).join(pd.DataFrame(results.probabilities, columns=probabilities))
+    for name, found in others.items():
+        table[f"{name}_predicted"] = names[found.argmax(axis=1)]
+        table[f"{name}_probability"] = found.max(axis=1)
+    return table
 
 
 def class_table(predicted: np.ndarray, actual: np.ndarray, labels: list[str]) -> pd.DataFrame:

@@ -12,7 +12,13 @@ from sentiformer.model.encoder import Encoder, init_weights
 from sentiformer.model.params import ModelParams
 
 
-class TransformerClassifier(nn.Module):
+class TextClassifier(nn.Module):
+    """A network of (B, T) token ids and their padding mask to (B, C) logits."""
+
+    classifier: nn.Linear  # its last layer
+
+
+class TransformerClassifier(TextClassifier):
     """Encoder, mean over the tokens, and a linear map to one logit for each class."""
 
     def __init__(self, params: ModelParams, inputs: InputSizes, *, num_classes: int) -> None:

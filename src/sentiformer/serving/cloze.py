@@ -12,7 +12,7 @@ from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.core.runtime import Runtime
 from sentiformer.core.text_files import require_whole_characters
 from sentiformer.model.language_model import MaskedLanguageModel
-from sentiformer.serving.trained_model import Config, TrainedModel, read_config
+from sentiformer.serving.trained_model import Config, TrainedModel, WithoutDraws, read_config
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import UNKNOWN
 
@@ -48,7 +48,7 @@ class Score(BaseModel):
     tokens: list[TokenScore]
 
 
-class LanguageModel(TrainedModel[MaskedLanguageModel]):
+class LanguageModel(TrainedModel[MaskedLanguageModel, Config]):
     """The language model that stage pretrain wrote to a folder, with its tokenizer.
 
     Raises:
@@ -56,6 +56,7 @@ class LanguageModel(TrainedModel[MaskedLanguageModel]):
     """
 
     made_by = "pretrain"
+    config_type = Config
 
     def __init__(self, folder: Path, runtime: Runtime) -> None:
         config = read_config(folder, made_by=self.made_by)
@@ -67,8 +68,9 @@ class LanguageModel(TrainedModel[MaskedLanguageModel]):
         super().__init__(folder, runtime)
         self._tokenizer = Tokenizer(self.config.params.tokenize.language)
 
-    def _build(self, config: Config) -> MaskedLanguageModel:
-        return MaskedLanguageModel(config.params.model, config)
+    def _build(self, folder: Path) -> MaskedLanguageModel:
+        with WithoutDraws():
+            return MaskedLanguageModel(self.config.params.model, self.config)
 
     def fill(self, text: str, count: int) -> list[list[Guess]]:
         """The `count` most probable words for each `[MASK]` in a text.
@@ -96,7 +98,7 @@ class LanguageModel(TrainedModel[MaskedLanguageModel]):
             ids += [UNKNOWN, *self.vocab.encode(part).tolist()]
         if not gaps:
             raise UserError(f"the text has no {GAP}; write {GAP} in place of the missing word")
-        if len(ids) > (longest := self.params.max_len):
+        if len(ids) > (longest := self.config.params.model.max_len):
             raise UserError(
                 f"the text has {len(ids)} tokens, the model reads at most {longest}; shorten it"
             )
@@ -115,7 +117,7 @@ class LanguageModel(TrainedModel[MaskedLanguageModel]):
         if not known.any():
             raise UserError("the text has no word that the model knows; give another text")
         values: list[float] = []
-        for piece in ids.split(self.params.max_len):
+        for piece in ids.split(self.config.params.model.max_len):
             values += self._score_piece(piece)
         mean = torch.tensor(values, dtype=torch.float64)[known].mean()
         scores = [

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sentiformer.core.errors import listed
-from sentiformer.core.languages import guess_languages
+from sentiformer.core.languages import guess_languages, language_name, main_languages
 from sentiformer.text.vocab import UNKNOWN, Vocab
 
 NO_TEXT = "no text"
@@ -20,8 +20,6 @@ NO_KNOWN_WORD = "no known word"
 PROBABILITY = 0.5  # of a guess that is believed
 SURE = 0.8  # of a guess that is believed of a text without a known word, such as `qqqq`
 KNOWN_SHARE = 0.8  # of the words, above which a text is in the model's language
-MAIN_SHARE = 0.05  # of the training texts, above which a language is one of the model's
-GUESSED_SHARE = 0.5  # of the training texts whose language was guessed; fewer say nothing
 READ_TOKENS = 100  # the guess reads no more of a text
 WORD_CATEGORIES = ("L", "N", "So")  # of Unicode: letters, digits, symbols such as emoji
 
@@ -37,11 +35,7 @@ class Doubts:
 
     def __init__(self, vocab: Vocab, languages: Mapping[str, int]) -> None:
         self._vocab = vocab
-        guessed = {code: count for code, count in languages.items() if code != "unknown"}
-        total = sum(guessed.values())
-        enough = total >= GUESSED_SHARE * sum(languages.values())
-        main = [code for code, count in guessed.items() if count >= MAIN_SHARE * total]
-        self._languages = main if enough else []
+        self._languages = list(main_languages(languages))
 
     def reasons(
         self, texts: Sequence[str], tokens: Sequence[list[str]], token_ids: Sequence[np.ndarray]
@@ -78,13 +72,3 @@ class Doubts:
 def is_word(token: str) -> bool:
     """Whether a token has a letter, a digit or an emoji, and is not punctuation alone."""
     return any(unicodedata.category(sign).startswith(WORD_CATEGORIES) for sign in token)
-
-
-def language_name(code: str) -> str:
-    """The English name of a language with its code, such as `Japanese (ja)`, as spaCy has it."""
-    from spacy.util import get_lang_class
-
-    try:
-        return f"{get_lang_class(code).__name__} ({code})"
-    except ImportError:  # spaCy does not know all languages
-        return f"the language {code}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,12 +12,9 @@ from pydantic import BaseModel
 from sentiformer.core.process import ordered_map
 from sentiformer.core.runtime import Runtime
 from sentiformer.serving.doubt import Doubts
-from sentiformer.serving.trained_model import Classifier
+from sentiformer.serving.trained_model import AnyClassifier, load_classifier
 from sentiformer.text.tokenizer import Tokenizer
-from sentiformer.training.batching import Batch, pad, truncate
-
-BATCH_TOKENS = 2048  # with padding; a larger batch does not fit into the caches of a CPU
-
+from sentiformer.training.batching import truncate
 
 UNJUDGED = "?"  # the label of a text that the model cannot judge
 
@@ -44,7 +41,7 @@ class Predictor:
     The other texts of a call change a prediction by no more than rounding.
     """
 
-    def __init__(self, classifier: Classifier, tokenizer: Tokenizer) -> None:
+    def __init__(self, classifier: AnyClassifier[Any], tokenizer: Tokenizer) -> None:
         self.classifier = classifier
         self._tokenizer = tokenizer
         languages = classifier.config.data["splits"]["train"].get("languages") or {}
@@ -52,12 +49,12 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, runtime: Runtime) -> Self:
-        """Load the output of stage train, to predict in the precision of `runtime`.
+        """Load the output of stage train or finetune, to predict in the precision of `runtime`.
 
         Raises:
             UserError: a file is missing or corrupt.
         """
-        classifier = Classifier(folder, runtime, runtime.precision)
+        classifier = load_classifier(folder, runtime, runtime.precision)
         return cls(classifier, Tokenizer(classifier.config.params.tokenize.language))
 
     def predict_chunks(
@@ -85,41 +82,23 @@ class Predictor:
 
     def __call__(self, texts: Sequence[str | None]) -> list[Prediction]:
         """Classify raw texts; None is a missing text. Texts that cannot be judged get "?"."""
-        params, vocab = self.classifier.params, self.classifier.vocab
         whole = [replace_surrogates(text or "") for text in texts]
         tokens = self._tokenizer(whole)
-        token_ids = [truncate(vocab.encode(words), params.max_len) for words in tokens]
+        vocab, max_len = self.classifier.vocab, self.classifier.max_len
+        token_ids = [truncate(vocab.encode(words), max_len) for words in tokens]
         reasons = self._doubts.reasons(whole, tokens, token_ids)
         judged = [row for row, reason in enumerate(reasons) if not reason]
         result = np.tile(self.classifier.priors, (len(texts), 1))
         result[judged] = self._probabilities(
-            [token_ids[row] for row in judged], np.array([len(tokens[row]) for row in judged])
+            [whole[row] for row in judged], [tokens[row] for row in judged]
         )
         rows = zip(result.tolist(), reasons, strict=True)
         return [_prediction(self.classifier.labels, *row) for row in rows]
 
-    def _probabilities(self, token_ids: list[np.ndarray], lengths: np.ndarray) -> np.ndarray:
-        """The (N, C) probabilities of N texts; `lengths` are those before truncation."""
-        classifier = self.classifier
-        result = np.empty((len(token_ids), len(classifier.labels)))
-        for rows in batches_by_length([len(ids) for ids in token_ids]):
-            ids = [token_ids[row] for row in rows.tolist()]
-            padded = pad(ids, classifier.params.max_len, classifier.length_multiple)
-            no_labels = torch.zeros(len(rows), dtype=torch.int64)
-            result[rows] = classifier.predict_batch(Batch(*padded, no_labels, rows), lengths[rows])
-        return result
-
-
-def batches_by_length(lengths: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield the row numbers of texts, the shortest texts first, in batches of BATCH_TOKENS."""
-    rows: list[int] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if rows and (len(rows) + 1) * lengths[row] > BATCH_TOKENS:
-            yield np.array(rows)
-            rows = []
-        rows.append(row)
-    if rows:
-        yield np.array(rows)
+    def _probabilities(self, texts: list[str], tokens: list[list[str]]) -> np.ndarray:
+        """The (N, C) probabilities of N texts: those of the network, or the mean of an ensemble."""
+        found, ngrams = self.classifier.probabilities(texts, tokens), self.classifier.ngrams
+        return found if ngrams is None else (found + ngrams.probabilities(tokens)) / 2
 
 
 def replace_surrogates(text: str) -> str:

@@ -1,6 +1,7 @@
 """A trained model, loaded from the files of its folder."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -11,24 +12,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
+from sentiformer.baselines.ngram_model import NgramModel
 from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import JsonObject, corrupt, read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Precision, Runtime
+from sentiformer.encoder.finetune import NGRAMS
+from sentiformer.encoder.params import FinetuneParams
 from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
-from sentiformer.model.classifier import TransformerClassifier
+from sentiformer.model.classifier import TextClassifier, TransformerClassifier
 from sentiformer.model.embedding import InputSizes
 from sentiformer.model.params import ModelParams
 from sentiformer.text.params import TokenizeParams
-from sentiformer.text.vocab import UNKNOWN, Vocab
-from sentiformer.training.batching import Batch, TextBatches
+from sentiformer.text.vocab import PAD, UNKNOWN, Vocab
+from sentiformer.training.batching import Batch, TextBatches, pad, truncate
 from sentiformer.training.calibration import Calibration
 
 BATCH_TEXTS = 32  # in a batch of a corpus
+BATCH_TOKENS = 2048  # of raw texts, with padding; a larger batch leaves the caches of a CPU
 # A CPU compiles bf16 kernels for each length, which takes longer than some padding.
 BF16_LENGTH_MULTIPLE = 64
 Model = TypeVar("Model", bound=torch.nn.Module)
+AnyConfigT = TypeVar("AnyConfigT", bound="AnyConfig")
 
 
 class ConfigParams(BaseModel):
@@ -38,13 +44,32 @@ class ConfigParams(BaseModel):
     tokenize: TokenizeParams
 
 
-class Config(InputSizes):
-    """The part of `config.json` that defines the model."""
+class FinetunedParams(BaseModel):
+    """The parameters in the `config.json` of a fine-tuned encoder."""
+
+    finetune: FinetuneParams
+    tokenize: TokenizeParams
+
+
+class AnyConfig(InputSizes):
+    """The part of `config.json` that all models have."""
 
     labels: list[str]
-    params: ConfigParams
     calibration: Calibration = Calibration()
     data: Any  # a JsonObject, which names a key that it lacks
+
+
+class Config(AnyConfig):
+    """The part of `config.json` that defines a Transformer."""
+
+    params: ConfigParams
+
+
+class FinetunedConfig(AnyConfig):
+    """The part of `config.json` that defines a fine-tuned encoder; `encoder` says what it is."""
+
+    params: FinetunedParams
+    encoder: dict[str, Any]
 
 
 def read_config(folder: Path, *, made_by: str) -> JsonObject:
@@ -61,7 +86,7 @@ def read_config(folder: Path, *, made_by: str) -> JsonObject:
     return config
 
 
-class _WithoutDraws(TorchFunctionMode):
+class WithoutDraws(TorchFunctionMode):
     """New embeddings are not drawn, which takes a third of a second: a file has their weights."""
 
     def __torch_function__(
@@ -73,7 +98,7 @@ class _WithoutDraws(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class TrainedModel(ABC, Generic[Model]):
+class TrainedModel(ABC, Generic[Model, AnyConfigT]):
     """The model and the vocabulary that the stage `made_by` wrote to a folder.
 
     Raises:
@@ -81,60 +106,117 @@ class TrainedModel(ABC, Generic[Model]):
     """
 
     made_by: ClassVar[str]
+    config_type: type[AnyConfigT]
 
     def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
-        self._prepared = prepare_device(runtime, precision)
-        self.device = self._prepared.device
-        bf16 = self._prepared.precision == "bf16"
+        self.prepared = prepare_device(runtime, precision)
+        self.device = self.prepared.device
+        bf16 = self.prepared.precision == "bf16"
         self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE
         made_by = self.made_by
         config = read_config(folder, made_by=made_by)
-        self.config = parse(Config, config, where=str(folder / "config.json"))
-        self.params = self.config.params.model
+        self.config = parse(self.config_type, config, where=str(folder / "config.json"))
         path, expected = folder / "vocab.txt", self.config.vocab_size
         self.vocab = Vocab.load(path, made_by=made_by)
         if (found := len(self.vocab)) != expected:
             raise corrupt(path, made_by, f"it holds {found} words, the model has {expected}")
-        with _WithoutDraws():
-            model = self._build(self.config)
+        model = self._build(folder)
         path = folder / "model.safetensors"
         with reading(path, made_by, SafetensorError, RuntimeError):
             model.load_state_dict(load_file(path))
         self.model = model.to(self.device).eval()
 
     @abstractmethod
-    def _build(self, config: Config) -> Model:
+    def _build(self, folder: Path) -> Model:
         """Make a model; its weights are then replaced by those in the folder."""
 
 
-class Classifier(TrainedModel[TransformerClassifier]):
-    """The classifier that stage train wrote to a folder; see `TrainedModel`."""
+class AnyClassifier(TrainedModel[TextClassifier, AnyConfigT]):
+    """A classifier in a folder; see `TrainedModel`.
 
-    made_by = "train"
+    Attributes:
+        labels: the names of the C classes.
+        priors: their shares in the training texts, (C,).
+        max_len: the number of tokens that the network reads of a text.
+        padding: the id of padding.
+        ngrams: the n-gram model, with which an ensemble takes the mean; None if it is no ensemble.
+    """
+
+    max_len: int
+    padding = PAD
 
     def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
         super().__init__(folder, runtime, precision)
         self.labels = self.config.labels
         counts = self.config.data["splits"]["train"]["label_counts"]
         self.priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+        is_ensemble = self._is_ensemble(folder)
+        self.ngrams = (
+            NgramModel.load(folder / NGRAMS, made_by=self.made_by) if is_ensemble else None
+        )
 
-    def _build(self, config: Config) -> TransformerClassifier:
-        classes = len(config.labels)
-        return TransformerClassifier(config.params.model, config, num_classes=classes)
+    def _is_ensemble(self, folder: Path) -> bool:
+        return (folder / NGRAMS).exists()
+
+    @abstractmethod
+    def read(
+        self, texts: Sequence[str], tokens: Sequence[list[str]]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The ids that the network reads of each text, and the numbers of all its tokens, (N,)."""
+
+    def probabilities(self, texts: Sequence[str], tokens: Sequence[list[str]]) -> np.ndarray:
+        """The (N, C) probabilities of the classes of N texts, by the network alone.
+
+        `tokens` are spaCy's tokens of the whole texts.
+        """
+        ids, lengths = self.read(texts, tokens)
+        result = np.empty((len(ids), len(self.labels)))
+        for rows in batches_by_length([len(text) for text in ids]):
+            texts_of_batch = [ids[row] for row in rows.tolist()]
+            padded = pad(texts_of_batch, self.max_len, self.length_multiple, padding=self.padding)
+            batch = Batch(*padded, torch.zeros(len(rows), dtype=torch.int64), rows)
+            result[rows] = self.predict_batch(batch, lengths[rows])
+        return result
 
     @torch.inference_mode()
     def predict_batch(self, batch: Batch, lengths: np.ndarray) -> np.ndarray:
         """The (B, C) float64 probabilities of the classes of a batch.
 
         `lengths`, (B,), are the numbers of tokens of the texts before they were truncated.
+        """
+        on_device = batch.to(self.device)
+        with self.prepared.autocast():
+            logits = self.model(on_device.token_ids, on_device.padding_mask)
+        scaled = self.config.calibration.scale(logits.double().cpu().numpy(), lengths)
+        return torch.from_numpy(scaled).softmax(dim=1).numpy()
+
+
+class Classifier(AnyClassifier[Config]):
+    """The Transformer that stage train wrote to a folder; see `AnyClassifier`."""
+
+    made_by = "train"
+    config_type = Config
+
+    def _build(self, folder: Path) -> TextClassifier:
+        self.params = self.config.params.model
+        self.max_len, classes = self.params.max_len, len(self.config.labels)
+        with WithoutDraws():
+            return TransformerClassifier(self.params, self.config, num_classes=classes)
+
+    def read(
+        self, texts: Sequence[str], tokens: Sequence[list[str]]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The ids of the words; see `AnyClassifier`."""
+        ids = [truncate(self.vocab.encode(words), self.max_len) for words in tokens]
+        return ids, np.array([len(words) for words in tokens])
+
+    def predict_batch(self, batch: Batch, lengths: np.ndarray) -> np.ndarray:
+        """The (B, C) float64 probabilities of the classes of a batch; see `AnyClassifier`.
+
         A text without a known word gets the frequencies of the classes in the training texts,
         because the model would be confident about a kind of text that it has never seen.
         """
-        on_device = batch.to(self.device)
-        with self._prepared.autocast():
-            logits = self.model(on_device.token_ids, on_device.padding_mask)
-        scaled = self.config.calibration.scale(logits.double().cpu().numpy(), lengths)
-        probabilities = torch.from_numpy(scaled).softmax(dim=1).numpy()
+        probabilities = super().predict_batch(batch, lengths)
         has_known_word = (batch.token_ids > UNKNOWN).any(dim=1).numpy()
         return np.where(has_known_word[:, None], probabilities, self.priors)
 
@@ -144,3 +226,69 @@ class Classifier(TrainedModel[TransformerClassifier]):
         for batch in batches.in_order_of_length():
             result[batch.rows] = self.predict_batch(batch, batches.texts.lengths[batch.rows])
         return result
+
+
+class FinetunedClassifier(AnyClassifier[FinetunedConfig]):
+    """The fine-tuned encoder that stage finetune wrote to a folder; see `AnyClassifier`.
+
+    Raises:
+        UserError: the folder holds no encoder, or a file is missing or corrupt.
+    """
+
+    made_by = "finetune"
+    config_type = FinetunedConfig
+
+    def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
+        if not read_config(folder, made_by=self.made_by)["params"]["encoder"].get("name"):
+            raise UserError(
+                f"{folder} holds no encoder: encoder.name was null; set it to one, and run "
+                "`dvc repro finetune`"
+            )
+        super().__init__(folder, runtime, precision)
+
+    def _build(self, folder: Path) -> TextClassifier:
+        from sentiformer.encoder.network import EncoderClassifier, load_encoder  # transformers
+        from sentiformer.encoder.tokens import EncoderTokenizer
+
+        params, folder = self.config.params.finetune, folder / "encoder"
+        self._tokenizer = EncoderTokenizer(folder, made_by=self.made_by)
+        self.max_len, self.padding = params.max_len, self._tokenizer.padding
+        with reading(folder / "config.json", self.made_by, Exception):
+            encoder = load_encoder(folder, params.layers, weights=False)
+        return EncoderClassifier(encoder, len(self.config.labels))
+
+    def _is_ensemble(self, folder: Path) -> bool:
+        return self.config.params.finetune.ensemble
+
+    def read(
+        self, texts: Sequence[str], tokens: Sequence[list[str]]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The ids of the encoder's own tokens; see `AnyClassifier`."""
+        ids = self._tokenizer(texts)
+        framed = [self._tokenizer.framed(text, self.max_len) for text in ids]
+        return framed, np.array([len(text) for text in ids])
+
+
+def load_classifier(
+    folder: Path, runtime: Runtime, precision: Precision = "fp32"
+) -> AnyClassifier[Any]:
+    """The classifier in a folder: the Transformer, or the fine-tuned encoder of stage finetune.
+
+    Raises:
+        UserError: a file is missing or corrupt, or the folder is of another stage.
+    """
+    stage = read_json(folder / "config.json", made_by="train").get("stage")
+    kind = FinetunedClassifier if stage == FinetunedClassifier.made_by else Classifier
+    return kind(folder, runtime, precision)
+
+
+def batches_by_length(lengths: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the row numbers of texts, the shortest texts first, in batches of BATCH_TOKENS."""
+    rows: list[int] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if rows and (len(rows) + 1) * lengths[row] > BATCH_TOKENS:
+            yield np.array(rows)
+            rows = []
+        rows.append(row)
+    if rows:
+        yield np.array(rows)

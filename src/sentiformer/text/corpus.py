@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+STAGES = {"tokens": "tokenize", "teacher": "teach"}  # that write corpora, by their folder in data/
+
+
 class Block(NamedTuple):
     """Consecutive texts of a split."""
 
@@ -86,7 +89,7 @@ class Corpus:
 def _read_split(path: Path, types: int | None) -> "pa.Table":
     import pyarrow as pa
 
-    with reading(path, "tokenize", pa.ArrowException):
+    with reading(path, STAGES.get(path.parent.name, "tokenize"), pa.ArrowException):
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
         table.validate(full=True)

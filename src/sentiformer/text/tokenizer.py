@@ -137,7 +137,7 @@ def tokenize(params: TokenizeParams, raw: Path, folder: Path, *, workers: int) -
     splits = dataset["splits"]
     # Validation and test come last, so that they do not change the ids of types in other splits.
     for split in sorted(splits, key=lambda split: split not in PRETRAINING_SPLITS):
-        blocks = _read_blocks(raw / f"{split}.parquet")
+        blocks = read_blocks(raw / f"{split}.parquet")
         tokenized = ordered_map(partial(_tokenize_block, tokenizer), blocks, workers=workers)
         total = -(-splits[split]["rows"] // BLOCK_TEXTS)
         shown = progress(tokenized, total=total, what=f"tokenize {split}, blocks of texts")
@@ -161,7 +161,7 @@ def _number(blocks: Iterable[tuple[list[str], Block]], index: dict[str, int]) ->
         yield block._replace(type_ids=np.array(numbers, dtype=np.int32)[block.type_ids])
 
 
-def _read_blocks(path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
+def read_blocks(path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield texts and labels of `BLOCK_TEXTS` texts each; the last may be fewer."""
     import pyarrow as pa
     import pyarrow.parquet as pq

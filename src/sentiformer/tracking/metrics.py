@@ -10,16 +10,18 @@ from sentiformer.core.files import read_csv, read_json
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
+NETWORKS = {"train": "transformer", "finetune": "finetuned"}  # by stage, the name of its network
+OWN_METRICS = {"train": "metrics.json", "finetune": "models/finetuned.json"}  # and its metrics
 HEADLINE = ("accuracy", "log_loss", "calibration_error")  # of the model on test
 
 
 def event_metrics(event: Event, stage: str) -> "list[Metric]":
-    """The points that an event of a stage (train or pretrain) adds to the curves."""
+    """The points that an event of a stage adds to the curves."""
     if isinstance(event, StepEvent):
         fields = ("loss", "learning_rate", "gradient_norm")
         values = {f"{stage}/{field}": getattr(event, field) for field in fields}
     else:
-        validation = "valid/" if stage == "train" else "pretrain/valid_"
+        validation = "pretrain/valid_" if stage == "pretrain" else "valid/"
         values = {
             "epoch": event.epoch,
             f"{stage}/epoch_loss": event.train_loss,
@@ -41,24 +43,34 @@ def history_metrics(folder: Path, stage: str) -> "list[Metric]":
     return metrics
 
 
-def headline_values(evaluation: Path) -> dict[str, float]:
+def headline_values(evaluation: Path, stage: str) -> dict[str, float]:
     """The few metrics on test that runs are compared by; all others are in the artifacts.
 
-    These are the metrics of the first source, and the accuracy on each other source and of each
-    baseline on the first source.
+    These are the metrics of the network of stage train or finetune on the first source, its
+    accuracy on each other source, and the accuracy on the first source of each baseline, and of
+    the ensemble that the network is in.
     """
-    found = read_json(evaluation / "metrics.json", made_by="evaluate")
+    found = read_json(evaluation / OWN_METRICS[stage], made_by="evaluate")
     values = {name: found[name] for name in HEADLINE}
-    for row in read_sources(evaluation)[1:]:
+    for row in read_sources(evaluation, stage)[1:]:
         values[f"{row['source']}_accuracy"] = row["accuracy"]
-    for path in sorted(evaluation.glob("baselines/*.json")):
-        values[f"{path.stem}_accuracy"] = read_json(path, made_by="evaluate")["accuracy"]
+    paths = [*sorted(evaluation.glob("baselines/*.json")), evaluation / "models" / "ensemble.json"]
+    for path in paths:
+        other = read_json(path, made_by="evaluate")
+        if NETWORKS[stage] in other.get("parts", [NETWORKS[stage]]):
+            values[f"{path.stem}_accuracy"] = other["accuracy"]
     return {f"test/{name}": float(value) for name, value in values.items()}
 
 
-def read_sources(evaluation: Path) -> list[dict[str, str]]:
-    """The metrics of each source of texts; the first is the one that the headline is about."""
+def read_sources(evaluation: Path, stage: str) -> list[dict[str, str]]:
+    """The metrics of each source of texts; the first is the one that the headline is about.
+
+    `accuracy` is that of the network of the stage; the other metrics are those of the Transformer.
+    """
     rows = read_csv(evaluation / "by_source.csv", made_by="evaluate")
+    for row in rows if stage == "finetune" else []:
+        row["transformer_accuracy"] = row["accuracy"]
+        row["accuracy"] = row.pop("finetuned_accuracy")
     return [row for row in rows if row["source"] != "all"]
 
 

@@ -16,7 +16,7 @@ from sentiformer.console.output import say
 from sentiformer.tracking.datasets import dataset_key
 from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.model_card import HEADING, how_to_call, model_card
-from sentiformer.tracking.names import NAME, model_name, size_name
+from sentiformer.tracking.names import NAME, model_name, size_name, slug
 from sentiformer.tracking.store import NOTE_TAG, Store, import_mlflow
 
 if TYPE_CHECKING:
@@ -34,21 +34,19 @@ class TrackedModel:
     def __init__(self, store: Store, run_id: str, about: dict[str, Any]) -> None:
         self.client, self.run_id, self.about = store.client, run_id, about
         self.name = model_name(about)
-        self.model_id = self._find(store.experiment_id) or self._create(store.experiment_id)
+        self.model_id = self._logged_model(store.experiment_id)
 
-    def _find(self, experiment_id: str) -> str | None:
-        wanted = f"source_run_id = '{self.run_id}'"
-        found = self.client.search_logged_models([experiment_id], wanted)
-        return found[0].model_id if found else None
-
-    def _create(self, experiment_id: str) -> str:
-        """Create the logged model without files."""
+    def _logged_model(self, experiment_id: str) -> str:
+        """The id of the logged model of the run, which is created without files if missing."""
         from mlflow.entities import LoggedModelOutput
 
+        wanted = f"source_run_id = '{self.run_id}'"
+        if found := self.client.search_logged_models([experiment_id], wanted):
+            return str(found[0].model_id)
         params = flatten(self.about["params"], ".")
         model = self.client.create_logged_model(
             experiment_id,
-            name=f"{self.name}-{size_name(self.about)}".replace(" ", "-"),
+            name=f"{self.name}-{slug(size_name(self.about))}",
             source_run_id=self.run_id,
             params={key: str(value) for key, value in params.items()},
             model_type="classifier",
@@ -56,17 +54,12 @@ class TrackedModel:
         output = LoggedModelOutput(model.model_id, self.about["best"]["step"])
         self.client.log_outputs(self.run_id, [output])
         self.client.finalize_logged_model(model.model_id, "READY")
-        identifier: str = model.model_id
-        return identifier
+        return str(model.model_id)
 
     def links(self, split: str) -> dict[str, str]:
         """What links a metric to this model and to the split that it was measured on."""
         key = dataset_key(self.about, split)
-        return {
-            "model_id": self.model_id,
-            "dataset_name": key["name"],
-            "dataset_digest": key["digest"],
-        }
+        return {"model_id": self.model_id, **{f"dataset_{name}": key[name] for name in key}}
 
     def register_if_best(self, folder: Path) -> str | None:
         """Make the model a version, and the champion, if it is the best; `folder` has its files.
@@ -82,7 +75,7 @@ class TrackedModel:
         if not numbers and any(float(rival["accuracy"]) >= accuracy for rival in rivals):
             say(
                 f"{self.name}@{CHAMPION} is unchanged: this model is not better on validation; the "
-                "weights are in data/model"
+                f"weights are in data/{folder.name}"
             )
             return None
         if not numbers:
@@ -177,14 +170,15 @@ def save_served_model(model: Path, folder: Path, **identifiers: str) -> None:
             mlflow_model=Model(**identifiers),
             artifacts={"model": str(copied)},
             code_paths=[str(Path(__file__).parents[1])],
-            pip_requirements=_pins(),
+            pip_requirements=_pins(model),
             signature=ModelSignature(outputs=Schema(outputs)),
             input_example=["A film to remember."],
         )
 
 
-def _pins() -> list[str]:
+def _pins(model: Path) -> list[str]:
     """MLflow and the packages that prediction needs, in their installed versions."""
     needed = [line for line in requires(NAME) or [] if "extra ==" not in line]
     names = ["mlflow", *(re.split(r"[^\w.-]", line)[0] for line in needed)]
+    names += ["transformers"] if (model / "encoder").exists() else []
     return [f"{name}=={version(name).split('+')[0]}" for name in dict.fromkeys(names)]

@@ -22,22 +22,28 @@ def data_name(about: dict[str, Any]) -> str:
         return str(download["hub_dataset"])[:NAME_CHARACTERS]
     parts = reversed(Path(download["train"]).parts)
     names = (ENDINGS.sub("", part).strip("*?[]/ ") for part in parts)
-    found = next((name for name in names if _slug(name) not in UNINFORMATIVE), "texts")
+    found = next((name for name in names if slug(name) not in UNINFORMATIVE), "texts")
     return found[:NAME_CHARACTERS]
 
 
 def model_name(about: dict[str, Any]) -> str:
     """The registered model: `sentiformer`, or `sentiformer-<data>` if the data is not bundled.
 
-    MLflow allows no `/`, `:`, `.`, `%` or quotes in the name of a model.
+    The name of a fine-tuned encoder ends with `-finetuned`. MLflow allows no `/`, `:`, `.`, `%` or
+    quotes in the name of a model.
     """
-    if about["params"]["download"]["source"] == "bundled":
-        return NAME
-    return f"{NAME}-{_slug(data_name(about)) or 'texts'}"
+    is_bundled = about["params"]["download"]["source"] == "bundled"
+    data = "" if is_bundled else f"-{slug(data_name(about)) or 'texts'}"
+    return f"{NAME}{data}{'-finetuned' if about['stage'] == 'finetune' else ''}"
 
 
 def size_name(about: dict[str, Any]) -> str:
-    """The size of the model, such as `d128 l1`: its width and the number of its layers."""
+    """The size of the model, such as `d128 l1`: its width and the number of its layers.
+
+    For a fine-tuned encoder it is the short name of the encoder, such as `all-MiniLM-L6-v2`.
+    """
+    if about["stage"] == "finetune":
+        return Path(about["encoder"]["name"]).name.partition("@")[0] or "encoder"
     size = about["params"]["model"]
     return f"d{size['d_model']} l{size['num_layers']}"
 
@@ -48,7 +54,7 @@ def run_name(about: dict[str, Any], result: str = "") -> str:
     The result comes early, because MLflow's table of runs shows the beginning of a name.
     """
     parts = [data_name(about), result, size_name(about)]
-    if about["stage"] != "train":
+    if about["stage"] == "pretrain":
         parts.append("language model")
     return " · ".join(filter(None, parts))
 
@@ -58,6 +64,6 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """Lower-case letters and digits of any script, with single hyphens between them."""
     return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", text).lower()).strip("-")

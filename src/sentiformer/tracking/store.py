@@ -76,16 +76,14 @@ class Store:
         wanted = f"tags.`{KEY_TAG}` = '{about['training_key']}'"
         oldest_first = ["attributes.start_time ASC"]
         found = self.client.search_runs([self.experiment_id], wanted, order_by=oldest_first)
-        run, *others = list(found) or [self._create(about)]
+        run, *others = list(found) or [
+            self.client.create_run(self.experiment_id, run_name=run_name(about), tags=_tags(about))
+        ]
         for other in others:
             self.client.delete_run(other.info.run_id)
         if not run.data.params:  # they are logged last
             self._describe(run.info.run_id, about)
         return run
-
-    def _create(self, about: dict[str, Any]) -> "Run":
-        name = run_name(about)
-        return self.client.create_run(self.experiment_id, run_name=name, tags=_tags(about))
 
     def _describe(self, run_id: str, about: dict[str, Any]) -> None:
         """Log the data sets and the parameters of a run."""
@@ -139,16 +137,14 @@ def _experiment_id(client: "MlflowClient", location: str | None) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or NAME
     if (found := client.get_experiment_by_name(name)) is None:
         tags = {NOTE_TAG: EXPERIMENT_NOTE}
-        created: str = client.create_experiment(name, artifact_location=location, tags=tags)
-        return created
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
     if found.lifecycle_stage == "deleted":
         raise UserError(
             f"the MLflow experiment {name} was deleted; restore it with `mlflow experiments "
             f"restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to "
             "another name"
         )
-    identifier: str = found.experiment_id
-    return identifier
+    return str(found.experiment_id)
 
 
 def _create_tables(uri: str) -> None:

@@ -6,7 +6,7 @@ training. This module is a `sentiformer.training.run.Tracker`.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiformer.console.output import say
 from sentiformer.core.events import EpochEvent
@@ -19,21 +19,24 @@ from sentiformer.tracking.models import TrackedModel
 from sentiformer.tracking.names import MODEL_TAG, NAME, percent
 from sentiformer.tracking.store import NOTE_TAG, Store, use_store
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 REPORT_TAG = f"{NAME}.report_sha256"  # of the report that is uploaded
 PRETRAINING_TAG = f"{NAME}.pretraining_key"  # the training key of a classifier's language model
-CURVES = {"train": "curves", "pretrain": "pretrained"}  # the folder in `data`, by stage
-MODEL = "model/model.safetensors"  # in `data`
-LANGUAGE_MODEL = "pretrained/model.safetensors"  # in `data`
+FOLDERS = {"train": "model", "finetune": "finetuned", "pretrain": "pretrained"}  # in `data`
+WEIGHTS = "model.safetensors"
+LANGUAGE_MODEL = f"pretrained/{WEIGHTS}"  # in `data`
 
 live_run = LiveRun
 
 
 def sync(stage: str, data: Path) -> None:
-    """Log what stage train or pretrain has written to `data`."""
-    if stage == "train":
-        sync_all(data)
-    else:
+    """Log what a stage that trains has written to `data`."""
+    if stage == "pretrain":
         use_store(lambda store: _finish(store, _log_pretraining(store, data)))
+    else:
+        use_store(lambda store: _log_classifier(store, data, stage))
 
 
 def sync_all(data: Path) -> bool:
@@ -42,27 +45,35 @@ def sync_all(data: Path) -> bool:
     Raises:
         UserError: there is no model in `data`, or its `config.json` is corrupt.
     """
-    about = read_json(data / "model" / "config.json", made_by="train")
-    model_sha256 = sha256(data / MODEL, made_by="train")
+    read_json(data / "model" / "config.json", made_by="train")
+    sha256(data / "model" / WEIGHTS, made_by="train")
 
     def log(store: Store) -> None:
-        run_id = _log_training(store, data, about, model_sha256)
-        model = TrackedModel(store, run_id, about)
-        best = {"best/valid_accuracy": about["best"]["valid_accuracy"]}
-        links = model.links("validation")
-        store.log_missing(run_id, metrics.to_metrics(best, about["best"]["step"], **links))
-        if (data / LANGUAGE_MODEL).exists():
-            store.finish(_log_pretraining(store, data))
-            _link_pretraining(store, run_id, data, about)
-        is_evaluated = _is_evaluated(data, model_sha256)
-        if is_evaluated:
-            _log_evaluation(store, model, data)
-        number = model.register_if_best(data / "model")
-        sources = metrics.read_sources(data / "evaluation") if is_evaluated else []
-        model.describe(number, sources, _how_to_restore(store, run_id, MODEL))
-        _finish(store, run_id)
+        for stage in ("train", "finetune"):
+            if (data / FOLDERS[stage] / WEIGHTS).exists():
+                _log_classifier(store, data, stage)
 
     return use_store(log)
+
+
+def _log_classifier(store: Store, data: Path, stage: str) -> None:
+    """Log the classifier of a stage, its evaluation, and the language model it was made from."""
+    about, run = _log_training(store, data, stage)
+    run_id, tags = run.info.run_id, run.data.tags
+    model = TrackedModel(store, run_id, about)
+    best = {"best/valid_accuracy": about["best"]["valid_accuracy"]}
+    links = model.links("validation")
+    store.log_missing(run_id, metrics.to_metrics(best, about["best"]["step"], **links))
+    if stage == "train" and (data / LANGUAGE_MODEL).exists():
+        store.finish(_log_pretraining(store, data))
+        _link_pretraining(store, run_id, data, about)
+    is_evaluated = _is_evaluated(data, tags[MODEL_TAG])
+    if is_evaluated:
+        _log_evaluation(store, model, data)
+    number = model.register_if_best(data / FOLDERS[stage])
+    sources = metrics.read_sources(data / "evaluation", stage) if is_evaluated else []
+    model.describe(number, sources, how_to_restore(tags, f"{FOLDERS[stage]}/{WEIGHTS}"))
+    _finish(store, run_id)
 
 
 def _finish(store: Store, run_id: str) -> None:
@@ -72,27 +83,25 @@ def _finish(store: Store, run_id: str) -> None:
     say(f"tracked: MLflow run {run_id} ({name}) in {uri}; `make ui` shows it")
 
 
-def _log_training(store: Store, data: Path, about: dict[str, Any], model_sha256: str) -> str:
-    """Log the curves of a training, and name its model; returns the id of its run."""
-    run_id: str = store.run_of(about).info.run_id
+def _log_training(store: Store, data: Path, stage: str) -> "tuple[dict[str, Any], Run]":
+    """Log the curves of a training and the hash of its weights; returns its config and its run."""
+    folder = data / FOLDERS[stage]
+    about = read_json(folder / "config.json", made_by=stage)
+    model_sha256 = sha256(folder / WEIGHTS, made_by=stage)
+    run_id = store.run_of(about).info.run_id
     store.client.set_tag(run_id, MODEL_TAG, model_sha256)
-    stage = about["stage"]
-    store.log_missing(run_id, metrics.history_metrics(data / CURVES[stage], stage))
-    return run_id
+    curves = data / "curves" if stage == "train" else folder
+    store.log_missing(run_id, metrics.history_metrics(curves, stage))
+    return about, store.client.get_run(run_id)
 
 
 def _log_pretraining(store: Store, data: Path) -> str:
     """Log the language model of `data` in a run of its own; returns its id."""
-    about = read_json(data / "pretrained" / "config.json", made_by="pretrain")
-    model_sha256 = sha256(data / LANGUAGE_MODEL, made_by="pretrain")
-    run_id = _log_training(store, data, about, model_sha256)
+    about, run = _log_training(store, data, "pretrain")
+    run_id: str = run.info.run_id
     store.show_result(run_id, about, f"perplexity {EpochEvent(**about['best']).perplexity:.1f}")
-    store.client.set_tag(run_id, NOTE_TAG, _how_to_restore(store, run_id, LANGUAGE_MODEL))
+    store.client.set_tag(run_id, NOTE_TAG, how_to_restore(run.data.tags, LANGUAGE_MODEL))
     return run_id
-
-
-def _how_to_restore(store: Store, run_id: str, weights: str) -> str:
-    return how_to_restore(store.client.get_run(run_id).data.tags, weights)
 
 
 def _link_pretraining(store: Store, run_id: str, data: Path, about: dict[str, Any]) -> None:
@@ -106,19 +115,19 @@ def _link_pretraining(store: Store, run_id: str, data: Path, about: dict[str, An
 
 
 def _is_evaluated(data: Path, model_sha256: str) -> bool:
-    """Whether `data` has an evaluation and a report of this model."""
+    """Whether `data` has an evaluation and a report of the model with these weights."""
     lineage = data / "evaluation" / "lineage.json"
     report = data / "report" / "report.html"
     if not (lineage.exists() and report.exists()):
         return False
-    evaluated = read_json(lineage, made_by="evaluate")["model_sha256"]
-    return evaluated == model_sha256 and model_sha256 in report.read_text(encoding="utf-8")
+    is_known = model_sha256 in read_json(lineage, made_by="evaluate").values()
+    return is_known and model_sha256 in report.read_text(encoding="utf-8")
 
 
 def _log_evaluation(store: Store, model: TrackedModel, data: Path) -> None:
     """Log the headline metrics on test, and the report with its figures and tables."""
     evaluation, report, run_id = data / "evaluation", data / "report", model.run_id
-    values = metrics.headline_values(evaluation)
+    values = metrics.headline_values(evaluation, model.about["stage"])
     store.log_missing(run_id, metrics.to_metrics(values, 0, **model.links("test")))
     store.show_result(run_id, model.about, percent(values["test/accuracy"]))
     store.log_folders(run_id, REPORT_TAG, sha256(report / "report.html"), report, evaluation)

@@ -73,7 +73,7 @@ def truncate(ids: np.ndarray, max_len: int) -> np.ndarray:
 
 
 def pad(
-    texts: Sequence[np.ndarray], max_len: int, multiple: int = LENGTH_MULTIPLE
+    texts: Sequence[np.ndarray], max_len: int, multiple: int = LENGTH_MULTIPLE, padding: int = PAD
 ) -> tuple[Tensor, Tensor | None]:
     """Stack texts of different lengths; an empty text becomes a single unknown word.
 
@@ -85,7 +85,7 @@ def pad(
     lengths = np.array([len(ids) for ids in texts])
     longest = -(-max(1, lengths.max()) // multiple) * multiple
     places = np.arange(min(longest, max_len))
-    token_ids = np.full((len(texts), len(places)), PAD, dtype=np.int64)
+    token_ids = np.full((len(texts), len(places)), padding, dtype=np.int64)
     token_ids[:, 0] = UNKNOWN
     token_ids[places < lengths[:, None]] = np.concatenate(texts)
     padding_mask = places >= np.maximum(lengths, 1)[:, None]

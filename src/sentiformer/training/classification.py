@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from sentiformer.core.device import prepare_device
-from sentiformer.core.names import UNLABELED
-from sentiformer.core.pseudo_labels import FILE, read_pseudo_labels, read_teacher
+from sentiformer.core.files import read_json, reading
+from sentiformer.core.names import PSEUDO_LABELS
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
 from sentiformer.model.embedding import InputSizes
@@ -36,17 +36,20 @@ def set_up_classifier(
     """
     device = prepare_device(runtime, params.precision)
     inputs = Inputs(data)
-    about = inputs.describe(device, {"model": model.model_dump(), "train": params.model_dump()})
+    about = inputs.describe_transformer(
+        device, {"model": model.model_dump(), "train": params.model_dump()}
+    )
     torch.manual_seed(params.seed)
     classes = len(about["labels"])
     classifier = TransformerClassifier(model, InputSizes.model_validate(about), num_classes=classes)
     about["params"]["pretrain"] = load_initial_weights(classifier.encoder, inputs)
-    teacher = read_teacher(data / "teacher")
+    teacher = read_json(data / "teacher" / "config.json", made_by="teach").get("by")
     about["params"]["teach"] = {"by": teacher}
-    texts = inputs.corpus("train", *([UNLABELED] if teacher else []))
+    texts = inputs.corpus("train", taught=bool(teacher))
     labels = texts.labels[: about["data"]["splits"]["train"]["rows"]]
     balanced = params.class_weights == "balanced"
     weights = balanced_weights(labels).to(device.device) if balanced else None
+    labels = with_pseudo_labels(labels, len(texts), inputs, classes) if teacher else labels
     settings = params.model_dump(include={"batch_size", "seed", "word_dropout"})
     settings |= {"ids_of_types": inputs.ids_of_types, "max_len": model.max_len}
     training = Training(
@@ -56,25 +59,22 @@ def set_up_classifier(
             **params.model_dump(include=SETTINGS),
             least_steps=min(LEAST_STEPS, LEAST_TEXTS // params.batch_size),
         ),
-        train=TextBatches(
-            texts,
-            labels=with_pseudo_labels(labels, len(texts), inputs, classes) if teacher else labels,
-            **settings,
-        ),
+        train=TextBatches(texts, labels=labels, **settings),
         validation=TextBatches(inputs.corpus("validation"), **settings),
         device=device,
         group=Group.join(device.device),
     )
-    return Setup({**about, "made_from": inputs.hashes()}, training, inputs.vocab)
+    about["made_from"] = inputs.hashes()
+    return Setup(about, training, inputs.vocab, has_curves=True)
 
 
 def with_pseudo_labels(labels: np.ndarray, texts: int, inputs: Inputs, classes: int) -> np.ndarray:
     """(texts, classes) float32 probabilities: one-hot of the labels, then those of the teacher.
 
-    A teacher that was fitted to the labelled texts predicts the classes of the unlabelled ones
-    (Scudder 1965; Xie et al. 2020, section 2).
+    The student learns both alike (Hinton et al. 2015, section 2; Xie et al. 2020, section 2).
     """
-    folder = inputs.data / "teacher"
-    probabilities = read_pseudo_labels(folder, (texts - len(labels), classes))
-    inputs.read.append(folder / FILE)
+    path = inputs.data / "teacher" / PSEUDO_LABELS
+    inputs.read.append(path)
+    with reading(path, "teach", EOFError):
+        probabilities = np.load(path, allow_pickle=False).reshape(texts - len(labels), classes)
     return np.concatenate([np.eye(classes, dtype=np.float32)[labels], probabilities])

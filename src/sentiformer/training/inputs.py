@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from sentiformer.core.device import Device
 from sentiformer.core.files import read_json, reading, sha256
+from sentiformer.core.names import PSEUDO_LABELLED
 from sentiformer.core.word_vectors import FILE, read_word_vectors
 from sentiformer.model.encoder import Encoder
 from sentiformer.text.corpus import Corpus, nonempty_corpus, read_types
@@ -20,7 +21,7 @@ FACTS = [  # about the data
     *("origin", "sources", "rows_read", "left_out", "splits"),
     *("removed", "kept", "near_duplicates", "segmenter"),
 ]
-CODE = ("core", "text", "model", "training")  # the packages that decide the weights
+CODE = ("core", "text", "model", "training", "encoder")  # the packages that decide the weights
 PREFIX = "encoder."  # of the names of an encoder's weights in a language model
 
 
@@ -42,13 +43,14 @@ class Inputs:
         self.ids_of_types = self.vocab.encode(read_types(self._tokens))
         self.read = [self._tokens / "types.txt", data / "vocab" / "vocab.txt"]
 
-    def corpus(self, *splits: str) -> Corpus:
-        """The texts of some splits, which must have at least one text.
+    def corpus(self, *splits: str, taught: bool = False) -> Corpus:
+        """The texts of some splits, which must have one, and those of the teacher if `taught`.
 
         Raises:
             UserError: a file is missing or corrupt, or there is no text.
         """
         paths = [self._tokens / f"{split}.arrow" for split in splits]
+        paths += [self.data / "teacher" / PSEUDO_LABELLED] * taught
         self.read += paths
         return nonempty_corpus(*paths, types=len(self.ids_of_types))
 
@@ -60,17 +62,20 @@ class Inputs:
         """What `config.json` says before the training; `sections` are of `params.yaml`."""
         corpus = read_json(self._tokens / "corpus.json", made_by="tokenize")
         coverage = read_json(self.data / "vocab" / "coverage.json", made_by="build_vocab")
-        vectors = read_json(self.data / "word_vectors" / "config.json", made_by="word_vectors")
         vocab = {"build_vocab": {"max_size": coverage["max_size"]}}
         return {
             "labels": corpus["labels"],
-            "params": {**corpus["params"], **vocab, **vectors["params"], **sections},
+            "params": {**corpus["params"], **vocab, **sections},
             "vocab_size": len(self.vocab),
-            "pairs": vectors["pairs"],
-            "triples": vectors["triples"],
             "data": {name: corpus[name] for name in FACTS},
             "environment": {**device.environment, "spacy": corpus["spacy"]},
         }
+
+    def describe_transformer(self, device: Device, sections: dict[str, Any]) -> dict[str, Any]:
+        """What `config.json` of a Transformer says, in addition with its n-grams."""
+        vectors = read_json(self.data / "word_vectors" / "config.json", made_by="word_vectors")
+        ngrams = {name: vectors[name] for name in ("pairs", "triples")}
+        return {**self.describe(device, {**vectors["params"], **sections}), **ngrams}
 
 
 def training_key(about: dict[str, Any]) -> str:

@@ -35,7 +35,8 @@ DIVERGED_FEW = 30.0  # the mean over a few texts, or over validation
 class Settings:
     """How a model is trained: the name of the stage, and parameters as in `params.yaml`.
 
-    A training of few texts has more epochs than `epochs`: as many as `least_steps` need.
+    A training of few texts has more epochs than `epochs`: as many as `least_steps` need. Larger
+    batches than `micro_tokens` are divided, if it is not 0; see `Step`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Settings:
     optimizer: Optimizer
     learning_rate: float
     least_steps: int = 0
+    micro_tokens: int = 0
 
 
 class Training:
@@ -72,7 +74,7 @@ class Training:
         self.train, self.validation = train, validation
         self.device, self.group = device, group
         self.optimizers = Optimizers(self.model, settings.optimizer)
-        self._plain = Step(loss, self.optimizers, device, group)
+        self._plain = Step(loss, self.optimizers, device, group, settings.micro_tokens)
         alone_on_gpu = device.device.type == "cuda" and group.size == 1
         recorded = alone_on_gpu and self.optimizers.can_be_recorded
         self.update = RecordedStep(self._plain) if recorded else self._plain

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentiformer.model.classifier import TransformerClassifier
+from sentiformer.model.classifier import TextClassifier
 from sentiformer.training.batching import Batch
 
 
@@ -46,7 +46,7 @@ class Loss(Protocol):
 class ClassificationLoss:
     """Cross-entropy of the classes; a text's loss is multiplied by its class's weight, (C,)."""
 
-    def __init__(self, model: TransformerClassifier, weights: Tensor | None = None) -> None:
+    def __init__(self, model: TextClassifier, weights: Tensor | None = None) -> None:
         self.model, self.weights = model, weights
         self.uniform_loss = math.log(model.classifier.out_features)
 

@@ -17,8 +17,9 @@ from sentiformer.text.corpus import Corpus
 from sentiformer.text.vocab import UNKNOWN
 from sentiformer.training.batching import Batch, Batches, pad, to_device
 from sentiformer.training.losses import sums_of
-from sentiformer.training.params import PretrainParams
 
+WINDOW = 128  # tokens of a window, at most
+BATCH_WINDOWS = 64  # windows in a step
 NEGATIVES = 1024  # words that are sampled for the loss of a batch
 MASKED_FRACTION = 0.15  # share of the known words of a window that are masked
 FREQUENCY_POWER = 0.75  # a word is sampled in proportion to its frequency to this power
@@ -85,21 +86,19 @@ class Windows(Batches):
     up; each epoch masks other words. `ids_of_types`, (types,), has the vocabulary id of each type.
     """
 
-    def __init__(
-        self, texts: Corpus, ids_of_types: np.ndarray, params: PretrainParams, seed: int
-    ) -> None:
-        self._texts, self._ids_of_types, self._params = texts, ids_of_types, params
-        windows = -(-texts.lengths // params.window)  # of each text
+    def __init__(self, texts: Corpus, ids_of_types: np.ndarray, seed: int) -> None:
+        self._texts, self._ids_of_types = texts, ids_of_types
+        windows = -(-texts.lengths // WINDOW)  # of each text
         self._rows = np.repeat(np.arange(len(texts)), windows)
         number = np.arange(len(self._rows)) - np.repeat(np.cumsum(windows) - windows, windows)
         length, count = texts.lengths[self._rows], windows[self._rows]
         self._starts = length * number // count
         self._ends = length * (number + 1) // count
-        super().__init__(self._ends - self._starts, params.batch_size, seed)
+        super().__init__(self._ends - self._starts, BATCH_WINDOWS, seed)
 
     def _batch(self, windows: np.ndarray, key: list[int], *, training: bool) -> Batch:
         rng = np.random.default_rng(key)
-        token_ids, padding_mask = pad(list(map(self._window, windows)), self._params.window)
+        token_ids, padding_mask = pad(list(map(self._window, windows)), WINDOW)
         known = token_ids >= len(SPECIAL_TOKENS)
         draws = torch.from_numpy(rng.random(token_ids.shape)).masked_fill(~known, 1.0)
         places = draws.argsort(dim=1)[:, : math.ceil(token_ids.shape[1] * MASKED_FRACTION)]

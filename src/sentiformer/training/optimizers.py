@@ -20,7 +20,9 @@ class Optimizers:
     embeddings by SparseAdam: a row that a batch does not use keeps its value and its moments, which
     saves most of the time that a large table takes. `muon` updates the matrices of the encoder's
     layers by Muon (Jordan et al. 2024), scaled so that Adam's learning rate fits (Liu et al. 2025,
-    section 2.2), and all other weights by Adam. The model must be on its device already.
+    section 2.2), and all other weights by Adam. `layered_adamw` updates all by AdamW (Loshchilov &
+    Hutter 2019), with the rates and weight decays of the model's `weight_groups`. The model must be
+    on its device already.
     """
 
     def __init__(self, model: torch.nn.Module, kind: Optimizer) -> None:
@@ -40,13 +42,17 @@ class Optimizers:
             torch.sparse.check_sparse_tensor_invariants.disable()  # otherwise torch warns
             self._all.append(torch.optim.SparseAdam(special))
             self._tables = special
+        self.can_be_recorded = kind == "adam"  # the others copy numbers from the GPU
+        if kind == "layered_adamw":
+            groups = model.weight_groups()  # type: ignore[operator]
+            self._all.append(torch.optim.AdamW(groups, fused=True))
+            return
         known = set(special)
         others = [weight for weight in model.parameters() if weight not in known]
         on_gpu = others[0].is_cuda
         # Each step sets the rate. A CUDA graph reads it from the GPU.
         lr = torch.tensor(1.0, device=others[0].device) if on_gpu else 1.0
         self._all.append(torch.optim.Adam(others, lr=lr, fused=True, capturable=on_gpu))
-        self.can_be_recorded = kind == "adam"  # the others copy numbers from the GPU
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -62,13 +68,13 @@ class Optimizers:
             optimizer.step()
 
     def set_learning_rate(self, rate: float) -> None:
-        """Use this learning rate from here on."""
+        """Use this learning rate from here on, times the `rate` of a group that has one."""
         for optimizer in self._all:
             for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
                     group["lr"].fill_(rate)
                 else:
-                    group["lr"] = rate
+                    group["lr"] = rate * group.get("rate", 1.0)
 
     def state(self) -> dict[str, Tensor]:
         """The moments and the counts of steps, by name."""

@@ -4,23 +4,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from sentiformer.core.params import Section
+from sentiformer.core.params import Rate, Section
 from sentiformer.core.runtime import Precision
 
-Optimizer = Literal["adam", "lazy_adam", "muon"]
+Optimizer = Literal["adam", "lazy_adam", "muon", "layered_adamw"]
 Epochs = Field(gt=0, le=10_000)
 BatchSize = Field(gt=0, le=65_536)
-Rate = Field(gt=0, le=1)
 
 
 class PretrainParams(Section):
     """How the encoder is trained as a masked language model; with 0 epochs it is not."""
 
     epochs: int = Field(ge=0, le=10_000)
-    window: int = Field(ge=8, le=65_536)
-    batch_size: int = BatchSize
-    learning_rate: float = Rate
-    precision: Precision
 
 
 class TrainParams(Section):

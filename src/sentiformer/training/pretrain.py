@@ -7,7 +7,7 @@ from sentiformer.console.output import say
 from sentiformer.core.events import STEP_COLUMNS
 from sentiformer.core.files import atomic_folder, write_csv, write_json
 from sentiformer.core.process import is_first
-from sentiformer.core.runtime import Runtime
+from sentiformer.core.runtime import Precision, Runtime
 from sentiformer.model.params import ModelParams
 from sentiformer.training.params import PretrainParams
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def pretrain(
     model: ModelParams,
     params: PretrainParams,
+    precision: Precision,
     runtime: Runtime,
     *,
     output: Path,
@@ -41,7 +42,7 @@ def pretrain(
     from sentiformer.training.language_modeling import set_up_language_model
     from sentiformer.training.run import run_training
 
-    setup = set_up_language_model(model, params, runtime, data=output.parent)
+    setup = set_up_language_model(model, params.epochs, precision, runtime, data=output.parent)
     run_training(setup, output, runtime, tracker=tracker)
 
 

@@ -1,10 +1,11 @@
 """Run a training: resume it, write its curves, pass its events on, and write the model."""
 
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -22,6 +23,7 @@ from sentiformer.training.loop import Training
 
 Listener: TypeAlias = Callable[[Event], None]
 CHECKPOINTS = ".checkpoints"  # the folder in the project
+SLOW_WRITE = 4.0  # a checkpoint that takes 1 / SLOW_WRITE seconds or longer is written less often
 
 
 class Tracker(Protocol):
@@ -40,19 +42,23 @@ class Setup:
 
     Attributes:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment, hashes.
+        copied: files that become part of the model, by their names in its folder.
+        has_curves: whether the curves are in a folder of their own, not in that of the model.
     """
 
     about: dict[str, Any]
     training: Training
     vocab: Vocab
     is_language_model: bool = False
+    copied: Mapping[str, Path] = field(default_factory=dict)
+    has_curves: bool = False
 
 
 def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Tracker) -> None:
     """Train a model, or resume its stopped training, and write it to `output`, a folder in `data`.
 
-    The curves of a classifier are in the folder `curves` beside it, complete up to the last event.
-    Those of a language model are in `output`. Of several processes, only the first returns.
+    The curves of the Transformer are in the folder `curves` beside it, complete up to the last
+    event. Others are in `output`. Of several processes, only the first returns.
 
     Raises:
         UserError: the training diverges, or another process writes the same output.
@@ -70,7 +76,7 @@ def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Track
         sys.exit(0)
     about = {"training_key": training_key(about), **about}
     with atomic_folder(output) as folder:
-        curves = folder if setup.is_language_model else output.with_name("curves")
+        curves = output.with_name("curves") if setup.has_curves else folder
         with curve_files(curves) as write, tracker.live_run(about) as listener:
             for event in events:
                 write(event)
@@ -102,15 +108,17 @@ def run_with_checkpoints(
         display.resumed(training.step, training.total_steps, before, now)
     yield from training.steps
     yield from training.epochs
-    written = time.monotonic()
+    written, pause = time.monotonic(), seconds
     with display.shown(training.step, training.total_steps):
         for event in training.run():
             yield event
             display(event, training.device.memory())
-            if training.group.leads and time.monotonic() - written > seconds:
+            if training.group.leads and time.monotonic() - written > pause:
+                begun = time.monotonic()
                 checkpoint.save(*training.save())
                 checkpoint.prune()
                 written = time.monotonic()
+                pause = seconds * max(1.0, SLOW_WRITE * (written - begun))
     if training.group.leads:
         checkpoint.save(*training.save())
     training.group.leave()
@@ -125,6 +133,9 @@ def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
     training, best = setup.training, setup.training.best()
     write_tensors(folder / "model.safetensors", training.best_weights())
     setup.vocab.save(folder / "vocab.txt")
+    for name, path in setup.copied.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / name)
     results = {"best": asdict(best)}
     if setup.is_language_model:
         metrics = {"perplexity": best.perplexity, "accuracy": best.valid_accuracy}

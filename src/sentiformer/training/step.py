@@ -22,12 +22,24 @@ Results = tuple[Tensor, Tensor]  # loss of this process's share, norm of the gra
 class Step:
     """Updates the weights of a model, which is on the device, by one batch.
 
+    Args:
+        micro_tokens: the number of tokens, with padding, that a micro-batch has at most; 0: any.
+
     Attributes:
-        parts: the number of micro-batches into which this process divides its share of a batch.
+        parts: the number of micro-batches into which this process divides its share of a batch, at
+            least.
     """
 
-    def __init__(self, loss: Loss, optimizers: Optimizers, device: Device, group: Group) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        optimizers: Optimizers,
+        device: Device,
+        group: Group,
+        micro_tokens: int = 0,
+    ) -> None:
         self.loss, self.optimizers, self.device, self.group = loss, optimizers, device, group
+        self._micro_tokens = micro_tokens
         self.parts = 1
 
     def __call__(self, batch: Batch, seed: int) -> Results:
@@ -42,11 +54,13 @@ class Step:
     def _gradients(self, batch: Batch, seed: int) -> Tensor:
         """Compute the gradients of this process's share; if memory is short, in micro-batches."""
         share = self.group.share(len(batch.rows))
+        tokens = batch.token_ids.numel() // self.group.size
+        least = -(-tokens // self._micro_tokens) if self._micro_tokens else 1
         while True:
             self.optimizers.zero_grad()
             losses = []
             try:
-                for rows in divide(share, self.parts):
+                for rows in divide(share, max(self.parts, least)):
                     torch.manual_seed(seed)
                     part = batch.take(rows).to(self.device.device)
                     losses.append(self._backward(part, rows, batch))
@@ -54,7 +68,7 @@ class Step:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.parts >= len(range(len(batch.rows))[share]):
                     raise
-            self.parts *= 2
+            self.parts = 2 * max(self.parts, least)
             self.optimizers.zero_grad()
             torch.cuda.empty_cache()  # does nothing on a CPU
             say(
@@ -73,7 +87,7 @@ class Step:
 
     def _update(self) -> Tensor:
         """Update the weights by their gradients; return the norm of these."""
-        weights = list(self.loss.model.parameters())
+        weights = [weight for weight in self.loss.model.parameters() if weight.requires_grad]
         self.group.sum_gradients(weights)
         norm = clip_gradients(weights)
         self.optimizers.step()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -10,22 +10,14 @@ from sentiformer.console.output import say
 from sentiformer.core.files import read_csv, read_json, reading, sha256
 
 if TYPE_CHECKING:
-    from sentiformer.serving.trained_model import Config
+    from sentiformer.serving.trained_model import AnyConfig
 
 SHOWN_CLASSES = 8  # of more classes, the others are folded or counted
-ALL = "all"  # the name of the row of all sources together
 EXAMPLES = 4  # at most; one for each class
 EXAMPLE_TOKENS = 20  # examples are as near to this length as possible
 
 
-class Example(NamedTuple):
-    """A test text, and its class in the data."""
-
-    text: str
-    label: str
-
-
-def render_page(model: str, config: "Config") -> str:
+def render_page(model: str, config: "AnyConfig") -> str:
     """The page as HTML; it needs no other file and no network.
 
     If `data/evaluation` lies beside the model and is of this model, the page shows its accuracy
@@ -45,6 +37,7 @@ def render_page(model: str, config: "Config") -> str:
         command=f"sentiformer predict --model {quote(model)} 'Write a text here.'",
         data=config.data["origin"]["name"],
         texts=config.data["splits"]["train"]["rows"],
+        encoder=getattr(config, "encoder", None),
         labels=config.labels,
         shown=SHOWN_CLASSES,
         accuracies=accuracies,
@@ -52,23 +45,34 @@ def render_page(model: str, config: "Config") -> str:
     )
 
 
-def _read_evaluation(model: Path) -> tuple[dict[str, float], list[Example]]:
-    """Accuracy by source, and examples, of the evaluation that lies beside a model's folder."""
+def _read_evaluation(model: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Accuracy by source, and a test text of each class, of the evaluation beside a model."""
     folder, weights = model.parent / "evaluation", model / "model.safetensors"
     if not (folder / "lineage.json").exists() or not weights.exists():
-        return {}, []
-    lineage = read_json(folder / "lineage.json", made_by="evaluate")
-    if lineage["model_sha256"] != sha256(weights):
+        return {}, {}
+    column = _accuracy_column(model, folder)
+    if not column:
         say(f"{folder} is of another model; the page shows no accuracy and no examples")
-        return {}, []
+        return {}, {}
     with reading(folder / "by_source.csv", "evaluate", KeyError):
         rows = read_csv(folder / "by_source.csv", made_by="evaluate")
-        accuracies = {row["source"]: float(row["accuracy"]) for row in rows}
-    accuracies.pop(ALL, None)
+        accuracies = {row["source"]: float(row[column]) for row in rows if row["source"] != "all"}
     return accuracies, _choose_examples(folder / "predictions.parquet")
 
 
-def _choose_examples(path: Path) -> list[Example]:
+def _accuracy_column(model: Path, folder: Path) -> str:
+    """The column of by_source.csv with the accuracy of a model; empty if it is not evaluated."""
+    lineage = read_json(folder / "lineage.json", made_by="evaluate")
+    networks = {lineage["model_sha256"]: "transformer"}
+    networks[lineage.get("finetuned_sha256")] = "finetuned"
+    network = networks.get(sha256(model / "model.safetensors"), "")
+    if (model / "ngrams").exists():
+        ensemble = read_json(folder / "models" / "ensemble.json", made_by="evaluate")
+        return "ensemble_accuracy" if network in ensemble["parts"] else ""
+    return {"transformer": "accuracy", "finetuned": "finetuned_accuracy"}.get(network, "")
+
+
+def _choose_examples(path: Path) -> dict[str, str]:
     """A test text of about EXAMPLE_TOKENS tokens for each of the first classes."""
     import pyarrow.parquet as pq
 
@@ -78,4 +82,4 @@ def _choose_examples(path: Path) -> list[Example]:
     chosen: dict[str, str] = {}
     for text, label, _ in sorted(rows, key=lambda row: abs(row[2] - EXAMPLE_TOKENS)):
         chosen.setdefault(label, text)
-    return [Example(text, label) for label, text in chosen.items()][:EXAMPLES]
+    return dict(list(chosen.items())[:EXAMPLES])

@@ -1,0 +1,79 @@
+"""The baseline `nb_trigrams` in files that predict without scikit-learn and SciPy.
+
+Its score of a class is linear in which n-grams occur in a text: the weight of an n-gram is its
+log-count ratio times its coefficient in the logistic regression.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from sentiformer.baselines.ngram_counts import find_ngrams
+from sentiformer.core.files import reading, write_tensors
+from sentiformer.text.corpus import read_lines, write_lines
+
+FILES = WORDS, WEIGHTS = "words.txt", "model.safetensors"
+BLOCK_TEXTS = 1000  # texts that are predicted together; it bounds the memory
+
+
+class NgramModel:
+    """A linear model of the n-grams that occur in a text, with F n-grams and C classes.
+
+    Args:
+        words: the known words; the number of a word is 1 + its position.
+        arrays: `bigrams` and `trigrams`, sorted keys (see `text/ngrams.py`); `weights`, (C, F)
+            float32, of words, bigrams and trigrams; and `intercepts`, (C,). Of two classes only
+            the second has weights.
+    """
+
+    def __init__(self, words: list[str], arrays: Mapping[str, np.ndarray]) -> None:
+        self._words, self._arrays, self._weights = words, arrays, arrays["weights"]
+        self._numbers = {word: number for number, word in enumerate(words, start=1)}
+        self._known = [np.arange(1, len(words) + 1), arrays["bigrams"], arrays["trigrams"]]
+        expected = len(arrays["intercepts"]), sum(map(len, self._known))
+        if self._weights.shape != expected:
+            raise ValueError(f"it holds weights of shape {self._weights.shape}, not {expected}")
+
+    @classmethod
+    def load(cls, folder: Path, *, made_by: str = "baseline") -> Self:
+        """Read what `save` wrote in the stage `made_by`.
+
+        Raises:
+            UserError: a file is missing or corrupt, or the files do not belong together.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        words = read_lines(folder / WORDS, made_by=made_by)
+        with reading(folder / WEIGHTS, made_by, SafetensorError, KeyError):
+            return cls(words, load_file(folder / WEIGHTS))
+
+    def save(self, folder: Path) -> None:
+        """Write the words as text, and the rest as safetensors."""
+        write_lines(folder / WORDS, self._words)
+        write_tensors(folder / WEIGHTS, self._arrays)
+
+    def probabilities(self, tokens: Sequence[Sequence[str]]) -> np.ndarray:
+        """The (N, C) float64 probabilities of texts, each given as its tokens."""
+        starts = range(0, len(tokens), BLOCK_TEXTS)
+        blocks = [self._scores(tokens[start : start + BLOCK_TEXTS]) for start in starts]
+        scores = np.concatenate([np.zeros((0, len(self._weights))), *blocks])
+        if scores.shape[1] == 1:
+            scores = np.hstack([-scores, scores])
+        # The sigmoids of the scores, divided by their sum; logarithms avoid 0 / 0.
+        logs = -np.logaddexp(0, -scores)
+        sigmoids = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return sigmoids / sigmoids.sum(axis=1, keepdims=True)
+
+    def _scores(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        lengths = np.array([len(text) for text in texts])
+        numbers = map(self._numbers.get, chain.from_iterable(texts), repeat(0))
+        words = np.fromiter(numbers, dtype=np.int64, count=lengths.sum())
+        _, rows, columns = find_ngrams(words, lengths, self._known)
+        width = self._weights.shape[1]
+        rows, columns = np.divmod(np.unique(rows * np.int64(width) + columns), width)
+        sums = [np.bincount(rows, row[columns], minlength=len(texts)) for row in self._weights]
+        return np.stack(sums, axis=1) + self._arrays["intercepts"]
