@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.core.events import EpochEvent
-from sentiformer.core.pseudo_labels import write_pseudo_labels
+from sentiformer.core.files import write_json
 from sentiformer.core.runtime import load_runtime
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.model.params import ModelParams
@@ -72,7 +72,7 @@ def prepare(params: Params, options: argparse.Namespace, data: Path) -> Path:
         params.word_vectors, params.model.d_model, data=data, folder=data / "word_vectors"
     )
     write_no_language_model(data / "pretrained")
-    write_pseudo_labels(data / "teacher", None, None)
+    write_json(data / "teacher" / "config.json", {"by": None})
     return data
 
 
