@@ -21,7 +21,7 @@ FACTS = [  # about the data
     *("origin", "sources", "rows_read", "left_out", "splits"),
     *("removed", "kept", "near_duplicates", "segmenter"),
 ]
-CODE = ("core", "text", "model", "training", "encoder")  # the packages that decide the weights
+CODE = ("core", "text", "model", "training")  # the packages that decide the weights
 PREFIX = "encoder."  # of the names of an encoder's weights in a language model
 
 
@@ -80,7 +80,8 @@ class Inputs:
 
 def training_key(about: dict[str, Any]) -> str:
     """A name for a training: a hash of what its files say and of the code that runs it."""
-    packages = tuple(f"sentiformer.{package}." for package in CODE)
+    own = ("encoder",) if about.get("stage") == "finetune" else ()
+    packages = tuple(f"sentiformer.{package}." for package in (*CODE, *own))
     modules = sorted(name for name in sys.modules if name.startswith(packages))
     code = {name: sha256(Path(str(sys.modules[name].__file__))) for name in modules}
     return hashlib.sha256(json.dumps([code, about]).encode()).hexdigest()[:16]
