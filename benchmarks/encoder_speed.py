@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.core.device import Device, prepare_device
 from sentiformer.core.runtime import load_runtime
+from sentiformer.encoder.finetune import BATCH_TEXTS, MICRO_TOKENS
 from sentiformer.encoder.network import EncoderClassifier, load_encoder
 from sentiformer.encoder.tokens import EncoderBatches, EncoderTokenizer
 from sentiformer.model.classifier import mean_of_tokens
@@ -41,7 +42,7 @@ from sentiformer.training.losses import ClassificationLoss
 from sentiformer.training.optimizers import Optimizers
 from sentiformer.training.step import Step
 
-RATE, MICRO_TOKENS = 1e-4, 8192
+RATE = 1e-4
 Train = Callable[[Batch], float]
 Predict = Callable[[Batch], None]
 
@@ -108,7 +109,7 @@ def spread_batches(folder: Path, raw: Path, max_len: int, tokens: Path) -> list[
     """Batches of validation, in an order in which lengths alternate."""
     tokenizer = EncoderTokenizer(folder)
     corpus = tokenizer.tokenize(raw, "validation", tokens)
-    batches = EncoderBatches(corpus, tokenizer, batch_size=32, max_len=max_len, seed=0)
+    batches = EncoderBatches(corpus, tokenizer, batch_size=BATCH_TEXTS, max_len=max_len, seed=0)
     found = list(batches.in_order_of_length())
     return [found[i] for i in np.random.default_rng(0).permutation(len(found))]
 

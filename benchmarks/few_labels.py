@@ -6,7 +6,8 @@ FOLDER of `--source` has the splits train and test as files. For each number of 
 train are drawn at random, three times; a tenth of them is validation, by which each method chooses.
 All methods see the same texts, and are evaluated on the same random texts of test. `frozen` is a
 logistic regression of the encoder's mean vectors. Each draw leaves a line in `out/labels.csv`; a
-run that was stopped continues with the next one. `out/labels.svg` is the picture of all lines.
+run that was stopped continues with the next one. `out/labels.svg` is the picture of all lines. The
+encoder is fine-tuned for three epochs, with 10,000 labels or more for one.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from sentiformer.training.classification import set_up_classifier
 from sentiformer.training.pretrain import pretrain
 from sentiformer.training.run import run_training
 
+MANY = 10_000
 COLUMNS = ["labels", "draw", "method", "accuracy"]
 TITLES = {
     "ensemble": "fine-tuned encoder and nb_trigrams",
@@ -211,7 +213,9 @@ def main() -> None:
                 source.mkdir()
                 draw_texts(options, labels, draw, source)
                 given = ["download.source=files", f"download.train={source}"]
-                given += [f"encoder.name={options.encoder}", "finetune.epochs=3", *options.set]
+                epochs = 3 if labels < MANY else 1
+                given += [f"encoder.name={options.encoder}", f"finetune.epochs={epochs}"]
+                given += options.set
                 run_stages(set_up(given), data)
                 found = accuracies(data)
             rows = [(labels, draw, method, accuracy) for method, accuracy in found.items()]

@@ -445,9 +445,9 @@ def test_a_changed_message_reruns_nothing_and_a_changed_report_no_training(proje
 
 
 @pytest.mark.slow
-def test_forced_rebuild_gives_the_same_lock_byte_for_byte(project):
+def test_stages_that_are_forced_to_run_give_the_same_lock_byte_for_byte(project):
     lock = project.lock
-    project.run("dvc", "repro", "--force")
+    project.run("dvc", "repro", "--force", "--downstream", "word_vectors")
     assert project.lock == lock
 
 
