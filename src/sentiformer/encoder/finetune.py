@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sentiformer.training.loop import Settings
     from sentiformer.training.run import Setup, Tracker
 
-BATCH_TEXTS = 16
+BATCH_TEXTS = 32
 MICRO_TOKENS = 8192  # of a micro-batch on a CPU, which takes about 2 GiB with 6 layers of 384
 LEAST_STEPS = 100  # a training on few texts has learnt little after fewer
 SHARED = {"seed", "patience", "class_weights", "precision"}  # parameters of the section train

@@ -18,7 +18,7 @@ from sentiformer.model.classifier import TextClassifier, mean_of_tokens
 from sentiformer.model.dropout import Dropout
 
 LAYER = re.compile(r"\.(\d+)\.")  # the first number in a weight's name is that of its layer
-LAYER_DECAY = 0.95
+LAYER_DECAY = 0.9
 WEIGHT_DECAY = 0.01
 
 logging.set_verbosity_error()
