@@ -32,9 +32,10 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.core.device import Device, prepare_device
 from sentiformer.core.runtime import load_runtime
+from sentiformer.encoder.batches import EncoderBatches
 from sentiformer.encoder.finetune import BATCH_TEXTS, MICRO_TOKENS
 from sentiformer.encoder.network import EncoderClassifier, load_encoder
-from sentiformer.encoder.tokens import EncoderBatches, EncoderTokenizer
+from sentiformer.encoder.tokens import EncoderTokenizer
 from sentiformer.model.classifier import mean_of_tokens
 from sentiformer.training.batching import Batch
 from sentiformer.training.distributed import Group

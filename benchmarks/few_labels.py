@@ -33,10 +33,11 @@ from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.core.device import Device, prepare_device
 from sentiformer.core.runtime import load_runtime
 from sentiformer.data.download import download
+from sentiformer.encoder.batches import EncoderBatches
 from sentiformer.encoder.fetch import fetch_encoder
 from sentiformer.encoder.finetune import finetune
 from sentiformer.encoder.network import load_encoder
-from sentiformer.encoder.tokens import EncoderBatches, EncoderTokenizer
+from sentiformer.encoder.tokens import EncoderTokenizer
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.model.classifier import mean_of_tokens

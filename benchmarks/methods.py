@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sentiformer.core.device import Device
 from sentiformer.model.classifier import TransformerClassifier, mean_of_tokens
-from sentiformer.model.embedding import InputSizes, sinusoidal_positions
-from sentiformer.model.params import ModelParams
+from sentiformer.model.embedding import sinusoidal_positions
+from sentiformer.model.params import InputSizes, ModelParams
 from sentiformer.params import Params
 from sentiformer.text.vocab import PAD
 from sentiformer.training.batching import Batch, pad

@@ -17,8 +17,9 @@ from sentiformer.core.device import prepare_device
 from sentiformer.core.runtime import load_runtime
 from sentiformer.params import Params
 from sentiformer.text.corpus import Corpus, read_lines
+from sentiformer.text.truncation import truncate
 from sentiformer.text.vocab import Vocab
-from sentiformer.training.batching import Batch, shuffled_buckets, split_rows, truncate
+from sentiformer.training.batching import Batch, shuffled_buckets, split_rows
 
 SIZES = {  # what differs from params.yaml
     "default": "",

@@ -7,7 +7,7 @@ import torch
 from conftest import ROOT
 
 from sentiformer.model.classifier import TransformerClassifier
-from sentiformer.model.embedding import InputSizes
+from sentiformer.model.params import InputSizes
 from sentiformer.params import load_params
 
 PAGE = (ROOT / "docs" / "model.md").read_text(encoding="utf-8")

@@ -31,7 +31,7 @@ from sentiformer.text.corpus import Corpus, read_types
 
 NGRAM_FILES = ["ngrams/model.safetensors", "ngrams/words.txt"]
 WRITTEN = {
-    *("choices.csv", "lineage.json", "metrics.json", *NGRAM_FILES),
+    *("choices.csv", "lineage.json", "metrics.json", "unseen.parquet", *NGRAM_FILES),
     *(f"{name}.parquet" for name in KINDS),
 }
 

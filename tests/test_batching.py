@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from sentiformer.text.corpus import Block, Corpus, write_corpus
+from sentiformer.text.truncation import truncate
 from sentiformer.text.vocab import PAD, UNKNOWN
 from sentiformer.training.batching import (
     TextBatches,
     pad,
     prefetch,
     shuffled_buckets,
-    truncate,
 )
 
 TYPES = 101

@@ -180,10 +180,11 @@ def test_line_for_the_terminal_has_the_accuracy_of_each_source_and_of_the_other_
         for name, accuracy in (("reviews", 0.9153), ("sentences", 0.798))
     ]
     models = rivals(found(0.01, 0.5, 0.9081), found(0, 1, 0.918), found(0, 1, 0.93))
-    lines = Evaluation({}, rows, models, 20_000).lines(Path("folder"))
+    lines = Evaluation({}, rows, models, 20_000, 1234).lines(Path("folder"))
     others = "tfidf 90.8 %, nb_trigrams 91.8 %, ensemble 93.0 %"
     start = "test: accuracy 91.5 % (reviews), 79.8 % (sentences)"
-    assert lines == [f"{start}; {others} → folder"]
+    doubtful = "1,234 labels of train and validation may be wrong → folder/label_issues.csv"
+    assert lines == [f"{start}; {others} → folder", doubtful]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ INPUTS = [
     "tokens/test.arrow",
     "tokens/types.txt",
     "raw/test.parquet",
+    "raw/train.parquet",
+    "raw/validation.parquet",
+    "baseline/unseen.parquet",
     "baseline/lineage.json",
     "baseline/metrics.json",
     "baseline/tfidf.parquet",
@@ -360,7 +363,7 @@ def test_summary_has_the_headline_the_other_sources_and_the_baselines():
     found = {"accuracy": 0.9, "difference": 0.01, "p_value": 0.5}
     metrics = {"accuracy": 0.91, "log_loss": 0.2, "calibration_error": 0.01, "f1": 0.5}
     rows = [{"source": name, "accuracy": 0.8} for name in ("reviews", "sentences")]
-    evaluation = Evaluation(metrics, rows, dict.fromkeys(KINDS, found), 20_000)
+    evaluation = Evaluation(metrics, rows, dict.fromkeys(KINDS, found), 20_000, 0)
     assert evaluation.summary() == {
         "accuracy": 0.91,
         "log_loss": 0.2,

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import PRETRAINING_SPLITS
 from sentiformer.model.dropout import part_of_batch
-from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
+from sentiformer.model.params import InputSizes
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.text.vocab import UNKNOWN, count_words
 from sentiformer.training import language_modeling, masked_words

@@ -12,12 +12,11 @@ from sentiformer.model.classifier import TransformerClassifier, mean_of_tokens
 from sentiformer.model.dropout import Dropout, TokenDropout, part_of_batch
 from sentiformer.model.embedding import (
     InputEmbedding,
-    InputSizes,
     NgramEmbedding,
     sinusoidal_positions,
 )
 from sentiformer.model.encoder import Encoder, EncoderLayer
-from sentiformer.model.params import ModelParams
+from sentiformer.model.params import InputSizes, ModelParams
 from sentiformer.text.vocab import PAD
 
 # The sizes differ and are mostly primes, so that a swapped axis fails.

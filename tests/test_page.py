@@ -25,10 +25,11 @@ from fastapi.testclient import TestClient
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json
+from sentiformer.serving.explain import Explanation
 from sentiformer.serving.predictor import Prediction
 from sentiformer.serving.trained_model import Config
 from sentiformer.web import page
-from sentiformer.web.server import HOST, MAX_BYTES, MAX_TEXTS, make_app, open_port
+from sentiformer.web.server import HOST, MAX_BYTES, MAX_EXPLAINED, MAX_TEXTS, make_app, open_port
 
 MARKUP = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
 SHARES = {"negative": 0.501249, "positive": 0.498751}
@@ -40,6 +41,20 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def classify(texts):
     """A model that can be sure, unsure, and unable to judge a text, and that can fail."""
     return [_predict(text) for text in texts]
+
+
+def explain(texts):
+    """An explanation of each text, in which the first word is for the class."""
+    return [
+        Explanation(
+            label=MARKUP,
+            tokens=[MARKUP, "film"],
+            spaces=[True, False],
+            contributions=[2.0, -1.0],
+            prediction=_predict(text),
+        )
+        for text in texts
+    ]
 
 
 def _predict(text):
@@ -69,7 +84,7 @@ def html():
 
 @pytest.fixture(scope="module")
 def client(html):
-    app = make_app(classify, html)
+    app = make_app(classify, explain, html)
     with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as client:
         yield client
 
@@ -78,7 +93,9 @@ def client(html):
 def address(html):
     """The host and the port of a server in a thread."""
     listener = open_port(0)
-    running = uvicorn.Server(uvicorn.Config(make_app(classify, html), log_level="critical"))
+    running = uvicorn.Server(
+        uvicorn.Config(make_app(classify, explain, html), log_level="critical")
+    )
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     yield listener.getsockname()
@@ -121,6 +138,15 @@ def test_predictions_are_json_with_four_digits(client):
         ]
     }
     assert client.post("/predict", json={"texts": []}).json() == {"predictions": []}
+
+
+def test_explanations_are_json_and_few_in_a_request(client):
+    (found,) = client.post("/explain", json={"texts": ["it is so-so"]}).json()["explanations"]
+    assert found["tokens"] == [MARKUP, "film"]
+    assert found["contributions"] == [2.0, -1.0]
+    assert found["prediction"]["probability"] == 0.5012
+    answer = client.post("/explain", json={"texts": ["a"] * (MAX_EXPLAINED + 1)})
+    assert answer.status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -280,7 +306,8 @@ def test_the_command_says_its_address_answers_and_ends_with_ctrl_c(data):
             running.send_signal(signal.SIGINT)
             killer = threading.Timer(30, running.kill)
             killer.start()
-            assert running.stdout.readline() == "stopped\n"
+            while (line := running.stdout.readline()) != "stopped\n":
+                assert line.startswith("reading "), line
             running.send_signal(signal.SIGINT)
         rest, _ = running.communicate()
         killer.cancel()
@@ -334,3 +361,14 @@ def test_the_browser_folds_many_classes_escapes_their_names_and_shows_errors(bro
     assert "&lt;script&gt;" in many
     assert "<script" not in many
     assert "the prediction failed (made to fail)" in browse("please fail")
+
+
+@pytest.mark.slow
+def test_the_browser_marks_words_for_and_against_the_class(browse):
+    sure = browse("I am sure")
+    marks = re.findall(
+        r'<mark class="(\w+)" title="(.*?)" style="--size: (\d+)%;">(.*?)</mark>', sure
+    )
+    assert [mark[:3] for mark in marks] == [("for", "+2.00", "60"), ("against", "-1.00", "30")]
+    assert marks[0][3].startswith("&lt;script&gt;")
+    assert "<mark" not in browse("unknown")

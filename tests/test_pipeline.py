@@ -42,6 +42,7 @@ PACKAGES = {  # of the library, and which others each may import
     "encoder": {"core", "console", "text", "baselines", "model", "training"},
     "serving": {"core", "console", "text", "baselines", "model", "training", "encoder"},
     "evaluation": {"core", "console", "text", "baselines", "model", "training", "serving"},
+    "export": {"core", "text", "encoder", "model", "training", "serving"},
     "tracking": {"core", "console", "text", "serving"},
     "web": {"core", "console", "serving"},
     "__init__": set(),
@@ -58,8 +59,8 @@ DECIDE_NOTHING = {
     "src/sentiformer/stage.py",
 }
 STAGES = ["download", "tokenize", "baseline", "build_vocab", "word_vectors", "pretrain"]
-STAGES += ["encoder", "finetune", "teach", "train", "evaluate", "report"]
-TRAIN = {"train", "evaluate", "report"}  # a stage and those that follow it
+STAGES += ["encoder", "finetune", "teach", "train", "evaluate", "export", "report"]
+TRAIN = {"train", "evaluate", "export", "report"}  # a stage and those that follow it
 PRETRAIN = {"pretrain"} | TRAIN
 VECTORS = {"word_vectors"} | PRETRAIN
 FINETUNE = {"finetune", "teach"} | TRAIN
@@ -110,6 +111,8 @@ RERUN = {  # the stages that a change of each key reruns
     "train.class_weights": FINETUNE,
     "train.patience": FINETUNE,
     "train.precision": PRETRAIN | FINETUNE,
+    "export.format": {"export"},
+    "export.model": {"export"},
 }
 
 
@@ -440,7 +443,7 @@ def test_a_changed_message_reruns_nothing_and_a_changed_report_no_training(proje
 
     assert change("console/training.py", "console/output.py", "tracking/store.py") == set()
     assert change("evaluation/report.py") == {"evaluate", "report"}
-    changed = {"pretrain", "finetune", "teach", "train", "evaluate"}
+    changed = {"pretrain", "finetune", "teach", "train", "evaluate", "export"}
     assert change("training/loop.py") == {"report"} | changed
 
 
@@ -566,7 +569,7 @@ def test_documents_are_short():
     assert len(" ".join(lines).split()) <= 1200
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 160
     assert (
-        sum(len(keys) for keys in yaml.safe_load((ROOT / "params.yaml").read_text()).values()) <= 43
+        sum(len(keys) for keys in yaml.safe_load((ROOT / "params.yaml").read_text()).values()) <= 45
     )
     for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]:
         for number, line in enumerate(path.read_text().splitlines(), start=1):

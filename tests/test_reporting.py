@@ -179,7 +179,8 @@ def test_page_has_results_data_parameters_and_how_to_reproduce_it(html, data):
 
 def test_figures_are_in_the_page_and_in_files(data, html):
     files = sorted((data / "report" / "figures").glob("*.svg"))
-    drawn = "accuracy by_length calibration confusion loss precision_recall pretraining roc".split()
+    drawn = "accuracy by_length calibration confusion coverage loss precision_recall".split()
+    drawn += ["pretraining", "pushes", "roc"]
     assert [path.stem for path in files] == drawn
     for path in files:
         svg = path.read_text(encoding="utf-8")
@@ -255,7 +256,12 @@ def drawn(labels, texts=600):
     tables = make_tables(results, labels) | {"by_length": length_table(results)}
     history = pd.DataFrame({"epoch": [1], "step": [9], "valid_loss": [1], "valid_accuracy": [0.5]})
     steps = pd.DataFrame({"step": [1, 9], "loss": [2, 1]})
-    figures = draw_all(tables | {"steps": steps, "history": history}, labels, 1)
+    coverage = pd.DataFrame(columns=["model", "split", "source", "coverage", "errors"])
+    tables |= {"steps": steps, "history": history, "coverage": coverage}
+    tables["pushes"] = pd.DataFrame(
+        {"class": labels, "words": "a\x01word", "n": 1, "texts": 3, "mean": 0.1, "total": 0.3}
+    )
+    figures = draw_all(tables, labels, 1)
     return figures, tables["confusion"].value_counts(["actual", "predicted"])
 
 
@@ -372,38 +378,45 @@ def test_examples_are_confident_mistakes_and_unsure_answers(data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
     is_wrong = table["actual"] != table["predicted"]
     confidence = probabilities_of(table)
-    mistakes = examples(table, 3, right=False)
+    mistakes = examples(table, {}, 3, right=False)
     expected = sorted(confidence[is_wrong], reverse=True)[:3]
     assert [example["probability"] for example in mistakes] == expected
     assert all(example["actual"] != example["predicted"] for example in mistakes)
-    unsure = examples(table, 3, right=True)
+    unsure = examples(table, {}, 3, right=True)
     assert [example["probability"] for example in unsure] == sorted(confidence[~is_wrong])[:3]
     assert all(example["actual"] == example["predicted"] for example in unsure)
-    assert len(examples(table, 1000, right=False)) == is_wrong.sum()
+    assert len(examples(table, {}, 1000, right=False)) == is_wrong.sum()
 
 
 def test_long_examples_are_shortened(data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
-    for example in examples(table.assign(text="word<br />" * 300), 3, right=False):
-        for name, longest in (("text", 702), ("start", 92)):
-            assert example[name].startswith("word word ")
-            assert example[name].endswith("word …")
-            assert longest - 10 < len(example[name]) <= longest
+    for example in examples(table.assign(text="word<br />" * 300), {}, 3, right=False):
+        ((text, mark),) = example["words"]
+        assert not mark
+        for shown, longest in ((text, 702), (example["start"], 92)):
+            assert shown.startswith("word word ")
+            assert shown.endswith("word …")
+            assert longest - 10 < len(shown) <= longest
 
 
 def test_text_without_spaces_is_cut_within_a_word(data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
-    (example,) = examples(table.assign(text="标题 " + "影" * 1000), 1, right=False)
-    assert example["text"] == "标题 " + "影" * 697 + " …"
+    (example,) = examples(table.assign(text="标题 " + "影" * 1000), {}, 1, right=False)
+    assert example["words"] == [("标题 " + "影" * 697 + " …", 0)]
     assert example["start"] == "标题 " + "影" * 87 + " …"
 
 
 def test_page_shows_its_examples_folded(html, data):
     table = pd.read_parquet(data / "evaluation" / "predictions.parquet")
-    shown = [*examples(table, EXAMPLES, right=False), *examples(table, EXAMPLES, right=True)]
-    assert html.count('<details class="example">') == len(shown) > EXAMPLES
-    text = Page(html).text
-    assert all(" ".join(example["text"].split()) in text for example in shown)
+    shown = [
+        example for right in (False, True) for example in examples(table, {}, EXAMPLES, right=right)
+    ]
+    doubtful = pd.read_csv(data / "evaluation" / "label_issues.csv").head(EXAMPLES)
+    assert html.count('<details class="example">') == len(shown) + len(doubtful) > EXAMPLES
+    text = "".join(Page(html).text.split())  # marks divide words
+    for example in shown:
+        ((words, _),) = example["words"]
+        assert "".join(words.split()) in text
 
 
 def test_evaluation_of_another_model_is_refused(copy, tmp_path):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 
 import mlflow
@@ -223,3 +225,36 @@ def test_files_of_the_model_are_those_of_the_stage(folder):
 def test_example_can_be_sent_to_the_server(folder, server):
     example = json.loads((folder / "serving_input_example.json").read_text())
     assert len(server.post("/invocations", json=example).json()["predictions"]) == 1
+
+
+ALONE = """
+import sys
+from pathlib import Path
+folder, root = map(Path, sys.argv[1:])
+def check(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        path = Path(arguments[0]).absolute()
+        if path.is_file() and path.is_relative_to(root) and "site-packages" not in path.parts:
+            print("it reads", path)
+sys.addaudithook(check)
+import mlflow
+model = mlflow.pyfunc.load_model(str(folder))
+print([found.label for found in model.predict(["a great film", ""])])
+import sentiformer
+assert Path(sentiformer.__file__).is_relative_to(folder / "code"), sentiformer.__file__
+"""
+
+
+@pytest.mark.slow
+def test_the_folder_predicts_without_any_file_of_the_project(folder, tmp_path):
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(folder), str(ROOT)],
+        cwd=tmp_path,
+        env={**kept, "HOME": str(tmp_path), "SENTIFORMER_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\['(negative|positive)', '\?'\]\n", done.stdout)

@@ -14,10 +14,12 @@ from conftest import made_up_reviews
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import write_json
 from sentiformer.core.names import PRETRAINING_SPLITS
+from sentiformer.text import chunks as chunks_module
 from sentiformer.text import tokenizer
+from sentiformer.text.chunks import CHUNK_CHARACTERS
 from sentiformer.text.corpus import Corpus, read_lines
 from sentiformer.text.params import TokenizeParams
-from sentiformer.text.tokenizer import CHUNK_CHARACTERS, Tokenizer, tokenize
+from sentiformer.text.tokenizer import Tokenizer, tokenize
 
 ENGLISH = TokenizeParams(language="en")
 PIECES = [
@@ -127,7 +129,7 @@ def test_a_text_without_words_has_no_tokens(english, text):
 def test_the_size_of_the_cache_does_not_change_the_tokens(english, monkeypatch):
     texts = random_texts(50)
     expected = english(texts)
-    monkeypatch.setattr(tokenizer, "CACHED_CHUNKS", 3)
+    monkeypatch.setattr(chunks_module, "CACHED_CHUNKS", 3)
     small = Tokenizer("en")
     assert small(texts) == expected
     assert [small([text])[0] for text in texts] == expected
@@ -156,7 +158,7 @@ def test_a_chunk_of_the_longest_length_is_not_split_first(english, spacy_whole):
 def test_threads_can_share_a_tokenizer(monkeypatch):
     shared, interval = Tokenizer("en"), sys.getswitchinterval()
     texts = [" ".join(f"w{i}x{j}-y{i * j}!?" for j in range(40)) for i in range(100)]
-    monkeypatch.setattr(tokenizer, "CACHED_CHUNKS", 10)
+    monkeypatch.setattr(chunks_module, "CACHED_CHUNKS", 10)
     sys.setswitchinterval(1e-5)
     try:
         with ThreadPoolExecutor(8) as pool:

@@ -487,6 +487,15 @@ def test_own_registry_is_read_in_place_and_without_mlflow(store, data, tmp_path,
         download_model(f"models:/{NAME}@nobody", tmp_path)
 
 
+def test_evaluations_of_versions_are_compared(store, data, capsys):
+    cli.main(["compare", f"models:/{NAME}@{CHAMPION}", str(data / "model")])
+    assert " are equally accurate (McNemar's exact test: p = 1)" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=rf"models:/{NAME}/9: MLflow at .* has no evaluation of"):
+        cli.main(["compare", f"models:/{NAME}/9", str(data / "model")])
+    with pytest.raises(SystemExit, match="names no version of a model; write models:/NAME/VERS"):
+        cli.main(["compare", "runs:/some/model", str(data / "model")])
+
+
 def test_asking_for_a_model_creates_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

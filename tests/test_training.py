@@ -12,7 +12,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
-from sentiformer.model.embedding import InputSizes
+from sentiformer.model.params import InputSizes
 from sentiformer.text.corpus import Block, Corpus, write_corpus
 from sentiformer.training import optimizers
 from sentiformer.training.batching import TextBatches

@@ -1,16 +1,20 @@
-"""The command `sentiformer`: predict, fill, score, use, demo, track, verify."""
+"""The command `sentiformer`: predict, explain, find similar texts, compare, serve, and others."""
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentiformer import __version__, load
 from sentiformer.console.errors import install_interrupt_handler, one_line_errors
 from sentiformer.console.inputs import is_standard_input, lines_of_standard_input
+from sentiformer.console.neighbours import as_json as neighbours_as_json
+from sentiformer.console.neighbours import as_rows
 from sentiformer.console.output import note, print_results, say
 from sentiformer.console.predictions import Summary, as_json, as_row, json_line
 from sentiformer.console.start import quick_start
@@ -18,6 +22,7 @@ from sentiformer.core.errors import UserError, plain
 from sentiformer.core.runtime import load_runtime
 
 if TYPE_CHECKING:
+    from sentiformer.evaluation.evaluated import Evaluated
     from sentiformer.serving.cloze import LanguageModel
 
 CHUNK_TEXTS = 256
@@ -27,6 +32,11 @@ NEXT = {  # what to do next, by whether a file was classified and whether JSON w
     (False, True): "--file classifies a file",
     (True, False): "--json prints JSON with all probabilities",
     (True, True): "pandas.read_json(file, lines=True) reads these lines",
+}
+
+NEXT_EXPLAIN = {  # by whether attention was shown
+    False: "--json prints the contributions of all tokens",
+    True: "attention does not explain the class; without --attention, its reasons are shown",
 }
 
 
@@ -43,15 +53,36 @@ def predict(options: argparse.Namespace) -> None:
     texts = chosen_texts(options)
     with quick_start():
         model = load(options.model)
+    lowest = model.lowest_confidence(options.min_confidence, options.max_errors)
     cut = chunks(texts, 1 if sys.stdin.isatty() and not options.file else CHUNK_TEXTS)
     workers = load_runtime().threads if options.file else 1
     show, summary = as_json if options.json else as_row, Summary()
-    for chunk, predictions in model.predict_chunks(cut, workers=workers):
+    for chunk, predictions in model.predict_chunks(cut, workers=workers, min_confidence=lowest):
         print_results(map(show, chunk, predictions))
         summary.count(predictions)
     if not summary.texts:
         raise UserError("there is no text to classify; give a text, --file, or standard input")
     note(f"{summary}; {NEXT[bool(options.file), options.json]}")
+
+
+def explain_texts(options: argparse.Namespace) -> None:
+    """Print which tokens of each text decided its class."""
+    from sentiformer.console.explanations import attention_lines, explanation_lines
+
+    texts = chosen_texts(options)
+    with quick_start():
+        model = load(options.model)
+    compute: Any = model.attention if options.attention else model.explain
+    show: Any = attention_lines if options.attention else explanation_lines
+    summary = Summary()
+    for text in texts:
+        found = compute(text)
+        row = {"text": text, **found.model_dump()}
+        print_results([json_line(row)] if options.json else show(found))
+        summary.count([found.prediction])
+    if not summary.texts:
+        raise UserError("there is no text to explain; give a text, --file, or standard input")
+    note(f"{summary}; {NEXT_EXPLAIN[options.attention]}")
 
 
 def fill(options: argparse.Namespace) -> None:
@@ -107,15 +138,70 @@ def verify(options: argparse.Namespace) -> None:
     say(verify(options.metrics, options.expected))
 
 
+def compare(options: argparse.Namespace) -> None:
+    """Compare two models that were evaluated on the same texts."""
+    with quick_start():
+        from sentiformer.evaluation.compare import compare
+
+        found = compare(answers_of(options.a), answers_of(options.b))
+    if options.json:
+        print_results([json.dumps(found.as_dict(options.count))])
+        return
+    print_results([*found.lines(options.count), "", found.verdict])
+    changed = len(found.changed)
+    shown = f"{min(options.count, changed):,} of {changed:,}"
+    note(f"{shown} texts on which one alone is right; --count shows more, --json is for programs")
+
+
+def answers_of(name: str) -> "Evaluated":
+    """The answers on test of the model in a folder, in MLflow, or of a Git revision."""
+    from tempfile import TemporaryDirectory
+
+    from sentiformer.evaluation.evaluated import evaluated, of_evaluation
+
+    if ":/" not in name:
+        return evaluated(name)
+    from sentiformer.tracking.registry import download_evaluation
+
+    with TemporaryDirectory() as folder:
+        return of_evaluation(name, *download_evaluation(name, Path(folder)))
+
+
 def demo(options: argparse.Namespace) -> None:
-    """Serve a page on which a person tries a model, until Ctrl-C."""
+    """Serve a page on which a person tries a model, and answers for programs, until Ctrl-C."""
+    from sentiformer.serving.explain import explain
+    from sentiformer.web.nearest import NearestTexts
     from sentiformer.web.page import render_page
     from sentiformer.web.server import open_port, serve
 
-    with open_port(options.port) as listener:
+    with open_port(options.port, options.host) as listener:
         with quick_start():
             model = load(options.model)
-        serve(listener, model, render_page(options.model, model.classifier.config))
+        data = data_folder(options.model)
+        nearest = NearestTexts(model, data)
+        page = render_page(options.model, model.classifier.config)
+        explained = partial(model.each, compute=explain)
+        serve(listener, model, explained, page, names=options.name, nearest=nearest)
+
+
+def similar(options: argparse.Namespace) -> None:
+    """Print the texts that are nearest to texts."""
+    with quick_start():
+        model = load(options.model)
+        from sentiformer.serving.similar import FOLDER, open_neighbours, own_texts, train_texts
+    given = [*with_whole_characters(options.texts)]
+    data, file = data_folder(options.model), options.file
+    searched = own_texts(file, options.column) if file else train_texts(model, data / "raw")
+    map_chunks = partial(model.map_chunks, workers=load_runtime().threads)
+    neighbours = open_neighbours(model, searched, data / FOLDER, map_chunks)
+    for text, found in zip(given, neighbours.search(given, options.count), strict=True):
+        print_results([neighbours_as_json(text, found)] if options.json else as_rows(text, found))
+    note(f"the nearest of {neighbours}; --count shows more, --json prints whole texts")
+
+
+def data_folder(model: str) -> Path:
+    """The folder beside a model that has the texts; of an MLflow address, that of the project."""
+    return Path("data") if ":/" in model else Path(model).parent
 
 
 def load_language_model(folder: Path) -> "LanguageModel":
@@ -204,14 +290,18 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     _add_predict(add("predict", predict, "classify texts"))
+    command = add("explain", explain_texts, "show which words decided the class of a text")
+    _add_predict(command)
+    attention = "show the attention that each token receives, which is not an explanation"
+    command.add_argument("--attention", action="store_true", help=attention)
     command = add("fill", fill, "guess the words at each [MASK] in a text")
     command.add_argument("--top", type=_count, default=5, help="words per [MASK] (default: 5)")
     _add_language_model(command)
     _add_language_model(add("score", score, "log-probability of each token of a text"))
     _add_use(add("use", use, "train on a file of your own: changes params.yaml"))
-    command = add("demo", demo, "try a model on a web page of this machine")
-    _add_model(command)
-    command.add_argument("--port", type=int, default=8000, help="default: 8000")
+    _add_similar(add("similar", similar, "find the training texts that are nearest to a text"))
+    _add_demo(add("demo", demo, "try a model on a web page, and serve its answers as JSON"))
+    _add_compare(add("compare", compare, "compare two models on the test texts"))
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command = add("verify", verify, "compare rebuilt metrics with the committed ones")
@@ -226,7 +316,41 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     add("--file", type=Path, help="a CSV, TSV, JSON, Parquet or .txt file (one text per line)")
     add("--column", help=f"column of the texts in the file (default: {DEFAULT_COLUMN})")
     add("--json", action="store_true", help="print one JSON object per line")
+    help_text = 'answer "unsure" if the most probable class is less probable than this, as in 0.9'
+    add("--min-confidence", type=float, metavar="P", help=help_text)
+    help_text = "the same, so that at most this share of the answers is wrong, as in 0.03"
+    add("--max-errors", type=float, metavar="SHARE", help=help_text)
     _add_model(command)
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    help_text = "a folder of a model, of data or of a project, an MLflow address such as "
+    help_text += "models:/sentiformer/3, or a Git revision such as HEAD~1"
+    command.add_argument("a", metavar="A", help=help_text)
+    command.add_argument("b", metavar="B", help="the same")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    help_text = "texts that are shown, of those on which one model alone is right (default: 10)"
+    command.add_argument("--count", type=_count, default=10, help=help_text)
+
+
+def _add_similar(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("texts", nargs="+", metavar="text")
+    add("--count", type=_count, default=5, help="texts to find (default: 5)")
+    help_text = "search a CSV, TSV, JSON, Parquet or .txt file instead of the training texts"
+    add("--texts", dest="file", metavar="FILE", type=Path, help=help_text)
+    add("--column", default=DEFAULT_COLUMN, help="column of the texts in the file (default: text)")
+    add("--json", action="store_true", help="print one JSON object per line")
+    _add_model(command)
+
+
+def _add_demo(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    _add_model(command)
+    add("--port", type=int, default=8000, help="default: 8000")
+    add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: 127.0.0.1)")
+    help_text = "a name that other machines call this one by, such as api.example.org; repeatable"
+    add("--name", action="append", default=[], help=help_text)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.params import Section, parse, read_yaml
 from sentiformer.data.params import DownloadParams
 from sentiformer.encoder.params import EncoderParams, FinetuneParams
+from sentiformer.export.params import ExportParams
 from sentiformer.features.params import WordVectorsParams
 from sentiformer.model.params import ModelParams
 from sentiformer.text.params import BuildVocabParams, TokenizeParams
@@ -29,6 +30,16 @@ class Params(Section):
     finetune: FinetuneParams
     teach: TeachParams
     train: TrainParams
+    export: ExportParams
+
+    @model_validator(mode="after")
+    def _require_the_encoder_that_is_exported(self) -> Self:
+        if self.export.format and self.export.model == "finetuned" and self.encoder.name is None:
+            raise ValueError(
+                "export.model is finetuned, but encoder.name is null; name an encoder, or set "
+                "export.model to model"
+            )
+        return self
 
     @model_validator(mode="after")
     def _require_the_encoder_of_a_teacher(self) -> Self:

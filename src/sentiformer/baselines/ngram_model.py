@@ -14,6 +14,7 @@ import numpy as np
 from sentiformer.baselines.ngram_counts import find_ngrams
 from sentiformer.core.files import reading, write_tensors
 from sentiformer.text.corpus import read_lines, write_lines
+from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 
 FILES = WORDS, WEIGHTS = "words.txt", "model.safetensors"
 BLOCK_TEXTS = 1000  # texts that are predicted together; it bounds the memory
@@ -67,6 +68,33 @@ class NgramModel:
         logs = -np.logaddexp(0, -scores)
         sigmoids = np.exp(logs - logs.max(axis=1, keepdims=True))
         return sigmoids / sigmoids.sum(axis=1, keepdims=True)
+
+    @property
+    def intercepts(self) -> np.ndarray:
+        """The scores of a text without a known n-gram, (1,) of two classes, (C,) of more."""
+        return self._arrays["intercepts"]
+
+    def contributions(self, tokens: Sequence[str]) -> np.ndarray:
+        """The part that each token of a text has in its scores, (T, 1) of two classes, or (T, C).
+
+        The sum over the tokens and the intercepts are the scores. The weight of an n-gram counts
+        once for a text, in equal parts for all places where it occurs and for its words.
+        """
+        words = np.array([self._numbers.get(token, 0) for token in tokens], dtype=np.int64)
+        result = np.zeros((len(words), len(self._weights)))
+        numbers, width = words, 0
+        for n, known in enumerate(self._known, start=1):
+            if n > 1:
+                keys = ngram_keys(numbers, words, 1 + len(self._words))
+                numbers = ngram_numbers(keys, known)
+            ends = np.flatnonzero(numbers)
+            _, place, counts = np.unique(numbers[ends], return_inverse=True, return_counts=True)
+            columns = numbers[ends] - 1 + width
+            weights = self._weights[:, columns] / (n * counts[place])
+            for distance in range(n):
+                result[ends - distance] += weights.T
+            width += len(known)
+        return result
 
     def _scores(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
         lengths = np.array([len(text) for text in texts])

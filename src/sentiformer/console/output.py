@@ -51,13 +51,17 @@ def note(line: str, *, end: str = "\n") -> None:
 
 
 def colored(text: str, color: int) -> str:
-    """The text in a color of the terminal, by its ANSI code; elsewhere, the text as it is.
+    """The text in a color of the terminal, by its ANSI code; elsewhere, the text as it is."""
+    return f"\033[{color}m{text}\033[0m" if has_colors() else text
+
+
+def has_colors() -> bool:
+    """Whether standard output is a terminal with colors.
 
     The environment variable `NO_COLOR` switches colors off (https://no-color.org).
     """
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\033[{color}m{text}\033[0m"
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not is_plain
 
 
 def flush_or_discard() -> None:

@@ -3,7 +3,7 @@
 import codecs
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -34,18 +34,20 @@ class Summary:
 
     def __init__(self) -> None:
         self._labels: Counter[str] = Counter()
-        self._reasons: Counter[str] = Counter()
+        self._reasons: dict[str, Counter[str]] = defaultdict(Counter)  # by "?" and "unsure"
 
     @property
     def texts(self) -> int:
         """The number of texts."""
-        return self._labels.total() + self._reasons.total()
+        unanswered = sum(reasons.total() for reasons in self._reasons.values())
+        return self._labels.total() + unanswered
 
     def count(self, predictions: Iterable[Prediction]) -> None:
         """Add predictions."""
         for prediction in predictions:
             if prediction.reason:
-                self._reasons[prediction.reason.partition(";")[0]] += 1  # its end is the same
+                reason = prediction.reason.partition(";")[0]  # the rest explains it
+                self._reasons[prediction.label][reason] += 1
             else:
                 self._labels[prediction.label] += 1
 
@@ -53,8 +55,8 @@ class Summary:
         line = f"{self.texts:,} text{'s' * (self.texts != 1)}"
         if self._labels:
             line += f": {_counts(self._labels)}"
-        if unjudged := self._reasons.total():
-            line += f'; {unjudged:,} without a class ("?"): {_counts(self._reasons)}'
+        for label, reasons in self._reasons.items():
+            line += f'; {reasons.total():,} without a class ("{label}"): {_counts(reasons)}'
         return plain(line)
 
 
@@ -85,11 +87,18 @@ def rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
+def shortened(text: str) -> str:
+    """The beginning of a text on one line, without control characters."""
+    shown = plain(" ".join(text.split()))
+    return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 1] + "…"
+
+
 def as_row(text: str | None, prediction: Prediction) -> str:
-    """Label, probability and the beginning of the text, in columns; or "?", text and reason."""
-    shown = plain(" ".join((text or "").split()))
-    if len(shown) > SHOWN_CHARACTERS:
-        shown = shown[: SHOWN_CHARACTERS - 1] + "…"
+    """Label, probability and the beginning of the text, in columns; or "?", text and reason.
+
+    A text below the lowest confidence has "unsure" instead of "?".
+    """
+    shown = shortened(text or "")
     width = min(LABEL_WIDTH, max(map(len, prediction.probabilities)))
     label = f"{plain(prediction.label):<{width}}"
     if prediction.reason:

@@ -12,14 +12,16 @@ from sentiformer.core.files import atomic_folder, corrupt, read_json, sha256, wr
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Runtime
 from sentiformer.encoder.params import FinetuneParams
+from sentiformer.text.corpus import nonempty_corpus, read_types
 from sentiformer.training.params import TrainParams
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedConfig
 
     from sentiformer.core.device import Device
+    from sentiformer.encoder.batches import EncoderBatches
     from sentiformer.encoder.network import EncoderClassifier
-    from sentiformer.encoder.tokens import EncoderBatches
     from sentiformer.training.loop import Settings
     from sentiformer.training.run import Setup, Tracker
 
@@ -96,22 +98,31 @@ def set_up(
         device=device,
         group=Group.join(device.device),
     )
-    places = {"encoder": [folder / name for name in CHECKPOINT_FILES]}
+    places, partner = {"encoder": [folder / name for name in CHECKPOINT_FILES]}, None
     if params.ensemble:
-        NgramModel.load(ngrams := data / "baseline" / NGRAMS)  # it must be whole
+        partner = _on_validation(NgramModel.load(ngrams := data / "baseline" / NGRAMS), data)
         places[NGRAMS] = [ngrams / name for name in FILES]
     copied = {f"{place}/{path.name}": path for place in places for path in places[place]}
     texts_of = [data / "raw" / f"{split}.parquet" for split in batches]
     inputs.read += [*copied.values(), *sorted(folder.glob("*.safetensors")), *texts_of]
     about["made_from"] = inputs.hashes()
-    return Setup(about, training, inputs.vocab, copied=copied)
+    return Setup(about, training, inputs.vocab, copied=copied, partner=partner)
+
+
+def _on_validation(ngrams: NgramModel, data: Path) -> "np.ndarray":
+    """What the n-gram model says of validation, (N, C) probabilities."""
+    types = read_types(data / "tokens")
+    corpus = nonempty_corpus(data / "tokens" / "validation.arrow", types=len(types))
+    texts = (corpus[row].tolist() for row in range(len(corpus)))
+    return ngrams.probabilities([[types[number] for number in text] for text in texts])
 
 
 def _batches(
     params: FinetuneParams, seed: int, data: Path, tokens: Path
 ) -> "dict[str, EncoderBatches]":
     """The batches of train and validation; see `set_up`."""
-    from sentiformer.encoder.tokens import EncoderBatches, EncoderTokenizer
+    from sentiformer.encoder.batches import EncoderBatches
+    from sentiformer.encoder.tokens import EncoderTokenizer
 
     tokenizer = EncoderTokenizer(data / "encoder")
     order = {"batch_size": BATCH_TEXTS, "max_len": params.max_len, "seed": seed}

@@ -1,19 +1,18 @@
-"""The tokens of a checkpoint's own tokenizer, and batches of them."""
+"""The tokens of a checkpoint's own tokenizer."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from sentiformer.console.progress import progress
 from sentiformer.core.files import read_json, reading
 from sentiformer.text.corpus import Block, Corpus, nonempty_corpus, write_corpus
 from sentiformer.text.tokenizer import BLOCK_TEXTS, read_blocks
-from sentiformer.training.batching import Batch, TextBatches, pad, truncate
+from sentiformer.text.truncation import truncate
 
 FILE = "tokenizer.json"
+MASKS = ("[MASK]", "<mask>")  # the names of the token that hides a word
 
 
 class EncoderTokenizer:
@@ -21,6 +20,7 @@ class EncoderTokenizer:
 
     Attributes:
         padding: the id of padding.
+        mask: the id that hides a word in the checkpoint's pretraining; or else that of padding.
         added: the number of tokens that are added to a text, at its start and its end.
 
     Raises:
@@ -41,6 +41,8 @@ class EncoderTokenizer:
         self._start, self._end = ends[:first], ends[first:]
         self.added = len(ends)
         self.padding: int = read_json(folder / "source.json", made_by=made_by)["padding"]
+        masks = filter(None, map(self._tokenizer.token_to_id, MASKS))
+        self.mask: int = next(masks, self.padding)
 
     def __call__(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of all tokens of each text, int32, without those at start and end."""
@@ -52,6 +54,16 @@ class EncoderTokenizer:
         """The ids that the encoder reads, int64: of a long text its beginning and its end."""
         kept = truncate(ids, max_len - self.added)
         return np.concatenate([self._start, kept, self._end]).astype(np.int64)
+
+    def spans(self, text: str, max_len: int) -> np.ndarray:
+        """Where each id that the encoder reads begins and ends in a text, (T, 2).
+
+        In the text, line-break tags are replaced by spaces. A token that the text does not have,
+        such as those at start and end, has an empty span.
+        """
+        found = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        kept = truncate(np.array(found, dtype=np.int64).reshape(-1, 2), max_len - self.added)
+        return np.pad(kept, ((len(self._start), len(self._end)), (0, 0)))
 
     def tokenize(self, raw: Path, split: str, folder: Path) -> Corpus:
         """Write the tokens of a split of `raw` to `folder`, and map them into memory.
@@ -70,17 +82,3 @@ class EncoderTokenizer:
         path = folder / f"{split}.arrow"
         write_corpus(path, progress(blocks(), total=-(-rows // BLOCK_TEXTS), what=what))
         return nonempty_corpus(path)
-
-
-class EncoderBatches(TextBatches):
-    """Batches of texts as the encoder reads them; see `TextBatches`."""
-
-    def __init__(self, texts: Corpus, tokenizer: EncoderTokenizer, **settings: Any) -> None:
-        super().__init__(texts, np.zeros(0, dtype=np.int64), **settings)
-        self._lengths = np.minimum(texts.lengths + tokenizer.added, self._max_len)
-        self._tokenizer = tokenizer
-
-    def _batch(self, rows: np.ndarray, key: list[int], *, training: bool) -> Batch:
-        framed = [self._tokenizer.framed(self.texts[row], self._max_len) for row in rows.tolist()]
-        padded = pad(framed, self._max_len, padding=self._tokenizer.padding)
-        return Batch(*padded, torch.from_numpy(self._labels[rows]), rows)

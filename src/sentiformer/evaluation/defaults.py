@@ -20,5 +20,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "teach": {"by": None},
     "train": {"seed": 1, "epochs": 3, "patience": 2, "batch_size": 32, "optimizer": "lazy_adam",
         "learning_rate": 0.001, "word_dropout": 0.2, "class_weights": None, "precision": "auto"},
+    "export": {"format": None, "model": "model"},
 }
 # fmt: on

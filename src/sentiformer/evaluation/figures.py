@@ -11,6 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from sentiformer.core.errors import plain
 
 BLUE, ORANGE, GREY, INK = "#2f5fd0", "#d9730d", "#c3c8d0", "#2b2f36"
 GRID, PAPER = "#eceef2", "#fefefe"  # pure white is the color of text on a dark cell
@@ -26,6 +29,8 @@ PAGE_COLORS = {  # variables of the page's style, which has a dark mode
 SMALL_CLASSES, SMALL_LABEL = 4, 12  # the most classes and characters of a small figure
 LABEL_CHARACTERS = 24  # of a label that are drawn
 SMALL_SIZE = (5, 3.4)  # inches
+DASHED: dict[str, Any] = {"color": GREY, "linestyle": "--"}
+SHOWN_CLASSES, SHOWN_PUSHES = 4, 12  # whose words are drawn, and words of each
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a label such as $5-$10 is not a formula
@@ -69,6 +74,8 @@ def draw_all(tables: dict[str, pd.DataFrame], labels: list[str], epoch: int) -> 
                 tables["precision_recall"], ("recall", "precision"), "lower left"
             ),
             "by_length": by_length(tables["by_length"]),
+            "coverage": coverage(tables["coverage"]),
+            "pushes": pushes(tables["pushes"], labels),
         }
         if "pretrain_steps" in tables:
             both = tables["pretrain_steps"], tables["pretrain_history"]
@@ -187,6 +194,52 @@ def by_length(table: pd.DataFrame) -> str:
         axes.text(1.04, row, f"{value:.1%}", va="center")
     figure.legend(loc="outside upper left", ncols=2)
     return _svg(figure, "by_length")
+
+
+def coverage(table: pd.DataFrame) -> str:
+    """Errors of the Transformer by the share of the texts that it answers, the surest first."""
+    figure, axes = _axes("share of the texts that get an answer", "wrong answers")
+    of_model = table[table["model"] == "transformer"]
+    groups = list(of_model.groupby(["split", "source"], sort=False))[: len(COLORS)]
+    colors = iter(COLORS)
+    for (split, source), rows in groups:
+        is_test = split == "test"
+        style: dict[str, Any] = {"color": next(colors)} if is_test else DASHED
+        name = f"{split}, {_shortened(source)}" if is_test and len(groups) > 2 else split
+        axes.plot(rows["coverage"], rows["errors"], label=name, **style)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if groups:
+        axes.legend()
+    return _svg(figure, "coverage")
+
+
+def pushes(table: pd.DataFrame, labels: list[str]) -> str:
+    """The words and the word pairs and triples that push most to each class, a row of bars each."""
+    classes = [label for label in labels if (table["class"] == label).any()][:SHOWN_CLASSES]
+    rows = max(1, len(classes))
+    figure = Figure(figsize=(10, 3.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, 2, squeeze=False)
+    if not classes:
+        figure.suptitle("no word occurs in several of the texts", fontsize="medium")
+    for label, pair in zip(classes, grid, strict=False):
+        of_class = table[(table["class"] == label) & (table["total"] > 0)]
+        is_word = of_class["n"] == 1
+        for axes, title, found in zip(
+            pair,
+            ("words", "pairs and triples"),
+            (of_class[is_word], of_class[~is_word]),
+            strict=True,
+        ):
+            top = found.nlargest(SHOWN_PUSHES, "total")
+            axes.barh(range(len(top)), top["total"], color=BLUE, alpha=0.6)
+            axes.set_yticks(range(len(top)), top["words"].map(plain).map(_shortened))
+            axes.invert_yaxis()
+            axes.grid(visible=False, axis="y")
+            axes.set_title(f"{_shortened(label)}: {title}", loc="left", fontsize="medium")
+    return _svg(figure, "pushes")
 
 
 def in_page(svg: str) -> str:

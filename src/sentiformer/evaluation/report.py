@@ -19,7 +19,7 @@ from sentiformer.core.languages import language_name
 from sentiformer.core.names import ENCODER_FACTS
 from sentiformer.evaluation import sentences
 from sentiformer.evaluation.defaults import DEFAULTS
-from sentiformer.evaluation.examples import examples
+from sentiformer.evaluation.examples import EXAMPLES, examples, label_issues
 from sentiformer.evaluation.figures import draw_all, in_page, is_large
 from sentiformer.evaluation.limits import FEW_TEXTS, limits
 from sentiformer.evaluation.sentences import Models
@@ -27,6 +27,7 @@ from sentiformer.evaluation.sentences import Models
 STAGES = {"curves": "train", "model": "train", "pretrained": "pretrain", "evaluation": "evaluate"}
 STEPS, HISTORY = ["step", "loss"], ["epoch", "step", "valid_loss", "valid_accuracy"]
 SCORES = ["accuracy", "calibration_error"]
+WHERE = ["model", "split", "source"]
 TABLES = {  # by name: the file, and the columns that are shown
     "steps": ("curves/steps.csv", STEPS),
     "history": ("curves/history.csv", HISTORY),
@@ -39,17 +40,33 @@ TABLES = {  # by name: the file, and the columns that are shown
         "evaluation/by_length.csv",
         ["tokens", "texts", *SCORES, "confidence", "unknown_words"],
     ),
+    "pushes": ("evaluation/pushes.csv", ["class", "words", "n", "texts", "mean", "total"]),
+    "shortcuts": (
+        "evaluation/shortcuts.csv",
+        ["class", "words", "texts", "mean", "baseline_weight", "reason"],
+    ),
     "by_source": (
         "evaluation/by_source.csv",
         ["source", "texts", *SCORES, "accuracy_low", "accuracy_high", "log_loss"],
+    ),
+    "coverage": ("evaluation/coverage.csv", [*WHERE, "coverage", "errors"]),
+    "thresholds": (
+        "evaluation/thresholds.csv",
+        [*WHERE, "max_errors", "min_confidence", "coverage", "errors"],
+    ),
+    "label_issues": (
+        "evaluation/label_issues.csv",
+        ["split", "text", "label", "suggested", "label_probability"],
     ),
 }
 PRETRAIN_TABLES = {
     "pretrain_steps": ("pretrained/steps.csv", STEPS),
     "pretrain_history": ("pretrained/history.csv", HISTORY),
 }
-NAMES = ("actual", "predicted", "class", "tokens", "source")  # text; a class may be named 1 or NA
-EXAMPLES = 8  # of each kind that are shown
+NAMES = (  # columns of text; a class may be named 1 or NA
+    *("actual", "predicted", "class", "tokens", "source", "words", "reason"),
+    *("model", "split", "text", "label", "suggested"),
+)
 SENTENCES = ("meaning", "verdict", "advice", "title", "percent", "number", "rounded")
 
 
@@ -99,6 +116,7 @@ def _results(
     outside = [name for name, found in models.items() if found.get("outside_text")]
     models = {name: models[name] for name in sorted(models, key=outside.__contains__)}
     by_class = tables["by_class"].to_dict("records")
+    explained = read_json(evaluation / "explained.json", made_by="evaluate")
     path = evaluation / "predictions.parquet"
     with reading(path, "evaluate"):
         predictions = pd.read_parquet(path)
@@ -111,9 +129,13 @@ def _results(
         "classes": by_class,
         "sources": tables["by_source"].to_dict("records"),
         "lengths": tables["by_length"].to_dict("records"),
-        "mistakes": examples(predictions, EXAMPLES, right=False),
-        "unsure": examples(predictions, EXAMPLES, right=True),
+        "mistakes": examples(predictions, explained, EXAMPLES, right=False),
+        "unsure": examples(predictions, explained, EXAMPLES, right=True),
+        "shortcuts": tables["shortcuts"].to_dict("records"),
         "limits": limits(about, predictions, by_class),
+        "thresholds": tables["thresholds"].to_dict("records"),
+        "label_issues": label_issues(tables["label_issues"], EXAMPLES),
+        "doubtful_labels": len(tables["label_issues"]),
     }
 
 

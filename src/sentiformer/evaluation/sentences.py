@@ -1,6 +1,6 @@
 """Numbers of an evaluation in words, for the terminal and the report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sentiformer.baselines.logistic_regression import KINDS
@@ -66,9 +66,9 @@ def meaning(metrics: Mapping[str, Any], classes: list[dict[str, Any]]) -> str:
     return f"{wrong} a wrong label; {constant}."
 
 
-def verdict(found: Mapping[str, Any], other: str) -> str:
-    """A `paired_difference` in a sentence, with this name of the other model."""
-    better, worse, sign = "the Transformer", other, 1
+def verdict(found: Mapping[str, Any], other: str, *, name: str = "the Transformer") -> str:
+    """A `paired_difference` in a sentence, with these names of the two models."""
+    better, worse, sign = name, other, 1
     if found["difference"] < 0:
         better, worse, sign = worse, better, -1
     low, high = sorted(sign * found[name] for name in ("difference_low", "difference_high"))
@@ -78,7 +78,7 @@ def verdict(found: Mapping[str, Any], other: str) -> str:
         f"interval {points(low)} to {points(high)}), which is {significance}statistically "
         "significant"
         if found["difference"]
-        else f"{better} and {worse} are equally accurate"
+        else f"{name} and {other} are equally accurate"
     )
     test = f"McNemar's exact test: {p_value_text(found['p_value'])}"
     return f"{words[0].upper()}{words[1:]} ({test})."
@@ -126,7 +126,7 @@ ROWS: list[tuple[str, Callable[[Any], str], list[str]]] = [  # of the comparison
 ]
 
 
-def comparison_rows(models: list[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+def comparison_rows(models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """The title of each row, and its cell for each model; one is empty if the model lacks a key."""
     return [
         (title, [" to ".join(form(model.get(k)) for k in keys if k in model) for model in models])

@@ -7,9 +7,8 @@ Shapes: B texts in a batch, T tokens in the longest text, D = d_model, C classes
 from torch import Tensor, nn
 
 from sentiformer.model.dropout import TokenDropout
-from sentiformer.model.embedding import InputSizes
 from sentiformer.model.encoder import Encoder, init_weights
-from sentiformer.model.params import ModelParams
+from sentiformer.model.params import InputSizes, ModelParams
 
 
 class TextClassifier(nn.Module):

@@ -7,24 +7,12 @@ import math
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from sentiformer.core.word_vectors import Vectors
-from sentiformer.model.params import ModelParams
+from sentiformer.model.params import InputSizes, ModelParams
 from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 from sentiformer.text.vocab import PAD
-
-
-class InputSizes(BaseModel):
-    """How many words (V, with the special tokens), bigrams and trigrams have a vector.
-
-    Trigrams need bigrams.
-    """
-
-    vocab_size: int
-    pairs: int = 0
-    triples: int = 0
 
 
 class InputEmbedding(nn.Module):

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from sentiformer.model.attention import MultiHeadAttention
 from sentiformer.model.dropout import Dropout
-from sentiformer.model.embedding import InputEmbedding, InputSizes
-from sentiformer.model.params import ModelParams
+from sentiformer.model.embedding import InputEmbedding
+from sentiformer.model.params import InputSizes, ModelParams
 
 
 class FeedForward(nn.Module):

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentiformer.model.embedding import InputSizes
 from sentiformer.model.encoder import Encoder, init_weights
-from sentiformer.model.params import ModelParams
+from sentiformer.model.params import InputSizes, ModelParams
 
 
 class MaskedLanguageModel(nn.Module):

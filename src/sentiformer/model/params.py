@@ -1,8 +1,8 @@
-"""The section `model` of `params.yaml`."""
+"""The section `model` of `params.yaml`, and the sizes of the network's input."""
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from sentiformer.core.params import Section
 
@@ -32,3 +32,14 @@ class ModelParams(Section):
                 "sine, so choose an even number"
             )
         return self
+
+
+class InputSizes(BaseModel):
+    """How many words (V, with the special tokens), bigrams and trigrams have a vector.
+
+    Trigrams need bigrams.
+    """
+
+    vocab_size: int
+    pairs: int = 0
+    triples: int = 0

@@ -12,7 +12,8 @@ from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.core.runtime import Runtime
 from sentiformer.core.text_files import require_whole_characters
 from sentiformer.model.language_model import MaskedLanguageModel
-from sentiformer.serving.trained_model import Config, TrainedModel, WithoutDraws, read_config
+from sentiformer.serving.config import Config, read_config
+from sentiformer.serving.trained_model import TrainedModel, WithoutDraws
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import UNKNOWN
 

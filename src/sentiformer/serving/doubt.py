@@ -48,6 +48,8 @@ class Doubts:
         if not self._languages:
             return reasons
         rows = [row for row, words in enumerate(tokens) if self._is_strange(words[:READ_TOKENS])]
+        if not rows:  # the guesser takes a tenth of a second to import
+            return reasons
         for row, guess in zip(rows, guess_languages([texts[row] for row in rows]), strict=True):
             needed = SURE if reasons[row] == NO_KNOWN_WORD else PROBABILITY
             if guess.code not in self._languages and guess.probability >= needed:

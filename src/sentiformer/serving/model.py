@@ -1,15 +1,22 @@
 """The model for Python programs: `predict` takes what a program has, and finds its texts."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from sentiformer.core.errors import UserError, listed
 from sentiformer.serving.predictor import Prediction, Predictor
 
+if TYPE_CHECKING:
+    from sentiformer.serving.attention import Attention
+    from sentiformer.serving.explain import Explanation
+
 COLUMN = "text"  # of a table
 MISSING = ("nan", "<NA>", "NaT")  # how cells without a value are written
 CHUNK_TEXTS = 4096
+Answer = TypeVar("Answer")
 INSIDE_MLFLOW = Path("artifacts", "model")  # the place of a model in what MLflow downloads
 
 
@@ -19,23 +26,102 @@ class Model(Predictor):
     def __repr__(self) -> str:
         return f"<sentiformer model of the classes {listed(self.classifier.labels)}>"
 
-    def predict(self, texts: Any) -> Prediction | list[Prediction]:
+    def predict(
+        self,
+        texts: Any,
+        *,
+        min_confidence: float | None = None,
+        max_errors: float | None = None,
+    ) -> Prediction | list[Prediction]:
         """Classify one text, or a list, tuple, array, Series, or a table by its column `text`.
 
         A missing text is None, NaN or NA. A text that the model cannot judge gets the label "?"
         and a reason; its probabilities are the shares of the classes in the training texts.
 
+        Args:
+            texts: as above.
+            min_confidence: texts whose most probable class has a lower probability get "unsure".
+            max_errors: the same, by the lowest probability above which at most this share of the
+                answers is wrong, by what the model did on validation; at most one of the two.
+
         Returns:
             A prediction for one text, else a list of them.
 
         Raises:
+            UserError: a table has no column `text`, a value is not a text, or there is no such
+                threshold.
+        """
+        lowest = self.lowest_confidence(min_confidence, max_errors)
+        found, is_one = _listed(texts)
+        answers = [answer for chunk in _chunks(found) for answer in self(chunk, lowest)]
+        return answers[0] if is_one else answers
+
+    def embed(self, texts: Any) -> np.ndarray:
+        """The vectors of texts, given as to `predict`; similar texts have a large dot product.
+
+        They are the means of the network's vectors over the tokens of each text, from which its
+        last layer finds the classes. A text that the model cannot judge has the vector 0.
+
+        Returns:
+            (N, D) float32, each row of length 1; one text is a list of one.
+
+        Raises:
             UserError: a table has no column `text`, or a value is not a text.
         """
-        if isinstance(texts, str) or _is_missing(texts):
-            return self(texts_of([texts]))[0]
-        found = texts_of(texts)
-        starts = range(0, len(found), CHUNK_TEXTS)  # they limit the memory
-        return [answer for start in starts for answer in self(found[start : start + CHUNK_TEXTS])]
+        chunks = _chunks(_listed(texts)[0])
+        width = self.network().model.classifier.in_features
+        empty = np.zeros((0, width), dtype=np.float32)
+        return np.concatenate([empty, *(self.represent(chunk)[0] for chunk in chunks)])
+
+    def explain(self, texts: Any) -> "Explanation | list[Explanation]":
+        """What each token of a text contributes to its class; `texts` are those of `predict`.
+
+        A text that the model cannot judge has the label "?" and no contributions;
+        `prediction.reason` says why.
+
+        Returns:
+            An explanation for one text, else a list of them.
+
+        Raises:
+            UserError: a table has no column `text`, or a value is not a text.
+        """
+        found, is_one = _listed(texts)
+        from sentiformer.serving.explain import explain  # imports torch
+
+        answers = self.each(found, explain)
+        return answers[0] if is_one else answers
+
+    def attention(self, texts: Any) -> "Attention | list[Attention]":
+        """The attention that each token of a text receives, which does not explain its class.
+
+        Returns:
+            The attention on one text, else a list.
+
+        Raises:
+            UserError: a table has no column `text`, or a value is not a text.
+        """
+        found, is_one = _listed(texts)
+        from sentiformer.serving.attention import attention  # imports torch
+
+        answers = self.each(found, attention)
+        return answers[0] if is_one else answers
+
+    def each(self, texts: Sequence[str | None], compute: Callable[..., Answer]) -> list[Answer]:
+        """What `compute`, such as `explain`, finds for each text, its tokens and prediction."""
+        network, rows = self.network(), zip(texts, self.tokens(texts), self(texts), strict=True)
+        return [compute(network, *row) for row in rows]
+
+
+def _listed(texts: Any) -> tuple[list[str | None], bool]:
+    """The texts in what a program gives, and whether it is one text, not several."""
+    is_one = isinstance(texts, str) or _is_missing(texts)
+    return texts_of([texts] if is_one else texts), is_one
+
+
+def _chunks(texts: list[str | None]) -> Iterator[list[str | None]]:
+    """Cut texts into lists of at most `CHUNK_TEXTS`, which limits the memory."""
+    for start in range(0, len(texts), CHUNK_TEXTS):
+        yield texts[start : start + CHUNK_TEXTS]
 
 
 def texts_of(data: Any) -> list[str | None]:

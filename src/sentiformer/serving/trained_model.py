@@ -7,83 +7,33 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sentiformer.baselines.ngram_model import NgramModel
 from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import JsonObject, corrupt, read_json, reading
+from sentiformer.core.files import corrupt, read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Precision, Runtime
 from sentiformer.encoder.finetune import NGRAMS
-from sentiformer.encoder.params import FinetuneParams
 from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TextClassifier, TransformerClassifier
-from sentiformer.model.embedding import InputSizes
-from sentiformer.model.params import ModelParams
-from sentiformer.text.params import TokenizeParams
+from sentiformer.serving.config import AnyConfig, Config, FinetunedConfig, read_config
+from sentiformer.serving.threshold import Thresholds
+from sentiformer.text.tokenizer import Tokenizer
+from sentiformer.text.truncation import truncate
 from sentiformer.text.vocab import PAD, UNKNOWN, Vocab
-from sentiformer.training.batching import Batch, TextBatches, pad, truncate
-from sentiformer.training.calibration import Calibration
+from sentiformer.training.batching import Batch, TextBatches, pad
 
 BATCH_TEXTS = 32  # in a batch of a corpus
 BATCH_TOKENS = 2048  # of raw texts, with padding; a larger batch leaves the caches of a CPU
 # A CPU compiles bf16 kernels for each length, which takes longer than some padding.
 BF16_LENGTH_MULTIPLE = 64
 Model = TypeVar("Model", bound=torch.nn.Module)
-AnyConfigT = TypeVar("AnyConfigT", bound="AnyConfig")
-
-
-class ConfigParams(BaseModel):
-    """The parameters in `config.json` that define the model and its tokenizer."""
-
-    model: ModelParams
-    tokenize: TokenizeParams
-
-
-class FinetunedParams(BaseModel):
-    """The parameters in the `config.json` of a fine-tuned encoder."""
-
-    finetune: FinetuneParams
-    tokenize: TokenizeParams
-
-
-class AnyConfig(InputSizes):
-    """The part of `config.json` that all models have."""
-
-    labels: list[str]
-    calibration: Calibration = Calibration()
-    data: Any  # a JsonObject, which names a key that it lacks
-
-
-class Config(AnyConfig):
-    """The part of `config.json` that defines a Transformer."""
-
-    params: ConfigParams
-
-
-class FinetunedConfig(AnyConfig):
-    """The part of `config.json` that defines a fine-tuned encoder; `encoder` says what it is."""
-
-    params: FinetunedParams
-    encoder: dict[str, Any]
-
-
-def read_config(folder: Path, *, made_by: str) -> JsonObject:
-    """Read `config.json` of the model in a folder.
-
-    Raises:
-        UserError: it is missing or corrupt, or another stage than `made_by` wrote it.
-    """
-    config = read_json(folder / "config.json", made_by=made_by)
-    if config["stage"] != made_by:
-        raise UserError(
-            f"{folder} is from stage {config['stage']}; give the folder of stage {made_by}"
-        )
-    return config
+AnyConfigT = TypeVar("AnyConfigT", bound=AnyConfig)
 
 
 class WithoutDraws(TorchFunctionMode):
@@ -140,6 +90,7 @@ class AnyClassifier(TrainedModel[TextClassifier, AnyConfigT]):
         max_len: the number of tokens that the network reads of a text.
         padding: the id of padding.
         ngrams: the n-gram model, with which an ensemble takes the mean; None if it is no ensemble.
+        thresholds: the lowest confidences for given shares of errors.
     """
 
     max_len: int
@@ -150,6 +101,7 @@ class AnyClassifier(TrainedModel[TextClassifier, AnyConfigT]):
         self.labels = self.config.labels
         counts = self.config.data["splits"]["train"]["label_counts"]
         self.priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+        self.thresholds = Thresholds(folder, made_by=self.made_by)
         is_ensemble = self._is_ensemble(folder)
         self.ngrams = (
             NgramModel.load(folder / NGRAMS, made_by=self.made_by) if is_ensemble else None
@@ -157,6 +109,20 @@ class AnyClassifier(TrainedModel[TextClassifier, AnyConfigT]):
 
     def _is_ensemble(self, folder: Path) -> bool:
         return (folder / NGRAMS).exists()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """A new tokenizer of spaCy's tokens."""
+        return Tokenizer(self.config.params.tokenize.language)
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether a process that is forked from this one can use the network."""
+        return self.device.type == "cpu"
+
+    def use_one_thread(self) -> None:
+        """Use one thread in this process."""
+        torch.set_num_threads(1)
 
     @abstractmethod
     def read(
@@ -171,11 +137,32 @@ class AnyClassifier(TrainedModel[TextClassifier, AnyConfigT]):
         """
         ids, lengths = self.read(texts, tokens)
         result = np.empty((len(ids), len(self.labels)))
+        for batch in self._batches(ids):
+            result[batch.rows] = self.predict_batch(batch, lengths[batch.rows])
+        return result
+
+    def _batches(self, ids: list[np.ndarray]) -> Iterator[Batch]:
+        """The batches of texts, each given as the ids that the network reads."""
         for rows in batches_by_length([len(text) for text in ids]):
-            texts_of_batch = [ids[row] for row in rows.tolist()]
-            padded = pad(texts_of_batch, self.max_len, self.length_multiple, padding=self.padding)
-            batch = Batch(*padded, torch.zeros(len(rows), dtype=torch.int64), rows)
-            result[rows] = self.predict_batch(batch, lengths[rows])
+            texts = [ids[row] for row in rows.tolist()]
+            padded = pad(texts, self.max_len, self.length_multiple, padding=self.padding)
+            yield Batch(*padded, torch.zeros(len(rows), dtype=torch.int64), rows)
+
+    @torch.inference_mode()
+    def vectors(self, texts: Sequence[str], tokens: Sequence[list[str]]) -> np.ndarray:
+        """The (N, D) float32 means of the network's vectors over the tokens of N texts.
+
+        From them, the last layer finds the classes. `tokens` are spaCy's of the whole texts.
+        """
+        ids, _ = self.read(texts, tokens)
+        last, inputs = self.model.classifier, list[Tensor]()
+        result = np.empty((len(ids), last.in_features), dtype=np.float32)
+        with last.register_forward_pre_hook(lambda _, given: inputs.append(given[0])):
+            for batch in self._batches(ids):
+                on_device = batch.to(self.device)
+                with self.prepared.autocast():
+                    self.model(on_device.token_ids, on_device.padding_mask)
+                result[batch.rows] = inputs.pop().float().cpu().numpy()
         return result
 
     @torch.inference_mode()
@@ -231,6 +218,9 @@ class Classifier(AnyClassifier[Config]):
 class FinetunedClassifier(AnyClassifier[FinetunedConfig]):
     """The fine-tuned encoder that stage finetune wrote to a folder; see `AnyClassifier`.
 
+    Attributes:
+        mask: the id that hides a word; see `EncoderTokenizer`.
+
     Raises:
         UserError: the folder holds no encoder, or a file is missing or corrupt.
     """
@@ -253,6 +243,7 @@ class FinetunedClassifier(AnyClassifier[FinetunedConfig]):
         params, folder = self.config.params.finetune, folder / "encoder"
         self._tokenizer = EncoderTokenizer(folder, made_by=self.made_by)
         self.max_len, self.padding = params.max_len, self._tokenizer.padding
+        self.mask = self._tokenizer.mask
         with reading(folder / "config.json", self.made_by, Exception):
             encoder = load_encoder(folder, params.layers, weights=False)
         return EncoderClassifier(encoder, len(self.config.labels))
@@ -267,6 +258,10 @@ class FinetunedClassifier(AnyClassifier[FinetunedConfig]):
         ids = self._tokenizer(texts)
         framed = [self._tokenizer.framed(text, self.max_len) for text in ids]
         return framed, np.array([len(text) for text in ids])
+
+    def spans(self, text: str) -> np.ndarray:
+        """Where the ids that the network reads of a text are in it; see `EncoderTokenizer`."""
+        return self._tokenizer.spans(text, self.max_len)
 
 
 def load_classifier(

@@ -7,12 +7,11 @@ tokens, except for rare emoticons and quotation marks that it finds across white
 chunks of more than 1,000 characters, which no language has, are split first.
 """
 
-import re
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, reading, write_json
 from sentiformer.core.names import PRETRAINING_SPLITS
 from sentiformer.core.process import ordered_map
+from sentiformer.text.chunks import ChunkTokenizer
 from sentiformer.text.corpus import Block, write_corpus, write_lines
 from sentiformer.text.language import language_advice
 from sentiformer.text.params import TokenizeParams
@@ -30,20 +30,16 @@ from sentiformer.text.params import TokenizeParams
 if TYPE_CHECKING:
     from spacy.tokenizer import Tokenizer as SpacyTokenizer
 
-SEGMENTERS = {"Tokenizer": "rules", "ChineseTokenizer": "characters"}  # by spaCy's class
-CACHED_CHUNKS = 500_000
-CHUNK_CHARACTERS = 1000
-# A word in lower case, or with a capital at its start, and a mark before or after it. The rules of
-# all languages split these alike, apart from the exceptions that they list, and from full stops,
-# which some languages keep at the word. spaCy would take twenty times as long.
-PLAIN_CHUNK = re.compile(r"""([("]?)([A-Za-z][a-z]*)([,!?;:)"]|(?<=[a-z][a-z])\.)?""")
+RULES, CHARACTERS = "rules", "characters"
+SEGMENTERS = {"Tokenizer": RULES, "ChineseTokenizer": CHARACTERS}  # by spaCy's class
 BLOCK_TEXTS = 1000  # constant, so that the files do not depend on the number of workers
 
 
-class Tokenizer:
+class Tokenizer(ChunkTokenizer):
     """Tokenizer of a language, by spaCy's code, such as `en`; threads that share it take turns.
 
     Attributes:
+        spacy: spaCy's tokenizer.
         segmenter: how spaCy splits a text: by rules, into characters (Chinese), or with another
             package, for which it is the name of spaCy's class.
 
@@ -52,48 +48,16 @@ class Tokenizer:
     """
 
     def __init__(self, language: str) -> None:
-        self._spacy = _spacy_tokenizer(language)
-        name = type(self._spacy).__name__
+        self.spacy = _spacy_tokenizer(language)
+        name = type(self.spacy).__name__
         self.segmenter = SEGMENTERS.get(name, name)
-        self._has_rules = self.segmenter == "rules"
-        self._cuts_full_stops = self._has_rules and len(self._spacy("ab.")) == 2
-        self._cache: dict[str, tuple[str, ...]] = {}  # tuples of strings cost no garbage collection
-        self._lock = Lock()  # MLflow serves each request in a thread; memory zones must not overlap
+        super().__init__(self.spacy.rules if self.segmenter == RULES else None)
 
-    def __call__(self, texts: Iterable[str]) -> list[list[str]]:
-        """Split each text into its tokens."""
-        with self._lock, self._spacy.vocab.memory_zone():  # or spaCy keeps all strings
-            return [self._tokens(text) for text in texts]
+    def _memory(self) -> AbstractContextManager[object]:
+        return self.spacy.vocab.memory_zone()  # or spaCy keeps all strings
 
-    def _tokens(self, text: str) -> list[str]:
-        tokens: list[str] = []
-        for chunk in text.replace("<br />", " ").split():
-            cached = self._cache.get(chunk)
-            tokens += self._split(chunk) if cached is None else cached
-        return tokens
-
-    def _split(self, chunk: str) -> Iterable[str]:
-        """Split a chunk, and cache its tokens."""
-        if len(chunk) > CHUNK_CHARACTERS:
-            starts = range(0, len(chunk), CHUNK_CHARACTERS)
-            return self._tokens(" ".join(chunk[i : i + CHUNK_CHARACTERS] for i in starts))
-        if len(self._cache) >= CACHED_CHUNKS:
-            self._cache.clear()
-        tokens = self._plain(chunk) or tuple(token.text.lower() for token in self._spacy(chunk))
-        self._cache[chunk] = tokens
-        return tokens
-
-    def _plain(self, chunk: str) -> tuple[str, ...] | None:
-        """Return the tokens of a chunk that can be split without spaCy; None for any other."""
-        if not self._has_rules or not (match := PLAIN_CHUNK.fullmatch(chunk)):
-            return None
-        before, word, after = match.groups()
-        exceptions = self._spacy.rules
-        if chunk in exceptions or word in exceptions or (before and after):
-            return None
-        if after == "." and not self._cuts_full_stops:
-            return None
-        return tuple(part for part in (before, word.lower(), after) if part)
+    def _words(self, chunk: str) -> list[str]:
+        return [token.text for token in self.spacy(chunk)]
 
 
 def _spacy_tokenizer(language: str) -> "SpacyTokenizer":

@@ -178,7 +178,8 @@ def save_served_model(model: Path, folder: Path, **identifiers: str) -> None:
 
 def _pins(model: Path) -> list[str]:
     """MLflow and the packages that prediction needs, in their installed versions."""
-    needed = [line for line in requires(NAME) or [] if "extra ==" not in line]
+    lines = [line.partition("; extra == ") for line in requires(NAME) or []]
+    needed = [name for name, _, extra in lines if extra in ("", '"torch"')]
     names = ["mlflow", *(re.split(r"[^\w.-]", line)[0] for line in needed)]
     names += ["transformers"] if (model / "encoder").exists() else []
     return [f"{name}=={version(name).split('+')[0]}" for name in dict.fromkeys(names)]

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -17,7 +18,12 @@ from sentiformer.tracking.database import (
     tracking_uri,
 )
 from sentiformer.tracking.messages import reason_of, without_passwords
+from sentiformer.tracking.names import MODEL_TAG
 from sentiformer.tracking.store import import_mlflow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 REGISTERED = re.compile(r"models:/([^/@]+)[/@]([^/@]+)")  # by version or by alias
 
@@ -33,10 +39,8 @@ def download_model(uri: str, folder: Path) -> Path:
     """
     root, store = project_root(), tracking_uri()
     is_own = store == default_uri(root)
-    if is_own and not database_of(root).exists():
-        raise UserError(
-            f"--model {uri}: {database_of(root)} is missing; run from the project's root"
-        )
+    if is_own:
+        _require_database(uri, root)
     try:
         if is_own:
             prepare_database(root)
@@ -55,6 +59,49 @@ def download_model(uri: str, folder: Path) -> Path:
             "restore them with DVC as its description says, or give another address or a folder"
         )
     return model
+
+
+def download_evaluation(uri: str, folder: Path) -> tuple[Path, str]:
+    """Download the evaluation of a registered model; with the hash of the model's weights.
+
+    Raises:
+        UserError: there is no such model, or its run has no evaluation.
+    """
+    if (parts := REGISTERED.fullmatch(uri)) is None:
+        raise UserError(f"{uri} names no version of a model; write models:/NAME/VERSION")
+    root, store = project_root(), tracking_uri()
+    is_own = store == default_uri(root)
+    if is_own:
+        _require_database(uri, root)
+    try:
+        if is_own:
+            prepare_database(root)
+        mlflow = import_mlflow()
+        mlflow.set_tracking_uri(store)
+        client = mlflow.MlflowClient()
+        version = _version(client, *parts.groups(), is_alias="@" in uri)
+        tags = client.get_run(version.run_id).data.tags
+        place = {"run_id": version.run_id, "artifact_path": "evaluation"}
+        files = mlflow.artifacts.download_artifacts(**place, dst_path=str(folder))
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # the store and its transport raise errors of any class
+        raise UserError(
+            f"{uri}: MLflow at {without_passwords(store)} has no evaluation of it: "
+            f"{reason_of(error)}; `sentiformer track` logs that of the project's model"
+        ) from None
+    return Path(files), tags[MODEL_TAG]
+
+
+def _version(client: "MlflowClient", name: str, number: str, *, is_alias: bool) -> "ModelVersion":
+    if is_alias:
+        return client.get_model_version_by_alias(name, number)
+    return client.get_model_version(name, number)
+
+
+def _require_database(uri: str, root: Path) -> None:
+    if not (path := database_of(root)).exists():
+        raise UserError(f"{uri}: {path} is missing; run from the project's root")
 
 
 def _own_files(root: Path, uri: str) -> Path | None:

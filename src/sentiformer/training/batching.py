@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.text.corpus import Corpus
+from sentiformer.text.truncation import truncate
 from sentiformer.text.vocab import PAD, UNKNOWN
 
 POOL_BATCHES = 50  # number of batches with texts that are sorted by length together
@@ -62,14 +63,6 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if tensor.is_cpu and device.type == "cuda":  # only pinned memory is copied without waiting
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
-
-
-def truncate(ids: np.ndarray, max_len: int) -> np.ndarray:
-    """Keep at most `max_len` ids: one half from the beginning, one half from the end."""
-    if len(ids) <= max_len:
-        return ids
-    head = max_len // 2
-    return np.concatenate([ids[:head], ids[head - max_len :]])
 
 
 def pad(

@@ -4,13 +4,10 @@ A model that was trained on long texts is too confident about short ones, so one
 not fit all lengths.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import BaseModel
-
-from sentiformer.training.batching import TextBatches
 
 if TYPE_CHECKING:
     from sentiformer.training.loop import Training
@@ -55,9 +52,20 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray)
     return calibration(minimize(cost, np.zeros(2)).x)
 
 
-@torch.inference_mode()
-def calibrate(training: "Training") -> Calibration:
-    """Fit the calibration of a finished training's best weights on validation."""
+class Validation(NamedTuple):
+    """What a finished training's best weights say of the N texts of validation."""
+
+    calibration: Calibration
+    probabilities: np.ndarray  # (N, C), calibrated
+    labels: np.ndarray  # (N,) the true classes
+
+
+def calibrate(training: "Training") -> Validation:
+    """Fit the calibration of a finished training's best weights on validation, and apply it."""
+    import torch
+
+    from sentiformer.training.batching import TextBatches
+
     model, batches = training.model, training.validation
     assert isinstance(batches, TextBatches)
     model.load_state_dict(training.best_weights())
@@ -65,9 +73,12 @@ def calibrate(training: "Training") -> Calibration:
     logits, rows = [], []
     for batch in batches.in_order_of_length():
         on_device = batch.to(training.device.device)
-        with training.device.autocast():
+        with torch.inference_mode(), training.device.autocast():
             scores = model(on_device.token_ids, on_device.padding_mask)
         logits.append(scores.double().cpu().numpy())
         rows.append(batch.rows)
-    order, texts = np.concatenate(rows), batches.texts
-    return fit_calibration(np.concatenate(logits), texts.labels[order], texts.lengths[order])
+    texts, unsorted = batches.texts, np.argsort(np.concatenate(rows))
+    scores = np.concatenate(logits)[unsorted]
+    calibration = fit_calibration(scores, texts.labels, texts.lengths)
+    scaled = torch.from_numpy(calibration.scale(scores, texts.lengths))
+    return Validation(calibration, scaled.softmax(dim=1).numpy(), texts.labels)

@@ -11,8 +11,7 @@ from sentiformer.core.files import read_json, reading
 from sentiformer.core.names import PSEUDO_LABELS
 from sentiformer.core.runtime import Runtime
 from sentiformer.model.classifier import TransformerClassifier
-from sentiformer.model.embedding import InputSizes
-from sentiformer.model.params import ModelParams
+from sentiformer.model.params import InputSizes, ModelParams
 from sentiformer.training.batching import TextBatches
 from sentiformer.training.distributed import Group
 from sentiformer.training.inputs import Inputs, load_initial_weights

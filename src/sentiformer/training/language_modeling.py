@@ -9,9 +9,8 @@ from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
 from sentiformer.core.names import PRETRAINING_SPLITS
 from sentiformer.core.runtime import Precision, Runtime
-from sentiformer.model.embedding import InputSizes
 from sentiformer.model.language_model import MaskedLanguageModel
-from sentiformer.model.params import ModelParams
+from sentiformer.model.params import InputSizes, ModelParams
 from sentiformer.text.vocab import count_words
 from sentiformer.training.distributed import Group
 from sentiformer.training.inputs import Inputs, load_word_vectors

@@ -9,14 +9,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from sentiformer.console.output import say
 from sentiformer.console.training import TrainingDisplay
 from sentiformer.core.events import Event
 from sentiformer.core.files import atomic_folder, write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
 from sentiformer.text.vocab import Vocab
-from sentiformer.training.calibration import calibrate
+from sentiformer.training.calibration import Validation, calibrate
 from sentiformer.training.checkpoint import Checkpoint
+from sentiformer.training.coverage import COLUMNS, FILE, confidence_levels, coverage_rows
 from sentiformer.training.curves import curve_files
 from sentiformer.training.inputs import training_key
 from sentiformer.training.loop import Training
@@ -44,6 +47,7 @@ class Setup:
         about: what `config.json` says: labels, parameters, data, vocabulary, environment, hashes.
         copied: files that become part of the model, by their names in its folder.
         has_curves: whether the curves are in a folder of their own, not in that of the model.
+        partner: of an ensemble, what the other model says of validation, (N, C) probabilities.
     """
 
     about: dict[str, Any]
@@ -52,6 +56,7 @@ class Setup:
     is_language_model: bool = False
     copied: Mapping[str, Path] = field(default_factory=dict)
     has_curves: bool = False
+    partner: np.ndarray | None = None
 
 
 def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Tracker) -> None:
@@ -128,7 +133,8 @@ def run_with_checkpoints(
 def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
     """Write the weights of the best epoch, `config.json`, and the vocabulary.
 
-    A classifier is calibrated on validation; the metrics of a language model are written.
+    A classifier is calibrated on validation, and its coverage there is written; of a language
+    model the metrics are written.
     """
     training, best = setup.training, setup.training.best()
     write_tensors(folder / "model.safetensors", training.best_weights())
@@ -143,5 +149,14 @@ def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
         rows = ({"epoch": e.epoch, "perplexity": e.perplexity} for e in training.epochs)
         write_csv(folder / "perplexity.csv", ["epoch", "perplexity"], rows)
     else:
-        results["calibration"] = calibrate(training).model_dump()
+        found = calibrate(training)
+        results["calibration"] = found.calibration.model_dump()
+        write_coverage(found, setup.partner, folder)
     write_json(folder / "config.json", {**about, **results})
+
+
+def write_coverage(found: Validation, partner: np.ndarray | None, folder: Path) -> None:
+    """Write the coverage on validation; of an ensemble, that of the mean of both models."""
+    probabilities = found.probabilities if partner is None else (found.probabilities + partner) / 2
+    rows = coverage_rows(probabilities, found.labels, confidence_levels(probabilities))
+    write_csv(folder / FILE, COLUMNS, rows)

@@ -10,7 +10,7 @@ from sentiformer.console.output import say
 from sentiformer.core.files import read_csv, read_json, reading, sha256
 
 if TYPE_CHECKING:
-    from sentiformer.serving.trained_model import AnyConfig
+    from sentiformer.serving.config import AnyConfig
 
 SHOWN_CLASSES = 8  # of more classes, the others are folded or counted
 EXAMPLES = 4  # at most; one for each class

@@ -1,109 +1,227 @@
-"""The HTTP server of `sentiformer demo`: the page at `/`, and predictions as JSON at `/predict`."""
+"""The HTTP server of `sentiformer demo`: a page at `/`, and answers as JSON for programs."""
 
-import asyncio
+import errno
 import os
+import re
 import signal
 import socket
 import traceback
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from sentiformer.console.output import say
 from sentiformer.console.predictions import rounded
 from sentiformer.core.errors import UserError, first_line
+from sentiformer.web.metrics import CONTENT_TYPE, MeasureRequests, Metrics
+from sentiformer.web.worker import BusyError, Worker
 
 if TYPE_CHECKING:
+    from sentiformer.serving.explain import Explanation
     from sentiformer.serving.predictor import Prediction
+    from sentiformer.web.nearest import NearestTexts
 
 HOST = "127.0.0.1"  # only this machine can reach it
 MAX_PORT = 65_535
 MAX_BYTES = 2**20  # of a request
-MAX_TEXTS = 256  # of a request; the requests are answered one after the other
+MAX_TEXTS = 256  # of a request
+MAX_EXPLAINED = 16  # texts of a request; an explanation takes as long as many predictions
+MAX_CHARACTERS = 100_000  # of a text
+MAX_COUNT = 100  # similar texts for a text
 SHUTDOWN_SECONDS = 1  # for requests that are not finished at Ctrl-C
 EXPECTED = 'send JSON such as {"texts": ["A great film."]}, with Content-Type: application/json'
+HOST_HEADER = re.compile(r"(\[[^\[\]]*\]|[^:@/\[\]]*)(?::\d*)?")  # a name or address, and a port
+UNREADABLE = "There was an error parsing the body"  # FastAPI's words for a body that is no JSON
 Classify: TypeAlias = "Callable[[list[str]], list[Prediction]]"
+Explain: TypeAlias = "Callable[[list[str]], list[Explanation]]"
+Text: TypeAlias = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+Answers: TypeAlias = dict[str, list[Any]]
 
 
 class Texts(BaseModel):
-    """The body of a request for predictions."""
+    """The body of a request about texts."""
 
     model_config = ConfigDict(extra="forbid")
 
-    texts: list[str] = Field(max_length=MAX_TEXTS)
+    texts: list[Text] = Field(max_length=MAX_TEXTS)
 
 
-def open_port(port: int) -> socket.socket:
-    """Listen on a port of this machine, 0 for any free one; requests wait until `serve` runs.
+class TextsToExplain(Texts):
+    """The body of a request for explanations."""
+
+    texts: list[Text] = Field(max_length=MAX_EXPLAINED)
+
+
+class TextsToCompare(Texts):
+    """The body of a request for similar texts."""
+
+    count: int = Field(5, ge=1, le=MAX_COUNT)
+
+
+def open_port(port: int, host: str = HOST) -> socket.socket:
+    """Listen on a port, 0 for any free one; requests wait until `serve` runs.
+
+    Args:
+        port: its number.
+        host: an address of this machine; 0.0.0.0 for all, so that other machines reach the port.
 
     Raises:
-        UserError: the port is in use, is not allowed, or does not exist.
+        UserError: the port is in use, is not allowed, or does not exist, or the host is not this
+            machine.
     """
     fix = "give another one, or a free one by `--port 0`"
     if not 0 <= port <= MAX_PORT:
         raise UserError(f"port {port} is not from 0 to {MAX_PORT}; {fix}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((HOST, port))
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        raise UserError(f"port {port} cannot be used ({reason}); {fix}") from None
+        code = error.errno or 0
+        if code < 0 or code == errno.EADDRNOTAVAIL:  # below 0: the name is unknown
+            raise UserError(
+                f"--host {host} is not an address of this machine; give one, or 0.0.0.0 for all"
+            ) from None
+        raise UserError(
+            f"port {port} cannot be used ({os.strerror(code).lower()}); {fix}"
+        ) from None
 
 
-def serve(listener: socket.socket, classify: Classify, page: str) -> None:
+def serve(
+    listener: socket.socket,
+    classify: Classify,
+    explain: Explain,
+    page: str,
+    *,
+    names: Sequence[str] = (),
+    nearest: "NearestTexts | None" = None,
+) -> None:
     """Answer requests until Ctrl-C, and say the address.
 
     Args:
         listener: from `open_port`.
         classify: gives a prediction for each text.
+        explain: gives an explanation for each text.
         page: the HTML that is shown at `/`.
+        names: by which other machines call this one.
+        nearest: finds similar texts.
     """
+    worker = Worker()
     with suppress(KeyboardInterrupt):
         classify(["The first prediction takes longer than the others."])
         config = uvicorn.Config(
-            make_app(classify, page),
+            make_app(classify, explain, page, names=names, nearest=nearest, worker=worker),
             access_log=False,
             log_level="critical",  # `make_app` reports errors itself
             ws="none",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        say(f"open http://{HOST}:{listener.getsockname()[1]} in a browser; Ctrl-C stops the server")
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        say(f"open http://{shown}:{port} in a browser; Ctrl-C stops the server")
+        if nearest:
+            nearest.prepare(worker.thread)
         uvicorn.Server(config).run(sockets=[listener])
     # While Python ends, a second Ctrl-C would only print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker.thread.shutdown(wait=False, cancel_futures=True)
     say("stopped")
 
 
-def make_app(classify: Classify, page: str) -> FastAPI:
-    """The web application; for the arguments see `serve`."""
-    # Without openapi_url there is no page of documentation, which would load scripts of others.
-    app = FastAPI(openapi_url=None, max_body_size=MAX_BYTES)
-    # A page of another site can give its own name this address (DNS rebinding).
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    app.add_exception_handler(RequestValidationError, _invalid_body)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _failed)
-    worker = ThreadPoolExecutor(max_workers=1)  # the tokenizer is not safe in several threads
+def make_app(
+    classify: Classify,
+    explain: Explain,
+    page: str,
+    *,
+    names: Sequence[str] = (),
+    nearest: "NearestTexts | None" = None,
+    worker: Worker | None = None,
+) -> FastAPI:
+    """The web application; for the arguments see `serve`.
 
+    A request may have in its header Host an address, localhost or one of `names`. Other names are
+    refused: a page of another site can give its own name this address (DNS rebinding).
+    """
+    worker = worker or Worker()
+    metrics = Metrics(lambda: worker.waiting)
+    check = partial(_check_host, {"localhost", *map(str.lower, names)})
+    # Without openapi_url there is no page of documentation, which would load scripts of others.
+    app = FastAPI(
+        openapi_url=None,
+        max_body_size=MAX_BYTES,
+        dependencies=[Depends(check)],
+        exception_handlers=ERRORS,
+    )
+    app.add_middleware(MeasureRequests, metrics=metrics)
+
+    _add_pages(app, page, metrics)
+
+    @app.post("/predict")
+    async def predict(body: Texts) -> Answers:
+        predictions = await worker.answer(classify, body.texts)
+        metrics.count(found.label for found in predictions)
+        return {"predictions": _plain(predictions)}
+
+    _add_explanations(app, explain, worker)
+    _add_similar_texts(app, nearest, worker)
+    return app
+
+
+def _add_pages(app: FastAPI, page: str, metrics: Metrics) -> None:
     @app.get("/", response_class=HTMLResponse)
     async def show_page() -> str:
         return page
 
-    @app.post("/predict")
-    async def predict(body: Texts) -> dict[str, list[dict[str, Any]]]:
-        loop = asyncio.get_running_loop()
-        predictions = await loop.run_in_executor(worker, classify, body.texts)
-        return {"predictions": rounded([found.model_dump() for found in predictions])}
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
 
-    return app
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _add_explanations(app: FastAPI, explain: Explain, worker: Worker) -> None:
+    @app.post("/explain")
+    async def explain_texts(body: TextsToExplain) -> Answers:
+        return {"explanations": _plain(await worker.answer(explain, body.texts, at_once=1))}
+
+
+def _add_similar_texts(app: FastAPI, nearest: "NearestTexts | None", worker: Worker) -> None:
+    if nearest is None:
+        return
+
+    @app.post("/similar")
+    async def similar(body: TextsToCompare) -> Answers:
+        if nearest.found is None:
+            raise HTTPException(503, nearest.reason)
+        search = partial(nearest.found.search, count=body.count)
+        return {"similar": [_plain(found) for found in await worker.answer(search, body.texts)]}
+
+
+def _check_host(names: set[str], request: Request) -> None:
+    """Refuse a request whose header Host has another name; see `make_app`."""
+    given = request.headers.get("host", "")
+    match = HOST_HEADER.fullmatch(given.lower())
+    host = match[1].strip("[]") if match else ""
+    with suppress(ValueError):
+        ip_address(host)
+        return
+    if host not in names:
+        detail = f"this server has no name {given!r}, as the header Host says; --name allows a name"
+        raise HTTPException(400, detail)
+
+
+def _plain(answers: Sequence[BaseModel]) -> list[dict[str, Any]]:
+    return rounded([answer.model_dump() for answer in answers])
 
 
 async def _invalid_body(_: Request, error: Exception) -> JSONResponse:
@@ -114,8 +232,13 @@ async def _invalid_body(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return _error(error.status_code, EXPECTED if error.status_code == 400 else error.detail)
+    assert isinstance(error, AnyHTTPException)
+    return _error(error.status_code, EXPECTED if error.detail == UNREADABLE else error.detail)
+
+
+async def _busy(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BusyError)
+    return _error(429, str(error), {"Retry-After": str(error.seconds)})
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
@@ -123,5 +246,13 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return _error(500, f"the prediction failed ({first_line(error)}); see the server's terminal")
 
 
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status)
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status, headers=headers)
+
+
+ERRORS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    RequestValidationError: _invalid_body,
+    AnyHTTPException: _refused,
+    BusyError: _busy,
+    Exception: _failed,
+}

@@ -1,0 +1,121 @@
+"""What a model answered on test, from a folder or from a Git revision."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from sentiformer.core.errors import UserError, first_line
+from sentiformer.core.files import read_json, reading, sha256
+
+PREDICTIONS, LINEAGE = "predictions.parquet", "lineage.json"  # files of stage evaluate
+PLACES = (".", "evaluation", "data/evaluation")  # of an evaluation, in the folder that is given
+NO_REMOTE = {"core": {"remote": ""}}  # DVC's cache alone is read, and no network is used
+PREFIX = "probability_"  # of the columns with the probability of a class
+
+
+class Evaluated(NamedTuple):
+    """A model and its answers on test.
+
+    Attributes:
+        name: as the user gave it.
+        answers: a row per text: text, source, actual, predicted, confidence, and
+            `probability_<class>` of each class if they are known.
+    """
+
+    name: str
+    answers: pd.DataFrame
+
+
+def evaluated(name: str) -> Evaluated:
+    """The answers of the model in a folder, or else of that of a Git revision.
+
+    The folder is of a model, of an evaluation, or of a project or its `data`; the last two stand
+    for the Transformer in it.
+
+    Raises:
+        UserError: there is no such folder or revision, or it has no evaluation.
+    """
+    folder = Path(name)
+    if not folder.exists():
+        return _of_revision(name)
+    for place in PLACES:
+        if (folder / place / PREDICTIONS).exists():
+            return of_evaluation(name, folder / place)
+    if (folder / "config.json").exists() and (folder / "model.safetensors").exists():
+        sibling = folder.parent / "evaluation"
+        return of_evaluation(name, sibling, sha256(folder / "model.safetensors"))
+    raise UserError(
+        f"{name} holds neither an evaluation ({PREDICTIONS}) nor a model; give a folder such as "
+        "data/model, or run `dvc repro evaluate` in its project"
+    )
+
+
+def of_evaluation(name: str, folder: Path, weights: str | None = None) -> Evaluated:
+    """The answers in the folder of stage evaluate of the model with this hash of its weights.
+
+    Without a hash, they are those of the Transformer.
+
+    Raises:
+        UserError: a file is missing or corrupt, or the evaluation is of another model.
+    """
+    lineage = read_json(folder / LINEAGE, made_by="evaluate")
+    with reading(folder / PREDICTIONS, "evaluate", KeyError):
+        table = pd.read_parquet(folder / PREDICTIONS)
+        if weights in (None, lineage["model_sha256"]):
+            return Evaluated(name, _transformer(table))
+        if weights == lineage.get("finetuned_sha256"):
+            return Evaluated(name, _other(table, _served(folder / "models")))
+    raise UserError(f"{folder} is not an evaluation of {name}; run `dvc repro` in its project")
+
+
+def _served(models: Path) -> str:
+    """What the folder of the fine-tuned encoder predicts by: the encoder or the ensemble."""
+    if not read_json(models / "finetuned.json", made_by="evaluate")["ensemble"]:
+        return "finetuned"
+    parts = read_json(models / "ensemble.json", made_by="evaluate")["parts"]
+    if "finetuned" not in parts:  # in earlier versions the ensemble was another one
+        raise UserError(f"{models.parent} is of an earlier version; `dvc repro evaluate` renews it")
+    return "ensemble"
+
+
+def _transformer(table: pd.DataFrame) -> pd.DataFrame:
+    probabilities = [column for column in table if column.startswith(PREFIX)]
+    found = table[["text", "source", "actual", "predicted", *probabilities]].copy()
+    found.insert(4, "confidence", table[probabilities].max(axis=1))
+    return found
+
+
+def _other(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Of two classes, the probability of the predicted one is that of both."""
+    found = table[["text", "source", "actual"]].copy()
+    found["predicted"] = table[f"{model}_predicted"]
+    found["confidence"] = confidence = table[f"{model}_probability"]
+    columns = [column for column in table if column.startswith(PREFIX)]
+    for column in columns if len(columns) == 2 else ():
+        is_predicted = found["predicted"] == column.removeprefix(PREFIX)
+        found[column] = confidence.where(is_predicted, 1 - confidence)
+    return found
+
+
+def _of_revision(name: str) -> Evaluated:
+    """The answers of the Transformer of a Git revision, from DVC's cache."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.scm import SCMError
+
+    path = f"data/evaluation/{PREDICTIONS}"
+    try:
+        files = DVCFileSystem(".", rev=name, config=NO_REMOTE)
+        with files.open(path) as file:
+            return Evaluated(name, _transformer(pd.read_parquet(file)))
+    except (SCMError, NotDvcRepoError) as error:
+        raise UserError(
+            f"{name} is neither a folder nor a Git revision ({first_line(error)}); give a folder "
+            "such as data/model, models:/NAME/VERSION, or a revision such as HEAD~1"
+        ) from None
+    except Exception as error:  # DVC and its parts raise errors of many classes
+        raise UserError(
+            f"{name}: DVC's cache has no {path} of this revision ({first_line(error)}); `git "
+            f"checkout {name}` and `dvc pull` or `dvc repro` bring it"
+        ) from None

@@ -1,0 +1,1 @@
+"""A trained model in files from which a program without torch predicts."""

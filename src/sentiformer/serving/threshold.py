@@ -1,0 +1,64 @@
+"""When a model does not answer: the lowest confidence that an answer needs.
+
+The confidence is the probability of the most probable class. `coverage.csv` in the folder of a
+model says how often the model was wrong on validation above each confidence.
+"""
+
+import math
+from pathlib import Path
+
+from sentiformer.core.errors import UserError
+from sentiformer.training.coverage import FILE, read_coverage, row_for
+
+UNSURE = "unsure"  # the label of a text whose confidence is too low
+
+
+class Thresholds:
+    """The lowest confidence for a given share of errors, chosen on validation.
+
+    Raises:
+        UserError: the file in the folder, which stage `made_by` wrote, is corrupt.
+    """
+
+    def __init__(self, folder: Path, *, made_by: str) -> None:
+        self._path, self._made_by = folder / FILE, made_by
+        exists = self._path.exists()  # models of earlier versions have none
+        self._rows = read_coverage(folder, made_by=made_by) if exists else []
+
+    def lowest(self, min_confidence: float | None, max_errors: float | None) -> float:
+        """The lowest confidence of an answer: as given, or for at most this share of errors.
+
+        It is 0 if neither is given.
+
+        Raises:
+            UserError: both are given, a value is not a probability, or validation does not support
+                so few errors.
+        """
+        if min_confidence is not None and max_errors is not None:
+            raise UserError("min_confidence and max_errors are both given; give one of the two")
+        if max_errors is not None:
+            return self._for_errors(max_errors)
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise UserError(
+                f"min_confidence is {min_confidence:g}; give a probability from 0 to 1, such as 0.9"
+            )
+        return min_confidence or 0.0
+
+    def _for_errors(self, max_errors: float) -> float:
+        if not 0 < max_errors < 1:
+            raise UserError(
+                f"max_errors is {max_errors:g}; give a share between 0 and 1, such as 0.03"
+            )
+        if not self._rows:
+            raise UserError(
+                f"{self._path} is missing, so max_errors finds no threshold; `dvc repro "
+                f"{self._made_by}` makes it, or give min_confidence"
+            )
+        if row := row_for(self._rows, max_errors):
+            return row["min_confidence"]
+        best = min(self._rows, key=lambda row: row["errors_high"])
+        raise UserError(
+            f"max_errors is {max_errors:g}, but validation supports no less than "
+            f"{math.ceil(1e4 * best['errors_high']) / 1e4:g}, for the {100 * best['coverage']:.0f} "
+            "% of the texts with the highest confidence; give at least this, or min_confidence"
+        )

@@ -1,0 +1,273 @@
+"""The answers of the server for programs: similar texts, limits, back-pressure, metrics, names."""
+
+import asyncio
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+import sentiformer
+from sentiformer.core.errors import UserError
+from sentiformer.serving.predictor import Prediction
+from sentiformer.serving.similar import Neighbour
+from sentiformer.web.nearest import NearestTexts
+from sentiformer.web.server import (
+    HOST,
+    MAX_CHARACTERS,
+    MAX_COUNT,
+    MAX_EXPLAINED,
+    make_app,
+    open_port,
+)
+from sentiformer.web.worker import MAX_WAITING, SLICE_TEXTS, BusyError, Worker
+
+SHARES = {"negative": 0.25, "positive": 0.75}
+
+
+def classify(texts):
+    if "fail" in texts:
+        raise ValueError("made to fail")
+    return [Prediction(label="positive", probability=0.75, probabilities=SHARES) for _ in texts]
+
+
+def explain(texts):
+    return [Neighbour(text=text, label="a", similarity=1 / 3, row=len(texts)) for text in texts]
+
+
+class Search:
+    """A search that finds the text itself."""
+
+    def search(self, texts, count):
+        values = range(count)
+        return [
+            [Neighbour(text=t, label="a", similarity=1 / 3, row=n) for n in values] for t in texts
+        ]
+
+
+@pytest.fixture
+def client():
+    nearest = SimpleNamespace(found=Search(), reason="")
+    app = make_app(classify, explain, "page", names=["Api.Example.org"], nearest=nearest)
+    app.state.nearest = nearest
+    with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_similar_texts_are_json(client):
+    found = client.post("/similar", json={"texts": ["x", "y"], "count": 2}).json()
+    row = {"text": "y", "label": "a", "similarity": 0.3333, "row": 1}
+    assert found["similar"][1][1] == row
+    assert [len(rows) for rows in found["similar"]] == [2, 2]
+    assert len(client.post("/similar", json={"texts": ["x"]}).json()["similar"][0]) == 5
+    assert client.post("/similar", json={"texts": []}).json() == {"similar": []}
+
+
+def test_explanations_are_json_and_computed_one_by_one(client):
+    found = client.post("/explain", json={"texts": ["x", "y"]}).json()["explanations"]
+    assert [(row["text"], row["similarity"], row["row"]) for row in found] == [
+        ("x", 0.3333, 1),
+        ("y", 0.3333, 1),
+    ]
+    answer = client.post("/explain", json={"texts": ["x"] * (MAX_EXPLAINED + 1)})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("count", [0, MAX_COUNT + 1, 1.5, "many", None])
+def test_a_wrong_count_is_one_line(client, count):
+    answer = client.post("/similar", json={"texts": ["x"], "count": count})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("body.count: ")
+    assert "\n" not in answer.json()["error"]
+
+
+def test_similar_texts_that_are_not_ready_are_refused_and_the_rest_answers(client):
+    client.app.state.nearest.found, client.app.state.nearest.reason = None, "not read yet"
+    answer = client.post("/similar", json={"texts": ["x"]})
+    assert (answer.status_code, answer.json()) == (503, {"error": "not read yet"})
+    assert client.post("/predict", json={"texts": ["x"]}).status_code == 200
+    with TestClient(make_app(classify, None, ""), base_url=f"http://{HOST}") as without:
+        assert without.post("/similar", json={"texts": ["x"]}).status_code == 404
+
+
+def test_a_long_text_is_refused_and_names_its_place(client):
+    for path in ("/predict", "/similar"):
+        answer = client.post(path, json={"texts": ["a", "a" * (MAX_CHARACTERS + 1)]})
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("body.texts.1: ")
+        assert str(MAX_CHARACTERS) in answer.json()["error"]
+        assert client.post(path, json={"texts": ["a" * MAX_CHARACTERS]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:80", 200),
+        ("api.example.ORG", 200),
+        ("192.168.1.5:8000", 200),
+        ("[::1]:8000", 200),
+        ("example.org", 400),
+        ("api.example.org.evil.com", 400),
+        ("evil_name.com", 400),
+        ("127.0.0.1.evil.com:8000", 400),
+        ("evil.com@127.0.0.1", 400),
+        ("[::1", 400),
+        ("a b", 400),
+        ("", 400),
+    ],
+)
+def test_only_addresses_and_the_names_of_the_server_are_answered(client, host, status):
+    for path in ("/", "/health", "/metrics"):
+        answer = client.get(path, headers={"Host": host})
+        assert answer.status_code == status
+        if status == 400:
+            assert "--name" in answer.json()["error"]
+            assert "\n" not in answer.json()["error"]
+
+
+def test_health_answers_while_texts_wait():
+    release = threading.Event()
+
+    def wait(texts):
+        release.wait(20)
+        return classify(texts)
+
+    app = make_app(wait, None, "")
+    with (
+        TestClient(app, base_url=f"http://{HOST}") as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(client.post, "/predict", json={"texts": ["x"]})
+        while "sentiformer_waiting_texts 1.0" not in client.get("/metrics").text:
+            assert not waiting.done()
+        assert client.get("/health").json() == {"status": "ok"}
+        release.set()
+        assert waiting.result().status_code == 200
+
+
+def test_metrics_count_requests_labels_and_seconds_but_no_made_up_path(client):
+    client.post("/predict", json={"texts": ["x", "y"]})
+    client.post("/predict", json={"texts": "x"})
+    client.post("/predict", json={"texts": ["fail"]})
+    for number in range(3):
+        client.get(f"/made-up/{number}")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = list(text_string_to_metric_families(answer.text))
+    samples = {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+    assert samples["sentiformer_requests_total", "/predict", "200"] == 1
+    assert samples["sentiformer_requests_total", "/predict", "422"] == 1
+    assert samples["sentiformer_requests_total", "/predict", "500"] == 1
+    assert samples["sentiformer_requests_total", "none", "404"] == 3
+    assert samples["sentiformer_predictions_total", "positive"] == 2
+    assert samples["sentiformer_request_seconds_count", "/predict"] == 3
+    assert samples["process_resident_memory_bytes",] > 0
+    assert not any("made-up" in part for key in samples for part in key)
+
+
+def test_a_full_queue_is_refused_with_the_time_to_wait_and_then_answers_again():
+    release = threading.Event()
+
+    def wait(texts):
+        release.wait(20)
+        return texts
+
+    async def ask():
+        worker, texts = Worker(), ["x"] * (MAX_WAITING // 4)
+        waiting = [asyncio.create_task(worker.answer(wait, texts)) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert worker.waiting == MAX_WAITING
+        with pytest.raises(BusyError) as error:
+            await worker.answer(wait, ["x"])
+        assert error.value.seconds >= 1
+        release.set()
+        assert await asyncio.gather(*waiting) == [texts] * 4
+        assert worker.waiting == 0
+        assert await worker.answer(wait, ["x"]) == ["x"]
+
+    asyncio.run(ask())
+
+
+def test_a_refusal_has_status_429_and_retry_after(monkeypatch):
+    monkeypatch.setattr("sentiformer.web.worker.MAX_WAITING", 1)
+    with TestClient(make_app(classify, None, ""), base_url=f"http://{HOST}") as client:
+        answer = client.post("/predict", json={"texts": ["x", "y"]})
+        assert answer.status_code == 429
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert re.fullmatch(r".*try again in \d+ s", answer.json()["error"])
+        assert client.post("/predict", json={"texts": ["x"]}).status_code == 200
+
+
+def test_a_short_request_does_not_wait_for_the_end_of_a_long_one():
+    order = []
+
+    def note(texts):
+        order.append(texts[0])
+        return texts
+
+    async def ask():
+        worker = Worker()
+        long = asyncio.create_task(worker.answer(note, ["long"] * SLICE_TEXTS * 4))
+        await asyncio.sleep(0)
+        await worker.answer(note, ["short"])
+        await long
+
+    asyncio.run(ask())
+    assert order.index("short") == 1
+    assert order.count("long") == 4
+
+
+def test_an_error_leaves_no_text_waiting():
+    async def ask():
+        worker = Worker()
+        with pytest.raises(ValueError, match="made to fail"):
+            await worker.answer(classify, ["fail"])
+        assert worker.waiting == 0
+
+    asyncio.run(ask())
+
+
+def test_the_training_texts_become_searchable_while_the_server_runs(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("SENTIFORMER_THREADS", "1")
+    model = sentiformer.load(data / "model")
+    (tmp_path / "raw").symlink_to(data / "raw")
+    nearest = NearestTexts(model, tmp_path)
+    assert "try again" in nearest.reason
+    with ThreadPoolExecutor(1) as worker:
+        nearest.prepare(worker).join(60)
+    assert len(nearest.found.search(["great"], 3)[0]) == 3
+
+
+def test_a_model_without_training_texts_says_why_nothing_is_similar(
+    data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SENTIFORMER_THREADS", "1")
+    nearest = NearestTexts(sentiformer.load(data / "model"), tmp_path)
+    with ThreadPoolExecutor(1) as worker:
+        nearest.prepare(worker).join(60)
+    assert nearest.found is None
+    assert "there are no training texts in" in nearest.reason
+    assert nearest.reason in capsys.readouterr().out
+
+
+def test_a_server_that_stops_ends_the_preparation_in_silence(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SENTIFORMER_THREADS", "1")
+    (tmp_path / "raw").symlink_to(data / "raw")
+    nearest = NearestTexts(sentiformer.load(data / "model"), tmp_path)
+    worker = ThreadPoolExecutor(1)
+    worker.shutdown()
+    nearest.prepare(worker).join(60)
+    assert nearest.found is None
+    assert not list((tmp_path / "similar").glob("*/*.npy"))
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_host_that_is_not_this_machine_is_one_line():
+    with open_port(0, "0.0.0.0") as listener:
+        assert listener.getsockname()[0] == "0.0.0.0"
+    for host in ("192.0.2.1", "no.such.name.invalid", "2001:db8::1"):
+        with pytest.raises(UserError, match=rf"--host {re.escape(host)} is not an .*0\.0\.0\.0"):
+            open_port(0, host)
