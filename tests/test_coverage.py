@@ -235,3 +235,11 @@ def test_the_command_line_counts_unsure_texts(data, monkeypatch, capsys):
     assert found.err.startswith(line)
     with pytest.raises(SystemExit, match="are both given; give one of the two"):
         cli.main(["predict", *options, "--max-errors", "0.1", "a great film"])
+
+
+@pytest.mark.parametrize("option", ["--min-confidence", "--max-errors"])
+def test_explain_refuses_a_threshold_which_it_would_not_use(capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["explain", option, "0.1", "a great film"])
+    assert stopped.value.code == 2
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err

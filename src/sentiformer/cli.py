@@ -289,9 +289,11 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    _add_predict(add("predict", predict, "classify texts"))
+    command = add("predict", predict, "classify texts")
+    _add_texts(command)
+    _add_thresholds(command)
     command = add("explain", explain_texts, "show which words decided the class of a text")
-    _add_predict(command)
+    _add_texts(command)
     attention = "show the attention that each token receives, which is not an explanation"
     command.add_argument("--attention", action="store_true", help=attention)
     command = add("fill", fill, "guess the words at each [MASK] in a text")
@@ -310,17 +312,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_predict(command: argparse.ArgumentParser) -> None:
+def _add_texts(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("texts", nargs="*", metavar="text", help="a text; without one, or with -, standard input")
     add("--file", type=Path, help="a CSV, TSV, JSON, Parquet or .txt file (one text per line)")
     add("--column", help=f"column of the texts in the file (default: {DEFAULT_COLUMN})")
     add("--json", action="store_true", help="print one JSON object per line")
+    _add_model(command)
+
+
+def _add_thresholds(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     help_text = 'answer "unsure" if the most probable class is less probable than this, as in 0.9'
     add("--min-confidence", type=float, metavar="P", help=help_text)
     help_text = "the same, so that at most this share of the answers is wrong, as in 0.03"
     add("--max-errors", type=float, metavar="SHARE", help=help_text)
-    _add_model(command)
 
 
 def _add_compare(command: argparse.ArgumentParser) -> None:

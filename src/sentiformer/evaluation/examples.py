@@ -37,25 +37,27 @@ def examples(
     """
     table = predictions.loc[chosen_rows(predictions, count, right=right)]
     table = table.assign(probability=table.filter(regex="^probability_").max(axis=1))
-    texts = table["text"].str.replace("<br />", " ", regex=False).map(plain)
-    table = table.assign(
-        start=[excerpt(" ".join(text.split()), START) for text in texts],
-        words=[
-            marked_words(explained[str(row)]) if str(row) in explained else [(text, 0.0)]
-            for row, text in zip(table.index, (excerpt(t, EXCERPT) for t in texts), strict=True)
-        ],
-    )
+    table = _with_excerpts(table)
+    table["words"] = [
+        marked_words(explained[str(row)]) if str(row) in explained else [(text, 0.0)]
+        for row, text in table["text"].items()
+    ]
     columns = ["source", "actual", "predicted", "probability", "start", "words"]
     return table[columns].to_dict("records")
 
 
 def label_issues(table: pd.DataFrame, count: int) -> list[dict[str, Any]]:
     """The first rows of label_issues.csv, with beginnings of the texts that are safe to show."""
-    rows = table.head(count)
-    texts = rows["text"].str.replace("<br />", " ", regex=False).map(plain)
-    shown = {"text": [excerpt(text, EXCERPT) for text in texts]}
-    shown["start"] = [excerpt(" ".join(text.split()), START) for text in texts]
-    return rows.assign(**shown).to_dict("records")
+    return _with_excerpts(table.head(count)).to_dict("records")
+
+
+def _with_excerpts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with beginnings of its texts, `text`, and even shorter ones on a line, `start`."""
+    texts = table["text"].str.replace("<br />", " ", regex=False).map(plain)
+    return table.assign(
+        text=[excerpt(text, EXCERPT) for text in texts],
+        start=[excerpt(" ".join(text.split()), START) for text in texts],
+    )
 
 
 def marked_words(explanation: Mapping[str, Any]) -> list[tuple[str, float]]:

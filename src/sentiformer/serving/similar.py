@@ -1,8 +1,9 @@
 """The texts that are most similar to a text, by exact search.
 
-The similarity of two texts is the mean of two cosines. That of their words, weighted by TF-IDF, is
-large for texts about the same thing. That of the network's vectors is large for texts that the
-network sees as the same class; with its smaller weight it decides between texts about the same.
+The similarity of two texts is a weighted mean of two cosines. That of their words, weighted by
+TF-IDF, is large for texts about the same thing. That of the network's vectors is large for texts
+that the network sees as the same class; with its smaller weight it decides between texts about the
+same.
 
 What the search needs is computed once and kept in a folder, named by a hash of the model and of the
 texts, so that it is never stale. Its arrays are mapped into memory.

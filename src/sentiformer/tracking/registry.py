@@ -37,10 +37,7 @@ def download_model(uri: str, folder: Path) -> Path:
         UserError: there is no such model.
         ModuleNotFoundError: MLflow is not installed, and the files are not in the own registry.
     """
-    root, store = project_root(), tracking_uri()
-    is_own = store == default_uri(root)
-    if is_own:
-        _require_database(uri, root)
+    root, store, is_own = _store_of(uri)
     try:
         if is_own:
             prepare_database(root)
@@ -69,10 +66,7 @@ def download_evaluation(uri: str, folder: Path) -> tuple[Path, str]:
     """
     if (parts := REGISTERED.fullmatch(uri)) is None:
         raise UserError(f"{uri} names no version of a model; write models:/NAME/VERSION")
-    root, store = project_root(), tracking_uri()
-    is_own = store == default_uri(root)
-    if is_own:
-        _require_database(uri, root)
+    root, store, is_own = _store_of(uri)
     try:
         if is_own:
             prepare_database(root)
@@ -99,9 +93,17 @@ def _version(client: "MlflowClient", name: str, number: str, *, is_alias: bool) 
     return client.get_model_version(name, number)
 
 
-def _require_database(uri: str, root: Path) -> None:
-    if not (path := database_of(root)).exists():
+def _store_of(uri: str) -> tuple[Path, str, bool]:
+    """The project's root, the address of the tracking store, and whether it is the project's own.
+
+    Raises:
+        UserError: the project's own database is missing.
+    """
+    root, store = project_root(), tracking_uri()
+    is_own = store == default_uri(root)
+    if is_own and not (path := database_of(root)).exists():
         raise UserError(f"{uri}: {path} is missing; run from the project's root")
+    return root, store, is_own
 
 
 def _own_files(root: Path, uri: str) -> Path | None:
