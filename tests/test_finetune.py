@@ -44,7 +44,7 @@ def put_encoder(data, family="bert", **sizes):
 def _few_steps():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "LEAST_STEPS", 0)
-        patch.setattr(stage, "BATCH_TEXTS", 16)
+        patch.setattr(stage, "BATCH_TEXTS", 32)
         yield
 
 
@@ -99,6 +99,16 @@ def test_every_family_is_trained_in_bf16_and_loaded(data, tmp_path, family):
     together = model.predict(texts)
     for text, answer in zip(texts, together, strict=True):
         assert model.predict(text).probability == pytest.approx(answer.probability, abs=1e-5)
+
+
+def test_a_step_has_half_as_many_texts_where_few_are_trained_on(project, tmp_path, monkeypatch):
+    def most_texts(folder):
+        batches = setup_of(project, tmp_path / folder).training.train
+        return max(len(batch.rows) for batch in batches.in_order_of_length())
+
+    assert most_texts("few") == 16
+    monkeypatch.setattr(stage, "FEW_TEXTS", 10)
+    assert most_texts("many") == 32
 
 
 def test_changed_weights_of_the_checkpoint_are_refused(project, tmp_path):

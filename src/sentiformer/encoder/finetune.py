@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from sentiformer.training.loop import Settings
     from sentiformer.training.run import Setup, Tracker
 
-BATCH_TEXTS = 32
+BATCH_TEXTS = 32  # in a step
+FEW_TEXTS = 10_000  # with fewer for training, a step has half as many texts
 MICRO_TOKENS = 8192  # of a micro-batch on a CPU, which takes about 2 GiB with 6 layers of 384
-LEAST_STEPS = 100  # a training on few texts has learnt little after fewer
+LEAST_STEPS = 200  # a training on few texts has learnt little after fewer
 SHARED = {"seed", "patience", "class_weights", "precision"}  # parameters of the section train
 NGRAMS = "ngrams"  # the folder of the n-gram model in data/baseline, and in an ensemble
 CHECKPOINT_FILES = ("config.json", "source.json", "tokenizer.json")  # that prediction needs
@@ -93,7 +94,7 @@ def set_up(
     weights = balanced_weights(batches["train"].texts.labels).to(device.device)
     training = Training(
         ClassificationLoss(model, weights if train.class_weights else None),
-        _settings(params, train, on_cpu=device.device.type == "cpu"),
+        _settings(params, train, _texts_in_step(batches["train"].items), device),
         **batches,
         device=device,
         group=Group.join(device.device),
@@ -125,24 +126,32 @@ def _batches(
     from sentiformer.encoder.tokens import EncoderTokenizer
 
     tokenizer = EncoderTokenizer(data / "encoder")
-    order = {"batch_size": BATCH_TEXTS, "max_len": params.max_len, "seed": seed}
-    return {
-        split: EncoderBatches(tokenizer.tokenize(data / "raw", split, tokens), tokenizer, **order)
-        for split in ("train", "validation")
+    texts = {
+        split: tokenizer.tokenize(data / "raw", split, tokens) for split in ("train", "validation")
     }
+    batch_size = _texts_in_step(len(texts["train"].labels))
+    order = {"batch_size": batch_size, "max_len": params.max_len, "seed": seed}
+    return {split: EncoderBatches(texts[split], tokenizer, **order) for split in texts}
 
 
-def _settings(params: FinetuneParams, train: TrainParams, *, on_cpu: bool) -> "Settings":
+def _texts_in_step(texts: int) -> int:
+    """Texts in a step, for a number of training texts."""
+    return BATCH_TEXTS if texts >= FEW_TEXTS else BATCH_TEXTS // 2
+
+
+def _settings(
+    params: FinetuneParams, train: TrainParams, batch_size: int, device: "Device"
+) -> "Settings":
     from sentiformer.training.loop import Settings
 
     return Settings(
         "finetune",
         **params.model_dump(include={"epochs", "learning_rate"}),
         **train.model_dump(include={"seed", "patience"}),
-        batch_size=BATCH_TEXTS,
+        batch_size=batch_size,
         optimizer="layered_adamw",
         least_steps=LEAST_STEPS,
-        micro_tokens=MICRO_TOKENS if on_cpu else 0,
+        micro_tokens=MICRO_TOKENS if device.device.type == "cpu" else 0,
     )
 
 
