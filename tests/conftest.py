@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from sentiformer.baselines.logistic_regression import fit_baselines
-from sentiformer.core.files import write_json
 from sentiformer.core.runtime import Runtime
 from sentiformer.data.download import download
 from sentiformer.encoder.fetch import fetch_encoder
@@ -25,6 +24,7 @@ from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.evaluation.report import write_report
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params, load_params
+from sentiformer.serving.teach import teach
 from sentiformer.text.tokenizer import tokenize
 from sentiformer.text.vocab import build_vocab
 from sentiformer.training import classification
@@ -169,7 +169,7 @@ def run_stages(params: Params, folder: Path) -> None:
     download(params.download, made["raw"])
     tokenize(params.tokenize, made["raw"], made["tokens"], workers=1)
     fit_baselines(made["tokens"], made["baseline"], workers=1)
-    write_json(made["teacher"] / "config.json", {"by": None})
+    teach(params.teach, folder, made["teacher"], RUNTIME)
     build_vocab(params.build_vocab, made["tokens"], made["vocab"])
     fit_word_vectors(
         params.word_vectors, params.model.d_model, data=folder, folder=made["word_vectors"]

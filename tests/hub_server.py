@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,6 +43,7 @@ class Hub(ThreadingHTTPServer):
         self.refusal: tuple[int, str, str] | None = None
         self.damage: dict[str, bytes | str] = {}
         self.delay = 0.0
+        self.ended = threading.Event()
         self.calls: list[str] = []
         self.store = f"http://localhost:{self.server_address[1]}"
 
@@ -67,6 +67,7 @@ def serve(
         try:
             yield hub
         finally:
+            hub.ended.set()  # slow answers are no longer waited for
             hub.shutdown()
             thread.join()
 
@@ -87,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub, path = self.server, unquote(urlsplit(self.path).path)
         hub.calls.append(f"{self.command} {path}")
-        time.sleep(hub.delay)
+        hub.ended.wait(hub.delay)
         api, files = f"/api/{hub.kind}s/{hub.name}", f"/{hub.name}/resolve/"
         files = files if hub.kind == "model" else f"/datasets{files}"
         if hub.refusal:

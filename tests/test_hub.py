@@ -7,14 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
 from conftest import ROOT, made_up_reviews, tiny_params, write_package
 from hub_server import CUT, Hub, serve
+from huggingface_hub import constants
 
 from sentiformer.core.errors import UserError
+from sentiformer.core.files import atomic_folder
+from sentiformer.data.download import download
 from sentiformer.data.hub import _class_name, _class_names
 from sentiformer.data.params import split_hub_name
 from sentiformer.data.tables import text_hash
@@ -59,40 +63,49 @@ def parquet(rows: pd.DataFrame) -> bytes:
 
 
 class Project:
-    """A folder where the stage download runs in another process and with its own cache."""
+    """A folder where the stage download runs in this process, with a cache of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ours = ("HF_", "HUGGINGFACE_", "SENTIFORMER_")
-        self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
-            "PYTHONPATH": f"{folder}:{ROOT}:{ROOT / 'src'}",
-            "HOME": str(folder),
-            "HF_HOME": str(folder / "cache"),
-            "NO_PROXY": "127.0.0.1,localhost",
-        }
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.cache, self.offline, self.capsys = folder, folder / "cache", False, capsys
+
+    def use(self, patch: pytest.MonkeyPatch, address: str) -> None:
+        """Let the clients of this process, which have read the environment, use Hub and cache."""
+        from datasets import config
+
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr(constants, "ENDPOINT", address)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        patch.setattr(constants, "HF_HUB_CACHE", str(self.cache / "hub"))
+        patch.setattr(config, "HF_ENDPOINT", address)
+        patch.setattr(config, "HF_DATASETS_CACHE", self.cache / "datasets")
+        patch.setattr(config, "DOWNLOADED_DATASETS_PATH", self.cache / "datasets/downloads")
+        for module in (constants, config):
+            patch.setattr(module, "HF_HUB_OFFLINE", self.offline)
+        patch.setattr("time.sleep", lambda seconds: None)  # between two tries
+        patch.chdir(self.folder)
+        huggingface_hub.HfFileSystem.clear_instance_cache()  # it remembers what the Hub has
+        huggingface_hub.close_session()
 
     def download(self, hub: Hub | str, fails: bool = False, **changes: object) -> str:
         """Run the stage; return its output, or the error message, which is one line."""
-        params = tiny_params(download={"source": "hub", **changes}).model_dump()
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
-        done = subprocess.run(
-            (sys.executable, "-m", "pipeline.download"),
-            cwd=self.folder,
-            env=self.env | {"HF_ENDPOINT": hub if isinstance(hub, str) else hub.address},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode != 0) is fails, done.stderr
+        params = tiny_params(download={"source": "hub", **changes}).download
+        line = None
+        with pytest.MonkeyPatch.context() as patch:
+            self.use(patch, hub if isinstance(hub, str) else hub.address)
+            try:
+                with atomic_folder(self.folder / "data/raw") as folder:
+                    download(params, folder, workers=1)
+            except UserError as error:
+                line = str(error)
+                assert "\n" not in line
+        assert (line is not None) is fails, line
         if not fails:
-            return done.stdout
-        assert "Traceback" not in done.stderr
-        left = {path.name for path in self.folder.glob("data/*")}
-        assert left <= {".raw.lock"}, "nothing is half-written"
-        *_, line = done.stderr.splitlines()
-        assert line.startswith("error: "), done.stderr
+            return self.capsys.readouterr().out
+        self.require_nothing_half_written()
         return line
+
+    def require_nothing_half_written(self) -> None:
+        assert {path.name for path in self.folder.glob("data/*")} <= {".raw.lock"}
 
     @property
     def about(self) -> dict:
@@ -109,9 +122,50 @@ class Project:
         return {split: facts["fingerprint"] for split, facts in self.about["splits"].items()}
 
 
+class Apart(Project):
+    """A project whose stage runs in another process, with `env`."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(folder, capsys)
+        ours = ("HF_", "HUGGINGFACE_", "SENTIFORMER_")
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
+            "PYTHONPATH": f"{folder}:{ROOT}:{ROOT / 'src'}",
+            "HOME": str(folder),
+            "HF_HOME": str(folder / "cache"),
+            "NO_PROXY": "127.0.0.1,localhost",
+            "SENTIFORMER_THREADS": "1",
+        }
+
+    def download(self, hub: Hub | str, fails: bool = False, **changes: object) -> str:
+        params = tiny_params(download={"source": "hub", **changes}).model_dump()
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
+        done = subprocess.run(
+            (sys.executable, "-m", "pipeline.download"),
+            cwd=self.folder,
+            env=self.env | {"HF_ENDPOINT": hub if isinstance(hub, str) else hub.address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) is fails, done.stderr
+        if not fails:
+            return done.stdout
+        assert "Traceback" not in done.stderr
+        self.require_nothing_half_written()
+        *_, line = done.stderr.splitlines()
+        assert line.startswith("error: "), done.stderr
+        return line
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
+    return Project(tmp_path, capsys)
+
+
+@pytest.fixture
+def apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Apart:
+    return Apart(tmp_path, capsys)
 
 
 @pytest.fixture
@@ -126,9 +180,10 @@ def hub():
         yield hub
 
 
-def test_the_splits_are_loaded_and_the_cache_needs_no_network(project, hub):
-    project.download(hub)
-    about = project.about
+@pytest.mark.slow
+def test_the_splits_are_loaded_and_the_cache_needs_no_network(apart, hub):
+    apart.download(hub)
+    about = apart.about
     assert about["labels"] == ["neg", "pos"]
     assert (about["origin"]["name"], about["origin"]["revision"]) == (NAME, REVISION)
     left = made_up_reviews(420)["text"][:300]  # of train, without the texts of test
@@ -145,17 +200,16 @@ def test_the_splits_are_loaded_and_the_cache_needs_no_network(project, hub):
     }
     assert not [call for call in hub.calls if "telemetry" in call]
     calls = len(hub.calls)
-    project.env["HF_HUB_OFFLINE"] = "1"
-    project.download(hub, labels=["negative", "positive"])
+    apart.env["HF_HUB_OFFLINE"] = "1"
+    apart.download(hub, labels=["negative", "positive"])
     assert len(hub.calls) == calls, "offline means offline"
-    assert project.about["labels"] == ["negative", "positive"]
-    assert project.about["splits"]["test"]["fingerprint"] == about["splits"]["test"]["fingerprint"]
-    (project.folder / "data/raw").rename(project.folder / "kept")
-    line = project.download(hub, fails=True, hub_revision="a" * 40)
+    assert apart.about["labels"] == ["negative", "positive"]
+    assert apart.about["splits"]["test"]["fingerprint"] == about["splits"]["test"]["fingerprint"]
+    (apart.folder / "data/raw").rename(apart.folder / "kept")
+    line = apart.download(hub, fails=True, hub_revision="a" * 40)
     assert f"hub_revision is {'a' * 40}, but the cache holds {REVISION} and the Hub cannot" in line
 
 
-@pytest.mark.slow
 def test_the_first_of_several_names_of_a_split_wins(project):
     rows = made_up_reviews(400)
     places = {"train": (0, 300), "dev": (300, 310), "validation": (310, 330)}
@@ -169,18 +223,19 @@ def test_the_first_of_several_names_of_a_split_wins(project):
 
 
 @pytest.mark.slow
-def test_a_proxy_is_used_for_every_call(project, hub):
+def test_a_proxy_is_used_for_every_call(apart, hub):
     """The Hub on loopback is also the proxy: it answers for a host that does not exist."""
-    project.env |= {"HTTP_PROXY": hub.address, "NO_PROXY": ""}
+    apart.env |= {"HTTP_PROXY": hub.address, "NO_PROXY": ""}
     hub.store = "http://store.invalid"
-    project.download("http://hub.invalid")
-    assert project.about["splits"]["test"]["rows"] == 100
+    apart.download("http://hub.invalid")
+    assert apart.about["splits"]["test"]["rows"] == 100
     assert len(hub.calls) > 5
 
 
-def test_the_fingerprints_do_not_depend_on_the_source(project):
+def test_the_fingerprints_do_not_depend_on_the_source(project, monkeypatch):
     rows = made_up_reviews(100)
     write_package(project.folder, rows)
+    monkeypatch.syspath_prepend(str(project.folder))
     rows[["label", "text"]].sample(frac=1, random_state=1).to_csv(project.folder / "a.csv")
     with serve(NAME, REVISION, dataset_files(train=rows.sort_values("label"))) as hub:
         project.download(hub)
@@ -205,7 +260,6 @@ def unreadable(content: bytes) -> bytes:
     return content[:quarter] + bytes(2 * quarter) + content[3 * quarter :]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -223,11 +277,10 @@ def test_a_broken_download_is_one_line_and_the_next_download_works(project, hub,
     assert project.about["splits"]["test"]["rows"] == 100
 
 
-@pytest.mark.slow
 def test_offline_a_removed_damaged_file_is_one_line(project, hub):
     hub.damage = {TRAIN: flipped(hub.files[TRAIN])}
     project.download(hub, fails=True)
-    project.env["HF_HUB_OFFLINE"] = "1"
+    project.offline = True
     assert "cannot be loaded (" in project.download(hub, fails=True)
 
 
@@ -262,7 +315,7 @@ def test_a_list_of_one_label_is_that_label_and_rows_with_several_are_left_out(pr
         assert f"{NAME}, split train: no row can be used (several labels 60); check downl" in line
         rows["label"] = [[n, 1] if i < 7 else [n] for i, n in enumerate(rows["label"])]
         hub.files["train.parquet"] = parquet(rows)
-        project.env["HF_HOME"] += "-2"
+        project.cache = project.folder / "another"
         project.download(hub)
     assert project.about["labels"] == ["0", "1"]
     assert project.about["left_out"] == {"train": {"several labels": 7}}
@@ -389,7 +442,6 @@ configs:
 """
 
 
-@pytest.mark.slow
 def test_configurations_are_listed_and_can_be_named(project):
     rows = made_up_reviews(60)[["text", "label"]]
     rows.loc[0, "text"], rows.loc[1, "text"] = "NA", ""
@@ -416,11 +468,10 @@ def test_configurations_are_listed_and_can_be_named(project):
         assert about["origin"]["name"] == f"{NAME}/two"
         hub.files["README.md"] += b" "
         hub.files["README.md"] = hub.files["README.md"].replace(b"two\n", b"two\n  default: true\n")
-        project.env["HF_HOME"] += "-2"
+        project.cache = project.folder / "another"
         assert f"{NAME}: the configuration is two; others are one\n" in project.download(hub)
 
 
-@pytest.mark.slow
 def test_a_script_is_explained_and_the_copy_in_parquet_can_be_used(project):
     commit = "c" * 40
     rows = made_up_reviews(60)
@@ -450,15 +501,14 @@ def test_a_folder_of_the_same_name_is_not_read_instead_of_the_hub(project):
     assert f"the folder {NAME} has the same name as the data set of the Hub; move it away" in line
 
 
-@pytest.mark.slow
 def test_a_slow_hub_works(project, hub):
-    hub.delay = 0.3
+    hub.delay = 0.1
     project.download(hub)
 
 
-@pytest.mark.slow
-def test_a_hub_that_is_too_slow_is_one_line(project, hub):
-    project.env |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+def test_a_hub_that_is_too_slow_is_one_line(project, hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     hub.delay = 3.0
     line = project.download(hub, fails=True)
     assert (
@@ -467,7 +517,6 @@ def test_a_hub_that_is_too_slow_is_one_line(project, hub):
     )
 
 
-@pytest.mark.slow
 def test_a_hub_that_is_down_is_one_line(project):
     line = project.download("http://127.0.0.1:9", fails=True)
     assert (
