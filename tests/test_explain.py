@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from sentiformer.evaluation.examples import marked_words
 from sentiformer.evaluation.pushes import pushes, sample
 from sentiformer.evaluation.shortcuts import class_weight, written_as_names
 from sentiformer.serving import explain as explain_module
-from sentiformer.serving.explain import shared_ngrams
+from sentiformer.serving.explain import owners, shared_ngrams
+from sentiformer.serving.input_path import TRANSFORMER_POINTS
 from sentiformer.serving.token_spans import as_written, shares_of_tokens, token_spans
 from sentiformer.text.tokenizer import Tokenizer
 
@@ -62,7 +64,7 @@ def test_contributions_sum_to_the_change_of_the_log_odds(models, texts, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_few_points_are_as_good_as_many(models, texts, kind, monkeypatch):
     found = models[kind].explain(texts)
-    monkeypatch.setattr(explain_module, "STEPS", 128)
+    monkeypatch.setattr(explain_module, "POINTS", 128)
     for few, many in zip(found, models[kind].explain(texts), strict=True):
         size = np.abs(many.contributions).sum()
         assert np.abs(np.subtract(few.contributions, many.contributions)).sum() < 0.05 * size
@@ -70,7 +72,7 @@ def test_few_points_are_as_good_as_many(models, texts, kind, monkeypatch):
 
 def test_the_number_of_points_grows_until_the_error_is_small(models, texts, monkeypatch):
     used = []
-    monkeypatch.setattr(explain_module, "STEPS", 1)
+    monkeypatch.setattr(explain_module, "POINTS", 1)
     monkeypatch.setattr(explain_module, "TOLERANCE", 1e-4)
     monkeypatch.setattr(explain_module, "NEGLIGIBLE", 0)
     path = explain_module.InputPath
@@ -83,7 +85,10 @@ def test_the_number_of_points_grows_until_the_error_is_small(models, texts, monk
     models["transformer"].explain(texts[0])
     assert used == [2**n for n in range(len(used))]
     assert len(used) > 1
-    assert used[-1] <= explain_module.MOST_STEPS
+    assert used[-1] <= TRANSFORMER_POINTS
+    used.clear()
+    models["encoder"].explain(texts[0])
+    assert used == [1, 2, 4, 8], "an encoder gets no more than 8 points"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,6 +121,19 @@ def test_tokens_that_are_not_read_and_unknown_words_contribute_nothing(models):
     alone = models["transformer"].explain("a great qqqqq film, with zzzzz")
     by_token = dict(zip(alone.tokens, alone.contributions, strict=True))
     assert by_token["qqqqq"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "encoder"])
+def test_a_long_text_takes_memory_in_proportion_to_its_tokens(models, kind):
+    text = "great film " * 2000
+    (tokens,) = models[kind].tokens([text])
+    tracemalloc.start()
+    shares = owners(models[kind].classifier, text, token_spans(text, tokens))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 32e6, "a square of 4,000 tokens has 128 MB"
+    assert shares.shape[1] == len(tokens) == 4000
+    assert set(shares.sum(axis=1)) <= {0, 1}
 
 
 def test_a_text_that_cannot_be_judged_is_not_explained(models):

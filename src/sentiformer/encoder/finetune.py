@@ -114,8 +114,7 @@ def _on_validation(ngrams: NgramModel, data: Path) -> "np.ndarray":
     """What the n-gram model says of validation, (N, C) probabilities."""
     types = read_types(data / "tokens")
     corpus = nonempty_corpus(data / "tokens" / "validation.arrow", types=len(types))
-    texts = (corpus[row].tolist() for row in range(len(corpus)))
-    return ngrams.probabilities([[types[number] for number in text] for text in texts])
+    return ngrams.probabilities([corpus.tokens(row, types) for row in range(len(corpus))])
 
 
 def _batches(

@@ -1,6 +1,7 @@
 """The explanations that stage evaluate writes: of the report's examples, and of many texts."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,7 @@ def write_explanations(
         workers: processes; the files do not depend on them.
     """
     types, corpus = read_types(data / "tokens"), Corpus(data / "tokens" / "test.arrow")
-
-    def tokens(row: int) -> list[str]:
-        return [types[number] for number in corpus[row].tolist()]
-
+    tokens = partial(corpus.tokens, types=types)
     numbers = predictions["predicted"].map(classifier.labels.index).to_numpy(dtype=np.int64)
     rows = sample(numbers)
     texts, words = predictions["text"].iloc[rows].tolist(), [tokens(row) for row in rows]

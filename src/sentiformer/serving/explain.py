@@ -26,7 +26,7 @@ from sentiformer.serving.token_spans import (
 from sentiformer.serving.trained_model import AnyClassifier, FinetunedClassifier
 from sentiformer.text.truncation import truncate
 
-STEPS, MOST_STEPS = 8, 128  # points on the line, at first and at most
+POINTS = 8  # on the line, at first
 TOLERANCE = 0.01  # of the change: the error of the numerical integral
 NEGLIGIBLE = 0.005  # an error of the log-odds that is allowed if the change is small
 
@@ -80,22 +80,23 @@ def explain(
 def integrated_gradients(path: InputPath) -> tuple[list[np.ndarray], np.ndarray, float]:
     """Integrate the gradient of the log-odds along a path, by Gauss and Legendre's rule.
 
-    The number of points is doubled until the error is small. What is left of it is shared out in
-    proportion to the contributions, so that these sum to the change of the log-odds.
+    The number of points is doubled until the error is small or the path allows no more. What is
+    left of the error is shared out in proportion to the contributions, so that these sum to the
+    change of the log-odds.
 
     Returns:
         What the vectors of words, bigrams and trigrams contribute, each (ids,), at the id where the
         n-gram ends; what the n-gram model contributes, (tokens,); the log-odds at the beginning.
     """
     baseline, end = path.log_odds([0.0, 1.0])
-    change, steps = end - baseline, STEPS
+    change, count = end - baseline, POINTS
     while True:
-        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        nodes, weights = np.polynomial.legendre.leggauss(count)
         found = path.contributions((nodes + 1) / 2, weights / 2)
         error = change - sum(part.sum() for part in found)
-        if abs(error) <= max(TOLERANCE * abs(change), NEGLIGIBLE) or steps == MOST_STEPS:
+        if abs(error) <= max(TOLERANCE * abs(change), NEGLIGIBLE) or count >= path.most_points:
             break
-        steps *= 2
+        count *= 2
     size = sum(np.abs(part).sum() for part in found)
     *of_ids, of_tokens = (part + error * np.abs(part) / (size or 1) for part in found)
     return of_ids, of_tokens, baseline
@@ -114,4 +115,7 @@ def owners(classifier: AnyClassifier[Any], line: str, spans: np.ndarray) -> np.n
     """The share of each token in each id that the network reads of a text, (ids, tokens)."""
     if isinstance(classifier, FinetunedClassifier):
         return shares_of_tokens(classifier.spans(line), spans)
-    return np.eye(len(spans))[truncate(np.arange(len(spans)), classifier.max_len)]
+    kept = truncate(np.arange(len(spans)), classifier.max_len)
+    shares = np.zeros((len(kept), len(spans)))  # its zeros take no memory
+    shares[np.arange(len(kept)), kept] = 1
+    return shares

@@ -22,6 +22,7 @@ from sentiformer.serving.trained_model import (
 from sentiformer.text.vocab import UNKNOWN
 from sentiformer.training.batching import pad
 
+TRANSFORMER_POINTS, ENCODER_POINTS = 128, 8  # at most, on the line; an encoder is slower
 PATH_TOKENS = 4096  # that are computed together
 
 
@@ -30,6 +31,9 @@ class InputPath:
 
     At point a, from 0 to 1, the vectors are `start` plus a times the sum of `parts`, and the scores
     of the n-gram model are its intercepts plus a times its weights.
+
+    Attributes:
+        most_points: at which gradients should be computed, which bounds the time.
 
     Args:
         classifier: the network, and in an ensemble its n-gram model.
@@ -53,6 +57,7 @@ class InputPath:
         self._classifier, self._label = classifier, label
         self._scale = float(classifier.config.calibration.scale(np.ones((1, 1)), lengths)[0, 0])
         is_encoder = isinstance(classifier, FinetunedClassifier)
+        self.most_points = ENCODER_POINTS if is_encoder else TRANSFORMER_POINTS
         # An encoder would take several times as long in fp32.
         is_fast = is_encoder and is_fast_in_bf16(device)
         self._is_bf16 = is_fast or classifier.prepared.precision == "bf16"

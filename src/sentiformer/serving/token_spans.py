@@ -33,14 +33,16 @@ def shares_of_tokens(pieces: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     `pieces`, (P, 2), and `tokens`, (T, 2), are spans. A piece without a character of a token, such
     as a space, belongs to the next token, or else to the last; an empty piece to none.
     """
-    common = np.minimum(pieces[:, None, 1], tokens[:, 1]) - np.maximum(
-        pieces[:, None, 0], tokens[:, 0]
-    )
-    shares = common.clip(min=0).astype(np.float64)
-    alone = (shares.sum(axis=1) == 0) & (pieces[:, 0] < pieces[:, 1])
-    next_token = np.searchsorted(tokens[:, 0], pieces[alone, 0]).clip(max=len(tokens) - 1)
-    shares[alone, next_token] = 1
-    return shares / shares.sum(axis=1, keepdims=True).clip(min=1)
+    shares = np.zeros((len(pieces), len(tokens)))  # its zeros take no memory
+    firsts = np.searchsorted(tokens[:, 1], pieces[:, 0], side="right").tolist()
+    ends = np.searchsorted(tokens[:, 0], pieces[:, 1]).tolist()
+    for share, (start, stop), first, end in zip(shares, pieces.tolist(), firsts, ends, strict=True):
+        if first < end and start < stop:
+            common = np.diff(tokens[first:end].clip(start, stop))[:, 0]
+            share[first:end] = common / common.sum()
+        elif start < stop:
+            share[min(first, len(tokens) - 1)] = 1
+    return shares
 
 
 def as_written(text: str, spans: np.ndarray) -> tuple[list[str], list[bool]]:

@@ -5,7 +5,7 @@ type id. `<split>.arrow` has a list of type ids and a label for each text. Texts
 once; a vocabulary of any size maps type ids to its word ids by one lookup.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,6 +79,10 @@ class Corpus:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._texts[index].values.to_numpy()
+
+    def tokens(self, index: int, types: Sequence[str]) -> list[str]:
+        """The tokens of text `index`; `types` are those of the corpus, see `read_types`."""
+        return [types[number] for number in self[index].tolist()]
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Yield the type ids of all texts in order, one block of texts at a time."""
