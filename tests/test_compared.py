@@ -158,8 +158,8 @@ def test_model_of_the_evaluation_that_is_corrupt_is_one_line(copy, tmp_path, nam
 
 
 def shown_on_page(data, name):
-    config = load_classifier(data / name, RUNTIME).config
-    return html.unescape(page.render_page(str(data / name), config))
+    model = load_classifier(data / name, RUNTIME)
+    return html.unescape(page.render_page(str(data / name), model.config, model.thresholds))
 
 
 def test_page_has_the_accuracy_of_what_the_folder_predicts(copy):

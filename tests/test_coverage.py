@@ -172,6 +172,37 @@ def test_what_is_said_to_be_possible_is_possible(tmp_path):
     assert thresholds.lowest(None, least) in [row["min_confidence"] for row in rows]
 
 
+@pytest.mark.parametrize("texts", [7, 120, 1000])
+def test_bands_count_texts_and_errors_between_two_confidences(tmp_path, texts):
+    probabilities, actual = many_texts(3, texts=texts)
+    write(tmp_path / "model", probabilities, actual)
+    bands = Thresholds(tmp_path / "model", made_by="train").bands(texts)
+    confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != actual
+    assert len(bands) == {7: 1, 120: 2}.get(texts, len(bands)) <= 10
+    assert [band.low for band in bands] == [0, *(band.high for band in bands[:-1])]
+    for band in bands:
+        inside = (confidence >= band.low) & ((confidence < band.high) | (band.high == 1))
+        assert (band.texts, band.wrong) == (inside.sum(), wrong[inside].sum())
+        assert band.texts >= max(50, texts / 10) or len(bands) == 1
+
+
+def test_choices_are_the_thresholds_that_validation_supports(tmp_path):
+    actual = np.arange(2000) % 2
+    confidence = np.linspace(0.5, 1, 2000)
+    right = np.random.default_rng(0).random(2000) < confidence
+    probabilities = np.where((actual != right)[:, None], [1, 0], [0, 1]) * confidence[:, None]
+    probabilities += (probabilities == 0) * (1 - confidence[:, None])
+    write(tmp_path / "model", probabilities, actual)
+    thresholds = Thresholds(tmp_path / "model", made_by="train")
+    choices = thresholds.choices()
+    assert {0.05, 0.1} <= choices.keys()
+    for share, row in choices.items():
+        assert row["min_confidence"] == thresholds.lowest(None, share) > 0
+        assert row["errors"] < share
+    write(tmp_path / "model", np.eye(2)[actual], actual)
+    assert 0.1 not in Thresholds(tmp_path / "model", made_by="train").choices(), "none is needed"
+
+
 def test_a_model_of_an_earlier_version_predicts_and_says_what_is_missing(data, tmp_path):
     folder = shutil.copytree(data / "model", tmp_path / "old")
     (folder / "coverage.csv").unlink()

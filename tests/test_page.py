@@ -12,9 +12,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from html import unescape
 from html.parser import HTMLParser
 from http.client import HTTPConnection
 from types import SimpleNamespace
+from unittest.mock import Mock
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -27,6 +29,8 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json
 from sentiformer.serving.explain import Explanation
 from sentiformer.serving.predictor import Prediction
+from sentiformer.serving.similar import Neighbour
+from sentiformer.serving.threshold import Band, Thresholds
 from sentiformer.serving.trained_model import Config
 from sentiformer.web import page
 from sentiformer.web.server import HOST, MAX_BYTES, MAX_EXPLAINED, MAX_TEXTS, make_app, open_port
@@ -57,6 +61,13 @@ def explain(texts):
     ]
 
 
+def search(texts, count):
+    """A short and a long text, which contain markup."""
+    found = [(MARKUP, 0.456), (f"{MARKUP} {'long ' * 99}end", 0.123)]
+    rows = [Neighbour(text=t, label=MARKUP, similarity=s, row=0) for t, s in found]
+    return [rows for _ in texts]
+
+
 def _predict(text):
     if "fail" in text:
         raise ValueError("made to fail")
@@ -71,7 +82,11 @@ def _predict(text):
 @pytest.fixture(scope="module")
 def html():
     """The page of a model whose names and texts contain markup."""
-    data = {"origin": {"name": MARKUP}, "splits": {"train": {"rows": 1234}}}
+    rows = {"train": {"rows": 1234}, "validation": {"rows": 1000}}
+    data = {"origin": {"name": MARKUP}, "splits": rows}
+    thresholds = Mock(spec=Thresholds)
+    thresholds.bands.return_value = [Band(0, 0.6, 100, 45), Band(0.6, 1, 1900, 19)]
+    thresholds.choices.return_value = {0.05: {"min_confidence": 0.99, "coverage": 0.504}}
     examples = {MARKUP: f"\"'{MARKUP} & a text"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -79,7 +94,8 @@ def html():
             "_read_evaluation",
             lambda model: ({"reviews": 0.875, "sentences": 0.75}, examples),
         )
-        return page.render_page("my model", SimpleNamespace(labels=list(MANY), data=data))
+        config = SimpleNamespace(labels=list(MANY), data=data)
+        return page.render_page("my model", config, thresholds)
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +109,9 @@ def client(html):
 def address(html):
     """The host and the port of a server in a thread."""
     listener = open_port(0)
-    running = uvicorn.Server(
-        uvicorn.Config(make_app(classify, explain, html), log_level="critical")
-    )
+    nearest = SimpleNamespace(found=SimpleNamespace(search=search))
+    app = make_app(classify, explain, html, nearest=nearest)
+    running = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     yield listener.getsockname()
@@ -225,6 +241,20 @@ def test_the_page_says_what_model_it_is(client):
     assert "87.5 % of the <bdi>reviews</bdi>, 75.0 % of the <bdi>sentences</bdi>." in text
     assert "and 17 others" in text, "eight of the 25 classes are named"
     assert "sentiformer predict --model &#39;my model&#39;" in text
+    choice = '<option value="0.99">at most 5 %; answers 50 % of texts</option>'
+    assert choice in text
+
+
+@pytest.mark.parametrize(
+    ("band", "words"),
+    [
+        (Band(0, 0.6, 1234, 617), "617 of 1,234 answers (50.0 %) with a probability below 60.0 %."),
+        (Band(0.6, 0.75, 8, 0), "0 of 8 answers (0.0 %) with a probability from 60.0 to 75.0 %."),
+        (Band(0, 1, 8, 1), "1 of 8 answers (12.5 %) with a probability of any size."),
+    ],
+)
+def test_a_sentence_says_how_many_such_answers_were_wrong(band, words):
+    assert page._doubt(band)["text"] == f"Wrong in validation: {words}"
 
 
 def test_the_evaluation_beside_the_model_gives_accuracy_and_an_example_of_each_class(data):
@@ -243,12 +273,14 @@ def test_the_evaluation_of_another_model_is_left_out_and_said(data, tmp_path, ca
     with (copy / "model/model.safetensors").open("ab") as file:
         file.write(b" ")
     config = Config.model_validate(read_json(copy / "model/config.json", made_by="train"))
-    text = page.render_page(str(copy / "model"), config)
+    thresholds = Thresholds(tmp_path, made_by="train")
+    text = page.render_page(str(copy / "model"), config, thresholds)
+    assert "<select" not in text, "without coverage.csv there is no threshold"
     assert "is of another model" in capsys.readouterr().out
     assert "in test:" not in text
     assert "Examples" not in text
     shutil.rmtree(copy / "evaluation")
-    assert page.render_page(str(copy / "model"), config) == text
+    assert page.render_page(str(copy / "model"), config, thresholds) == text
     assert capsys.readouterr().out == ""
 
 
@@ -321,7 +353,7 @@ def browse(address, tmp_path):
     if browser is None:
         pytest.skip(f"no browser is installed; one of {', '.join(BROWSERS)} is needed")
 
-    def open_page(text):
+    def open_page(text, section="answer"):
         host, port = address
         options = ["--headless", "--disable-gpu", "--no-sandbox", f"--user-data-dir={tmp_path}"]
         options += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
@@ -336,7 +368,8 @@ def browse(address, tmp_path):
             check=True,
         )
         assert "<title>run" not in done.stdout, "markup was executed"
-        return re.search(r'<section id="answer"[^>]*>(.*?)</section>', done.stdout, re.DOTALL)[1]
+        found = rf'<section id="{section}"[^>]*>(.*?)</section>'
+        return re.search(found, done.stdout, re.DOTALL)[1]
 
     return open_page
 
@@ -347,7 +380,8 @@ def test_the_browser_shows_bars_and_a_note_for_an_unsure_or_unknown_text(browse)
     assert sure.index("98.8 %") < sure.index("<li>") < sure.index("1.2 %"), "the title, then bars"
     assert "--share: 98.8%" in sure
     assert 'class="note"' not in sure
-    assert "Unsure: of 100 answers with this probability, about 50 are wrong." in unsure
+    assert '<p class="soft">Wrong in validation: 19 of 1,900 answers (1.0 %)' in sure
+    assert '<p class="note">Wrong in validation: 45 of 100 answers (45.0 %)' in unsure
     assert f"cannot judge this text: {REASON}." in unknown
     assert "<bdi>?" not in unknown
 
@@ -360,7 +394,7 @@ def test_the_browser_folds_many_classes_escapes_their_names_and_shows_errors(bro
     assert "17 other classes" in folded
     assert "&lt;script&gt;" in many
     assert "<script" not in many
-    assert "the prediction failed (made to fail)" in browse("please fail")
+    assert "The prediction failed (made to fail)" in browse("please fail")
 
 
 @pytest.mark.slow
@@ -372,3 +406,17 @@ def test_the_browser_marks_words_for_and_against_the_class(browse):
     assert [mark[:3] for mark in marks] == [("for", "+2.00", "60"), ("against", "-1.00", "30")]
     assert marks[0][3].startswith("&lt;script&gt;")
     assert "<mark" not in browse("unknown")
+
+
+@pytest.mark.slow
+def test_the_browser_shows_the_nearest_texts_as_text_and_shortens_long_ones(browse):
+    short, long = re.findall(r"<li>(.*?)</li>", browse("I am sure", "nearest"), re.DOTALL)
+    assert "similarity 0.46" in short
+    assert re.search(r'<p dir="auto">&lt;script&gt;.*&lt;img', short)
+    assert "similarity 0.12" in long
+    shown, rest = re.search(r"<summary>(.*)<i> …</i></summary><p>(.*)</p>", long).groups()
+    assert 200 <= len(unescape(shown)) < 250
+    assert shown.endswith("long")
+    assert rest.startswith(" long")
+    assert rest.endswith(" end")
+    assert browse("unknown", "nearest") == ""

@@ -50,7 +50,7 @@ class Search:
 
 @pytest.fixture
 def client():
-    nearest = SimpleNamespace(found=Search(), reason="")
+    nearest = SimpleNamespace(found=Search(), reason="", preparing=True)
     app = make_app(classify, explain, "page", names=["Api.Example.org"], nearest=nearest)
     app.state.nearest = nearest
     with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as client:
@@ -76,6 +76,20 @@ def test_explanations_are_json_and_computed_one_by_one(client):
     assert answer.status_code == 422
 
 
+def test_what_a_model_cannot_do_is_one_line(capsys):
+    def refuse(texts):
+        raise UserError("an exported model only predicts")
+
+    app = make_app(classify, refuse, "")
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        answer = client.post("/explain", json={"texts": ["x"]})
+    assert (answer.status_code, answer.json()) == (
+        501,
+        {"error": "an exported model only predicts"},
+    )
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("count", [0, MAX_COUNT + 1, 1.5, "many", None])
 def test_a_wrong_count_is_one_line(client, count):
     answer = client.post("/similar", json={"texts": ["x"], "count": count})
@@ -88,6 +102,10 @@ def test_similar_texts_that_are_not_ready_are_refused_and_the_rest_answers(clien
     client.app.state.nearest.found, client.app.state.nearest.reason = None, "not read yet"
     answer = client.post("/similar", json={"texts": ["x"]})
     assert (answer.status_code, answer.json()) == (503, {"error": "not read yet"})
+    assert int(answer.headers["Retry-After"]) > 0
+    client.app.state.nearest.preparing = False
+    answer = client.post("/similar", json={"texts": ["x"]})
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, False)
     assert client.post("/predict", json={"texts": ["x"]}).status_code == 200
     with TestClient(make_app(classify, None, ""), base_url=f"http://{HOST}") as without:
         assert without.post("/similar", json={"texts": ["x"]}).status_code == 404
@@ -236,6 +254,7 @@ def test_the_training_texts_become_searchable_while_the_server_runs(data, tmp_pa
     (tmp_path / "raw").symlink_to(data / "raw")
     nearest = NearestTexts(model, tmp_path)
     assert "try again" in nearest.reason
+    assert nearest.preparing
     with ThreadPoolExecutor(1) as worker:
         nearest.prepare(worker).join(60)
     assert len(nearest.found.search(["great"], 3)[0]) == 3
@@ -249,6 +268,7 @@ def test_a_model_without_training_texts_says_why_nothing_is_similar(
     with ThreadPoolExecutor(1) as worker:
         nearest.prepare(worker).join(60)
     assert nearest.found is None
+    assert not nearest.preparing
     assert "there are no training texts in" in nearest.reason
     assert nearest.reason in capsys.readouterr().out
 

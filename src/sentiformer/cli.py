@@ -177,9 +177,9 @@ def demo(options: argparse.Namespace) -> None:
     with open_port(options.port, options.host) as listener:
         with quick_start():
             model = load(options.model)
-        data = data_folder(options.model)
-        nearest = NearestTexts(model, data)
-        page = render_page(options.model, model.classifier.config)
+        classifier = model.classifier
+        nearest = NearestTexts(model, data_folder(options.model))
+        page = render_page(options.model, classifier.config, classifier.thresholds)
         explained = partial(model.each, compute=explain)
         serve(listener, model, explained, page, names=options.name, nearest=nearest)
 

@@ -12,9 +12,8 @@ import pandas as pd
 
 from sentiformer.evaluation.groups import ALL
 from sentiformer.evaluation.tables import Results
-from sentiformer.training.coverage import COLUMNS, coverage_rows, read_coverage, row_for
+from sentiformer.training.coverage import COLUMNS, WISHES, coverage_rows, read_coverage, row_for
 
-WISHES = (0.01, 0.02, 0.03, 0.05, 0.1)  # shares of errors that a person may allow
 ABOUT = ["model", "split", "source"]
 
 

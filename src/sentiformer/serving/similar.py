@@ -30,7 +30,7 @@ FOLDER = "similar"  # beside the folder of a model
 NETWORK = 0.1  # weight of the network's cosine beside that of the words
 COMMON, COMMON_TEXTS = 0.1, 100  # a word in more than this share, and number, of texts is left out
 FORMAT = b"1"  # to be raised when a change of code changes the arrays
-CHUNK_TEXTS = 32  # read together; a server answers requests between chunks
+CHUNK_TEXTS = 8  # read together; a server answers requests between chunks
 KEPT = 8  # folders of arrays, for several models and texts
 ARRAYS = ("vectors", "idf", "starts", "rows", "weights")
 # Yields what a function gives for each chunk of texts, possibly in several processes.
@@ -155,13 +155,13 @@ def train_texts(model: Model, raw: Path) -> Texts:
     if not (raw / "dataset.json").exists():
         raise UserError(
             f"there are no training texts in {raw}; run `dvc repro download` in the project, "
-            "or give a file of texts with --texts"
+            "or search a file of texts by `sentiformer similar --texts`"
         )
     facts = read_json(raw / "dataset.json", made_by="download")["splits"]["train"]
     if facts["fingerprint"] != model.classifier.config.data["splits"]["train"]["fingerprint"]:
         raise UserError(
-            f"{raw} has other texts than the model was trained on; run `dvc repro`, or give a file "
-            "of texts with --texts"
+            f"{raw} has other texts than the model was trained on; run `dvc repro`, or search "
+            "a file of texts by `sentiformer similar --texts`"
         )
     path = raw / "train.parquet"
     with reading(path, "download", pa.ArrowException, KeyError):

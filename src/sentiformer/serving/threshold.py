@@ -6,11 +6,25 @@ model says how often the model was wrong on validation above each confidence.
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 from sentiformer.core.errors import UserError
-from sentiformer.training.coverage import FILE, read_coverage, row_for
+from sentiformer.training.coverage import FILE, WISHES, read_coverage, row_for
 
 UNSURE = "unsure"  # the label of a text whose confidence is too low
+BAND_SHARE, BAND_TEXTS = 0.1, 50  # of the texts of validation, and how many, at least in a band
+
+
+class Band(NamedTuple):
+    """The texts of validation with a confidence from `low` to below `high`; `wrong` of them were.
+
+    The highest band has 1 as `high`, and includes it.
+    """
+
+    low: float
+    high: float
+    texts: int
+    wrong: int
 
 
 class Thresholds:
@@ -43,6 +57,31 @@ class Thresholds:
                 f"min_confidence is {min_confidence:g}; give a probability from 0 to 1, such as 0.9"
             )
         return min_confidence or 0.0
+
+    def choices(self) -> dict[float, dict[str, float]]:
+        """For each share of errors that validation supports, the row of the lowest confidence.
+
+        Shares that need no threshold are left out.
+        """
+        rows = {wish: row_for(self._rows, wish) for wish in WISHES}
+        return {wish: row for wish, row in rows.items() if row and row["min_confidence"]}
+
+    def bands(self, texts: int) -> list[Band]:
+        """How often the model was wrong on validation, by confidence, in rising order.
+
+        Args:
+            texts: the number of texts of validation.
+        """
+        levels = [*(row["min_confidence"] for row in self._rows), 1.0]
+        above = [round(row["coverage"] * texts) for row in self._rows] + [0]
+        wrong = [round(row["coverage"] * row["errors"] * texts) for row in self._rows] + [0]
+        least, bands, start, last = max(BAND_TEXTS, BAND_SHARE * texts), [], 0, len(self._rows)
+        for end in range(1, last + 1):
+            if end == last or (above[start] - above[end] >= least and above[end] >= least):
+                inside = above[start] - above[end], wrong[start] - wrong[end]
+                bands.append(Band(levels[start], levels[end], *inside))
+                start = end
+        return bands
 
     def _for_errors(self, max_errors: float) -> float:
         if not 0 < max_errors < 1:

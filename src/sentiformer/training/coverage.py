@@ -17,6 +17,7 @@ FILE = "coverage.csv"  # in the folder of a model
 LEVELS = 100  # of coverage: 1 %, 2 %, ... of the texts are answered
 CERTAINTY = 0.95  # that the true share of errors is below `errors_high`
 DIGITS = 6  # of a confidence
+WISHES = (0.01, 0.02, 0.03, 0.05, 0.1)  # shares of errors that a person may allow
 COLUMNS = ["min_confidence", "coverage", "errors", "errors_high"]
 
 

@@ -24,11 +24,13 @@ class NearestTexts:
     Attributes:
         found: searches the texts; None until it is ready.
         reason: why it is None.
+        preparing: whether it may still become ready.
     """
 
     def __init__(self, model: "Model", data: Path) -> None:
         self.found: Neighbours | None = None
         self.reason = "the training texts are being read for the first time; try again later"
+        self.preparing = True
         self._model, self._data = model, data
 
     def prepare(self, worker: Executor) -> Thread:
@@ -52,3 +54,5 @@ class NearestTexts:
         except (UserError, OSError, ModuleNotFoundError) as error:
             self.reason = f"there are no similar texts: {first_line(error)}"
             say(self.reason)
+        finally:
+            self.preparing = False

@@ -11,13 +11,14 @@ from sentiformer.core.files import read_csv, read_json, reading, sha256
 
 if TYPE_CHECKING:
     from sentiformer.serving.config import AnyConfig
+    from sentiformer.serving.threshold import Band, Thresholds
 
 SHOWN_CLASSES = 8  # of more classes, the others are folded or counted
 EXAMPLES = 4  # at most; one for each class
 EXAMPLE_TOKENS = 20  # examples are as near to this length as possible
 
 
-def render_page(model: str, config: "AnyConfig") -> str:
+def render_page(model: str, config: "AnyConfig", thresholds: "Thresholds") -> str:
     """The page as HTML; it needs no other file and no network.
 
     If `data/evaluation` lies beside the model and is of this model, the page shows its accuracy
@@ -26,6 +27,7 @@ def render_page(model: str, config: "AnyConfig") -> str:
     Args:
         model: the folder or the MLflow address of the model, as `sentiformer predict` takes it.
         config: the model's configuration.
+        thresholds: how often the model was wrong on validation, by confidence.
 
     Raises:
         UserError: a file of the evaluation is corrupt.
@@ -33,6 +35,7 @@ def render_page(model: str, config: "AnyConfig") -> str:
     loader = PackageLoader("sentiformer.web", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     accuracies, examples = _read_evaluation(Path(model))
+    validated = config.data["splits"]["validation"]["rows"]
     return environment.get_template("page.html.j2").render(
         command=f"sentiformer predict --model {quote(model)} 'Write a text here.'",
         data=config.data["origin"]["name"],
@@ -42,7 +45,20 @@ def render_page(model: str, config: "AnyConfig") -> str:
         shown=SHOWN_CLASSES,
         accuracies=accuracies,
         examples=examples,
+        doubts=[_doubt(band) for band in thresholds.bands(validated)],
+        choices=thresholds.choices(),
     )
+
+
+def _doubt(band: "Band") -> dict[str, float | str]:
+    """Lowest confidence, share of wrong answers, and a sentence that says it."""
+    share = band.wrong / band.texts
+    which = f"from {100 * band.low:.1f} to {100 * band.high:.1f} %"
+    if not band.low:
+        which = f"below {100 * band.high:.1f} %" if band.high < 1 else "of any size"
+    counts = f"{band.wrong:,} of {band.texts:,} answers ({100 * share:.1f} %)"
+    text = f"Wrong in validation: {counts} with a probability {which}."
+    return {"low": band.low, "share": share, "text": text}
 
 
 def _read_evaluation(model: Path) -> tuple[dict[str, float], dict[str, str]]:

@@ -6,7 +6,7 @@ import re
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -37,6 +37,7 @@ MAX_TEXTS = 256  # of a request
 MAX_EXPLAINED = 16  # texts of a request; an explanation takes as long as many predictions
 MAX_CHARACTERS = 100_000  # of a text
 MAX_COUNT = 100  # similar texts for a text
+RETRY = {"Retry-After": "5"}  # seconds, while the training texts are being read
 SHUTDOWN_SECONDS = 1  # for requests that are not finished at Ctrl-C
 EXPECTED = 'send JSON such as {"texts": ["A great film."]}, with Content-Type: application/json'
 HOST_HEADER = re.compile(r"(\[[^\[\]]*\]|[^:@/\[\]]*)(?::\d*)?")  # a name or address, and a port
@@ -202,7 +203,7 @@ def _add_similar_texts(app: FastAPI, nearest: "NearestTexts | None", worker: Wor
     @app.post("/similar")
     async def similar(body: TextsToCompare) -> Answers:
         if nearest.found is None:
-            raise HTTPException(503, nearest.reason)
+            raise HTTPException(503, nearest.reason, RETRY if nearest.preparing else None)
         search = partial(nearest.found.search, count=body.count)
         return {"similar": [_plain(found) for found in await worker.answer(search, body.texts)]}
 
@@ -233,7 +234,12 @@ async def _invalid_body(_: Request, error: Exception) -> JSONResponse:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AnyHTTPException)
-    return _error(error.status_code, EXPECTED if error.detail == UNREADABLE else error.detail)
+    message = EXPECTED if error.detail == UNREADABLE else error.detail
+    return _error(error.status_code, message, error.headers)
+
+
+async def _unsupported(_: Request, error: Exception) -> JSONResponse:
+    return _error(501, first_line(error))  # such as an explanation by an exported model
 
 
 async def _busy(_: Request, error: Exception) -> JSONResponse:
@@ -246,7 +252,7 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return _error(500, f"the prediction failed ({first_line(error)}); see the server's terminal")
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 
@@ -254,5 +260,6 @@ ERRORS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any,
     RequestValidationError: _invalid_body,
     AnyHTTPException: _refused,
     BusyError: _busy,
+    UserError: _unsupported,
     Exception: _failed,
 }
