@@ -193,6 +193,7 @@ def test_an_impossible_path_is_one_line_that_names_it(tmp_path, monkeypatch, pat
 
 def test_another_error_of_a_file_does_not_count_as_a_full_disk():
     assert not is_disk_full(OSError(errno.EACCES, "Permission denied"))
+    assert is_disk_full(OSError("384000 requested and 261088 written"))  # NumPy's words
     assert not is_disk_full(ValueError("full"))
 
 

@@ -148,6 +148,8 @@ def test_max_errors_is_the_threshold_in_the_folder_of_the_model(data, tmp_path, 
     ("keys", "words"),
     [
         ({"min_confidence": 90}, "min_confidence is 90; give a probability from 0 to 1, such as"),
+        ({"min_confidence": "0.9"}, "min_confidence is '0.9'; give a number from 0 to 1"),
+        ({"max_errors": [0.1]}, r"max_errors is \[0.1\]; give a number from 0 to 1"),
         ({"min_confidence": -0.1}, "min_confidence is -0.1; give a probability"),
         ({"min_confidence": float("nan")}, "min_confidence is nan; give a probability"),
         ({"max_errors": 3}, "max_errors is 3; give a share between 0 and 1, such as 0.03"),

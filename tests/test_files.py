@@ -83,6 +83,13 @@ def test_a_missing_key_of_json_is_one_line(tmp_path):
         )
 
 
+def test_json_that_is_nested_too_deeply_is_one_line(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"config\.json is corrupt"):
+        read_json(path, made_by="train")
+
+
 def test_files_of_a_killed_run_are_deleted(tmp_path):
     path = tmp_path / "model"
     with atomic_folder(path) as folder:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,6 +15,7 @@ import sentiformer
 from sentiformer.core.errors import UserError
 from sentiformer.serving.predictor import Prediction
 from sentiformer.serving.similar import Neighbour
+from sentiformer.web import limits
 from sentiformer.web.nearest import NearestTexts
 from sentiformer.web.server import (
     HOST,
@@ -286,8 +288,55 @@ def test_a_server_that_stops_ends_the_preparation_in_silence(data, tmp_path, mon
 
 
 def test_a_host_that_is_not_this_machine_is_one_line():
+    with pytest.raises(UserError, match="--host is empty"):
+        open_port(0, "")
     with open_port(0, "0.0.0.0") as listener:
         assert listener.getsockname()[0] == "0.0.0.0"
     for host in ("192.0.2.1", "no.such.name.invalid", "2001:db8::1"):
         with pytest.raises(UserError, match=rf"--host {re.escape(host)} is not an .*0\.0\.0\.0"):
             open_port(0, host)
+
+
+def test_an_error_is_short_and_names_the_methods_that_are_allowed(client):
+    answer = client.post("/predict", json={"texts": [], "k" * 100_000: 1})
+    assert (answer.status_code, len(answer.content) < 20_000) == (422, True)
+    answer = client.get("/predict")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /hea",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea",
+        b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",  # its answer is not read
+    ],
+)
+def test_a_client_that_keeps_the_server_waiting_is_disconnected(sent, monkeypatch):
+    monkeypatch.setattr(limits, "REQUEST_SECONDS", 0.2)
+    app = make_app(classify, None, "")
+    app.get("/large")(lambda: "x" * 2**25)
+    config = uvicorn.Config(
+        app, http=limits.TimedProtocol, log_level="critical", lifespan="off", port=0
+    )
+
+    async def connect(server):
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        (listening,) = server.servers
+        _, writer = await asyncio.open_connection(*listening.sockets[0].getsockname(), limit=1)
+        writer.transport.pause_reading()
+        writer.write(sent)
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while server.server_state.connections:
+                await asyncio.sleep(0.01)
+        writer.close()
+        server.should_exit = True
+        await task
+
+    asyncio.run(connect(uvicorn.Server(config)))

@@ -155,8 +155,9 @@ def test_arrays_are_kept_until_texts_or_model_change(transformer, project, monke
     finally:
         weight -= 1
     assert len(list((project / FOLDER).glob("*/vectors.npy"))) == 2
-    kept.write_bytes(b"damaged")
-    assert search(transformer, project).search([QUERY], 3) == before
+    for damaged in (b"damaged", b""):
+        kept.write_bytes(damaged)
+        assert search(transformer, project).search([QUERY], 3) == before
     assert (project / FOLDER / ".gitignore").read_text() == "*\n"
 
 
@@ -205,6 +206,8 @@ def test_the_command_searches_a_file_of_one_s_own(project, tmp_path, monkeypatch
     assert shown.out.splitlines()[1].endswith("a clever and funny film")
     assert "the nearest of 2 texts of" in shown.err
     assert "(1 that the model cannot judge are left out)" in shown.err
+    with pytest.raises(SystemExit, match="--column is only for a table; leave it out"):
+        run(project, monkeypatch, capsys, "funny", "--column", "review")
     empty = tmp_path / "empty.txt"
     empty.write_text("\n \n")
     with pytest.raises(SystemExit, match=r"error: .*empty\.txt has no text; give a file"):

@@ -186,12 +186,15 @@ def demo(options: argparse.Namespace) -> None:
 
 def similar(options: argparse.Namespace) -> None:
     """Print the texts that are nearest to texts."""
+    if options.column is not None and not options.file:
+        raise UserError("--column is only for a table; leave it out, or give a table with --texts")
     with quick_start():
         model = load(options.model)
         from sentiformer.serving.similar import FOLDER, open_neighbours, own_texts, train_texts
     given = [*with_whole_characters(options.texts)]
     data, file = data_folder(options.model), options.file
-    searched = own_texts(file, options.column) if file else train_texts(model, data / "raw")
+    column = options.column or DEFAULT_COLUMN
+    searched = own_texts(file, column) if file else train_texts(model, data / "raw")
     map_chunks = partial(model.map_chunks, workers=load_runtime().threads)
     neighbours = open_neighbours(model, searched, data / FOLDER, map_chunks)
     for text, found in zip(given, neighbours.search(given, options.count), strict=True):
@@ -345,7 +348,7 @@ def _add_similar(command: argparse.ArgumentParser) -> None:
     add("--count", type=_count, default=5, help="texts to find (default: 5)")
     help_text = "search a CSV, TSV, JSON, Parquet or .txt file instead of the training texts"
     add("--texts", dest="file", metavar="FILE", type=Path, help=help_text)
-    add("--column", default=DEFAULT_COLUMN, help="column of the texts in the file (default: text)")
+    add("--column", help=f"column of the texts in the file (default: {DEFAULT_COLUMN})")
     add("--json", action="store_true", help="print one JSON object per line")
     _add_model(command)
 

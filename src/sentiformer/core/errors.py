@@ -56,9 +56,10 @@ def missing_package(error: ModuleNotFoundError) -> UserError:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error of Python, Arrow or safetensors means that no disk space is left."""
+    """Whether an error of Python, NumPy, Arrow or safetensors means no disk space is left."""
     full = isinstance(error, OSError) and error.errno in DISK_FULL
-    return full or any(os.strerror(code) in str(error) for code in DISK_FULL)
+    words = (*map(os.strerror, DISK_FULL), "requested and")  # NumPy: 9 requested and 8 written
+    return full or any(part in str(error) for part in words)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -107,7 +107,7 @@ def read_json(path: Path, *, made_by: str) -> JsonObject:
         UserError: the file is missing or holds no JSON object.
     """
     error = partial(corrupt, path, made_by)
-    with reading(path, made_by):
+    with reading(path, made_by, RecursionError):  # of lists in lists in lists …
         text = path.read_text(encoding="utf-8")
         value = json.loads(text, object_hook=lambda values: JsonObject(values, error))
     if not isinstance(value, JsonObject):

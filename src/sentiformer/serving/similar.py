@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel
@@ -232,7 +233,7 @@ def _read(folder: Path) -> dict[str, np.ndarray] | None:
     try:
         loaded = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
         return {name: np.asarray(array) for name, array in zip(ARRAYS, loaded, strict=True)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return None
 
 

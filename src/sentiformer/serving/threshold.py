@@ -5,6 +5,7 @@ model says how often the model was wrong on validation above each confidence.
 """
 
 import math
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,9 @@ class Thresholds:
             UserError: both are given, a value is not a probability, or validation does not support
                 so few errors.
         """
+        for name, value in (("min_confidence", min_confidence), ("max_errors", max_errors)):
+            if value is not None and not isinstance(value, Real):
+                raise UserError(f"{name} is {value!r}; give a number from 0 to 1, such as 0.9")
         if min_confidence is not None and max_errors is not None:
             raise UserError("min_confidence and max_errors are both given; give one of the two")
         if max_errors is not None:

@@ -21,7 +21,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from sentiformer.console.output import say
 from sentiformer.console.predictions import rounded
-from sentiformer.core.errors import UserError, first_line
+from sentiformer.core.errors import UserError, first_line, one_line
+from sentiformer.web.limits import LimitBody, TimedProtocol
 from sentiformer.web.metrics import CONTENT_TYPE, MeasureRequests, Metrics
 from sentiformer.web.worker import BusyError, Worker
 
@@ -82,6 +83,8 @@ def open_port(port: int, host: str = HOST) -> socket.socket:
     fix = "give another one, or a free one by `--port 0`"
     if not 0 <= port <= MAX_PORT:
         raise UserError(f"port {port} is not from 0 to {MAX_PORT}; {fix}")
+    if not host:
+        raise UserError("--host is empty; give an address of this machine, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -122,6 +125,7 @@ def serve(
             make_app(classify, explain, page, names=names, nearest=nearest, worker=worker),
             access_log=False,
             log_level="critical",  # `make_app` reports errors itself
+            http=TimedProtocol,
             ws="none",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
@@ -157,10 +161,10 @@ def make_app(
     # Without openapi_url there is no page of documentation, which would load scripts of others.
     app = FastAPI(
         openapi_url=None,
-        max_body_size=MAX_BYTES,
         dependencies=[Depends(check)],
         exception_handlers=ERRORS,
     )
+    app.add_middleware(LimitBody, most=MAX_BYTES)
     app.add_middleware(MeasureRequests, metrics=metrics)
 
     _add_pages(app, page, metrics)
@@ -253,7 +257,7 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status, headers=headers)
+    return JSONResponse({"error": one_line(message)}, status_code=status, headers=headers)
 
 
 ERRORS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
