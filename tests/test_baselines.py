@@ -29,7 +29,7 @@ from sentiformer.core.files import read_json
 from sentiformer.core.names import SPLITS
 from sentiformer.text.corpus import Corpus, read_types
 
-NGRAM_FILES = ["ngrams/model.safetensors", "ngrams/words.txt"]
+NGRAM_FILES = ["ngrams/files.json", "ngrams/model.safetensors", "ngrams/words.txt"]
 WRITTEN = {
     *("choices.csv", "lineage.json", "metrics.json", "unseen.parquet", *NGRAM_FILES),
     *(f"{name}.parquet" for name in KINDS),
@@ -328,8 +328,8 @@ def test_a_missing_or_corrupt_ngram_model_is_named_in_one_line(copy, name, damag
     assert "\n" not in str(error.value)
 
 
-def test_ngram_files_that_do_not_belong_together_are_corrupt(copy):
+def test_changed_words_of_an_ngram_model_are_found(copy):
     with (copy / "baseline" / "ngrams" / "words.txt").open("a") as file:
         file.write("another\n")
-    with pytest.raises(UserError, match=r"is corrupt \(it holds weights of shape"):
+    with pytest.raises(UserError, match=r"words\.txt is corrupt \(its SHA-256 is not that of"):
         NgramModel.load(copy / "baseline" / "ngrams")

@@ -8,6 +8,7 @@ import pytest
 from conftest import RUNTIME
 
 from sentiformer.core.names import SPECIAL_TOKENS
+from sentiformer.core.seal import seal
 from sentiformer.serving.doubt import Doubts, is_word
 from sentiformer.serving.predictor import Predictor
 from sentiformer.text.tokenizer import Tokenizer
@@ -101,6 +102,7 @@ def test_the_languages_are_those_in_the_files_of_the_model(data, tmp_path):
         if languages is not None:
             train["languages"] = languages
         (folder / "config.json").write_text(json.dumps(about))
+        seal(folder)
         (prediction,) = Predictor.load(folder, RUNTIME)([text])
         assert (prediction.label == "?") is (label == "?")
         assert bool(prediction.reason) is (label == "?")

@@ -12,6 +12,7 @@ from conftest import ROOT, RUNTIME, tiny_params
 from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.params import read_yaml
+from sentiformer.core.seal import SEAL, seal
 from sentiformer.evaluation.evaluate import Evaluation, evaluate
 from sentiformer.evaluation.groups import length_table, source_table
 from sentiformer.evaluation.metrics import (
@@ -105,6 +106,8 @@ def change_json(path, change):
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
+    if (path.parent / SEAL).exists():
+        seal(path.parent)
 
 
 @pytest.fixture

@@ -209,8 +209,12 @@ def test_a_missing_or_damaged_file_is_one_line(folders, tmp_path, name, damage):
         Model.load(copy, RUNTIME)
 
 
-def test_files_that_do_not_belong_together_are_refused(folders, tmp_path):
+def test_missing_and_swapped_files_are_named(folders, tmp_path):
     copy = shutil.copytree(folders["model", "int8"][0], tmp_path / "copy")
-    (copy / "bigrams.npy").unlink()
-    with pytest.raises(UserError, match=r"vectors.npy is corrupt \(it holds \d+ words, the model"):
+    (copy / "bigrams.npy").replace(copy / "keys")
+    with pytest.raises(UserError, match=r"bigrams\.npy is missing"):
+        Model.load(copy, RUNTIME)
+    (copy / "trigrams.npy").replace(copy / "bigrams.npy")
+    (copy / "keys").replace(copy / "trigrams.npy")
+    with pytest.raises(UserError, match=r"bigrams\.npy is corrupt \(its SHA-256 is not"):
         Model.load(copy, RUNTIME)

@@ -11,6 +11,7 @@ from conftest import RUNTIME
 from test_evaluation import DAMAGES
 
 from sentiformer.core.errors import UserError
+from sentiformer.core.seal import seal
 from sentiformer.serving.cloze import LanguageModel
 from sentiformer.serving.predictor import Predictor
 from sentiformer.serving.trained_model import BATCH_TOKENS, batches_by_length
@@ -112,6 +113,7 @@ def test_a_text_without_a_known_word_gets_the_class_frequencies_of_train(model):
     about = json.loads((model / "config.json").read_text())
     about["data"]["splits"]["train"]["label_counts"] = {"positive": 30, "negative": 10}
     (model / "config.json").write_text(json.dumps(about))
+    seal(model)
     predict = Predictor.load(model, RUNTIME)
     *unknown, known = predict(["", "<br />", "xyzzy plugh " * 50, "a great film"])
     for prediction in unknown:
@@ -127,6 +129,7 @@ def test_a_config_without_label_counts_is_one_line(model):
     about = json.loads((model / "config.json").read_text())
     del about["data"]["splits"]["train"]["label_counts"]
     (model / "config.json").write_text(json.dumps(about))
+    seal(model)
     with pytest.raises(UserError, match=r"config\.json is corrupt \(it lacks 'label_counts'\); "):
         Predictor.load(model, RUNTIME)
 
@@ -158,14 +161,42 @@ def test_a_missing_or_corrupt_file_is_one_line_that_names_it(model, name, damage
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("change", [-1, 1])
-def test_a_vocabulary_of_a_wrong_size_is_corrupt(model, change):
-    path = model / "vocab.txt"
-    words = path.read_text().splitlines()
-    words = words[:-1] if change < 0 else [*words, "another"]
-    path.write_text("\n".join(words) + "\n")
-    wording = rf"vocab\.txt is corrupt \(it holds {len(words)} words, the model has 60\)"
-    with pytest.raises(UserError, match=wording):
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config.json", '"negative",\n    "positive"', '"positive",\n    "negative"'),
+        ("config.json", '"num_heads": 2', '"num_heads": 4'),
+        ("vocab.txt", "<pad>\n<unk>\n", "<unk>\n<pad>\n"),
+        ("coverage.csv", ".", ","),
+    ],
+)
+def test_a_changed_file_of_a_model_is_found(model, name, old, new):
+    text = (model / name).read_text()
+    assert old in text
+    (model / name).write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"{name} is corrupt \(its SHA-256 is not that of files"):
+        Predictor.load(model, RUNTIME)
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_a_flipped_bit_of_the_weights_is_found(model, place):
+    path = model / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[round(place * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.safetensors is corrupt"):
+        Predictor.load(model, RUNTIME)
+
+
+def test_files_beside_those_of_a_model_are_allowed(model):
+    (model / "README.md").write_text("a model card")
+    assert Predictor.load(model, RUNTIME)(["a great film"])[0].label == "positive"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_model_without_its_seal_is_refused(model, damage):
+    DAMAGES[damage](model / "files.json")
+    with pytest.raises(UserError, match=r"files\.json is (missing|corrupt).*`dvc repro .*train`"):
         Predictor.load(model, RUNTIME)
 
 
@@ -183,6 +214,7 @@ def test_a_vocabulary_of_a_wrong_size_is_corrupt(model, change):
 )
 def test_an_incomplete_config_names_the_missing_key(model, config, wording):
     (model / "config.json").write_text(config)
+    seal(model)
     with pytest.raises(UserError, match=wording) as error:
         Predictor.load(model, RUNTIME)
     assert "\n" not in str(error.value)
@@ -203,6 +235,7 @@ def test_weights_of_a_wrong_size_are_one_line(model):
     about = json.loads((model / "config.json").read_text())
     about["params"]["model"]["d_ff"] = 64
     (model / "config.json").write_text(json.dumps(about))
+    seal(model)
     with pytest.raises(UserError, match=r"model\.safetensors is corrupt") as error:
         Predictor.load(model, RUNTIME)
     assert "\n" not in str(error.value)

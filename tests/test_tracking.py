@@ -27,6 +27,7 @@ from sentiformer import cli
 from sentiformer.core.errors import UserError
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_json, sha256
+from sentiformer.core.seal import seal
 from sentiformer.tracking import database, live, models
 from sentiformer.tracking import store as store_module
 from sentiformer.tracking.database import default_uri
@@ -131,6 +132,7 @@ def variant(data, folder, *, accuracy, held_out):
     for split, fingerprint in held_out.items():
         about["data"]["splits"][split]["fingerprint"] = fingerprint
     (folder / "model" / "config.json").write_text(json.dumps(about))
+    seal(folder / "model")
     return folder
 
 

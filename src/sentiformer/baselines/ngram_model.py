@@ -13,10 +13,12 @@ import numpy as np
 
 from sentiformer.baselines.ngram_counts import find_ngrams
 from sentiformer.core.files import reading, write_tensors
+from sentiformer.core.seal import SEAL, require_sealed, seal
 from sentiformer.text.corpus import read_lines, write_lines
 from sentiformer.text.ngrams import ngram_keys, ngram_numbers
 
-FILES = WORDS, WEIGHTS = "words.txt", "model.safetensors"
+WORDS, WEIGHTS = "words.txt", "model.safetensors"
+FILES = WORDS, WEIGHTS, SEAL
 BLOCK_TEXTS = 1000  # texts that are predicted together; it bounds the memory
 
 
@@ -34,28 +36,27 @@ class NgramModel:
         self._words, self._arrays, self._weights = words, arrays, arrays["weights"]
         self._numbers = {word: number for number, word in enumerate(words, start=1)}
         self._known = [np.arange(1, len(words) + 1), arrays["bigrams"], arrays["trigrams"]]
-        expected = len(arrays["intercepts"]), sum(map(len, self._known))
-        if self._weights.shape != expected:
-            raise ValueError(f"it holds weights of shape {self._weights.shape}, not {expected}")
 
     @classmethod
     def load(cls, folder: Path, *, made_by: str = "baseline") -> Self:
         """Read what `save` wrote in the stage `made_by`.
 
         Raises:
-            UserError: a file is missing or corrupt, or the files do not belong together.
+            UserError: a file is missing or has other bytes than were written.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        require_sealed(folder, made_by=made_by)
         words = read_lines(folder / WORDS, made_by=made_by)
         with reading(folder / WEIGHTS, made_by, SafetensorError, KeyError):
             return cls(words, load_file(folder / WEIGHTS))
 
     def save(self, folder: Path) -> None:
-        """Write the words as text, and the rest as safetensors."""
+        """Write the words as text, the rest as safetensors, and a seal."""
         write_lines(folder / WORDS, self._words)
         write_tensors(folder / WEIGHTS, self._arrays)
+        seal(folder)
 
     def probabilities(self, tokens: Sequence[Sequence[str]]) -> np.ndarray:
         """The (N, C) float64 probabilities of texts, each given as its tokens."""

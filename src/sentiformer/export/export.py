@@ -8,6 +8,7 @@ import numpy as np
 
 from sentiformer.core.files import read_json, sha256, write_json
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import seal
 from sentiformer.encoder.finetune import NGRAMS
 from sentiformer.export.params import ExportParams
 from sentiformer.serving.exported import ENCODER, GRAPH, KEYS, RULES, SCALES, STAGE, VECTORS
@@ -50,6 +51,7 @@ def export(params: ExportParams, data: Path, folder: Path) -> str:
         for name in ENCODER_FILES:
             shutil.copyfile(source / ENCODER / name, folder / ENCODER / name)
     _write_config(classifier.max_len, params, source, folder)
+    seal(folder)
     before, after = size(source), size(folder)
     return f"{source}, {before / 1e6:.1f} MB, in {params.format}: {after / 1e6:.1f} MB"
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from sentiformer.baselines.ngram_model import NgramModel
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import corrupt, read_json, reading
+from sentiformer.core.files import read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import require_sealed
 from sentiformer.encoder.finetune import NGRAMS
 from sentiformer.encoder.tokens import EncoderTokenizer
 from sentiformer.serving.config import AnyConfig, read_config
@@ -69,6 +70,7 @@ class ExportedClassifier:
     def __init__(self, folder: Path, runtime: Runtime) -> None:
         config = read_config(folder, made_by=STAGE)
         _require_model(folder, config["params"][STAGE].get("format"), runtime)
+        require_sealed(folder, made_by=STAGE)
         self.config = parse(ExportedConfig, config, where=str(folder / "config.json"))
         self.labels, self.max_len = self.config.labels, self.config.max_len
         counts = self.config.data["splits"]["train"]["label_counts"]
@@ -82,13 +84,6 @@ class ExportedClassifier:
         self.ngrams = NgramModel.load(folder / NGRAMS, made_by=STAGE) if is_ensemble else None
         self._encoder = EncoderTokenizer(folder / ENCODER, made_by=STAGE) if is_encoder else None
         self._vectors = WordVectors(folder)
-        found = {"vocab.txt": len(self.vocab)}
-        if not is_encoder:
-            found[VECTORS] = self._vectors.words
-        for name, words in found.items():
-            if words != (expected := self.config.vocab_size):
-                reason = f"it holds {words} words, the model has {expected}"
-                raise corrupt(folder / name, STAGE, reason)
         self._path, self._threads = folder / GRAPH, runtime.threads
         self._sessions = {self._threads: _open_session(self._path, self._threads)}
 
@@ -127,9 +122,6 @@ class WordVectors:
     The rows of one array, which is mapped into memory, are the vectors of words, then of the
     unknown bigram and the bigrams, then of the unknown trigram and the trigrams. A row of int8 has
     a scale.
-
-    Attributes:
-        words: the number of words.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -137,13 +129,13 @@ class WordVectors:
         is_int8 = self._vectors.dtype == np.int8
         self._scales = _read_array(folder / SCALES) if is_int8 else None
         self._keys = [_read_array(path) for name in KEYS if (path := folder / name).exists()]
-        self.words = len(self._vectors) - sum(1 + len(keys) for keys in self._keys)
+        self._words = len(self._vectors) - sum(1 + len(keys) for keys in self._keys)
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
         """The vectors, (T, D) float32, of the words with these ids, (T,) int64."""
-        rows, numbers, first = [ids], ids, self.words
+        rows, numbers, first = [ids], ids, self._words
         for keys in self._keys:
-            numbers = ngram_numbers(ngram_keys(numbers, ids, self.words), keys)
+            numbers = ngram_numbers(ngram_keys(numbers, ids, self._words), keys)
             rows.append(numbers + first)
             first += 1 + len(keys)
         total = np.zeros((len(ids), self._vectors.shape[1]), dtype=np.float32)

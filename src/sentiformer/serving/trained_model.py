@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 from sentiformer.baselines.ngram_model import NgramModel
 from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import corrupt, read_json, reading
+from sentiformer.core.files import read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Precision, Runtime
+from sentiformer.core.seal import require_sealed
 from sentiformer.encoder.finetune import NGRAMS
 from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TextClassifier, TransformerClassifier
@@ -52,7 +53,7 @@ class TrainedModel(ABC, Generic[Model, AnyConfigT]):
     """The model and the vocabulary that the stage `made_by` wrote to a folder.
 
     Raises:
-        UserError: a file is missing or corrupt, or the files do not belong together.
+        UserError: a file is missing or has other bytes than the stage wrote.
     """
 
     made_by: ClassVar[str]
@@ -65,11 +66,9 @@ class TrainedModel(ABC, Generic[Model, AnyConfigT]):
         self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE
         made_by = self.made_by
         config = read_config(folder, made_by=made_by)
+        require_sealed(folder, made_by=made_by)
         self.config = parse(self.config_type, config, where=str(folder / "config.json"))
-        path, expected = folder / "vocab.txt", self.config.vocab_size
-        self.vocab = Vocab.load(path, made_by=made_by)
-        if (found := len(self.vocab)) != expected:
-            raise corrupt(path, made_by, f"it holds {found} words, the model has {expected}")
+        self.vocab = Vocab.load(folder / "vocab.txt", made_by=made_by)
         model = self._build(folder)
         path = folder / "model.safetensors"
         with reading(path, made_by, SafetensorError, RuntimeError):

@@ -16,6 +16,7 @@ from sentiformer.console.training import TrainingDisplay
 from sentiformer.core.events import Event
 from sentiformer.core.files import atomic_folder, write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
+from sentiformer.core.seal import seal
 from sentiformer.text.vocab import Vocab
 from sentiformer.training.calibration import Validation, calibrate
 from sentiformer.training.checkpoint import Checkpoint
@@ -131,7 +132,7 @@ def run_with_checkpoints(
 
 
 def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
-    """Write the weights of the best epoch, `config.json`, and the vocabulary.
+    """Write the weights of the best epoch, `config.json`, the vocabulary, and their seal.
 
     A classifier is calibrated on validation, and its coverage there is written; of a language
     model the metrics are written.
@@ -153,6 +154,7 @@ def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
         results["calibration"] = found.calibration.model_dump()
         write_coverage(found, setup.partner, folder)
     write_json(folder / "config.json", {**about, **results})
+    seal(folder)
 
 
 def write_coverage(found: Validation, partner: np.ndarray | None, folder: Path) -> None:
