@@ -659,7 +659,7 @@ def test_page_describes_the_quality_of_the_data(copy, tmp_path):
 
     change_json(copy / "model" / "config.json", describe)
     text = Page(report(copy, tmp_path / "report")).text
-    assert "Read: train 5,000 rows, test 77 rows." in text
+    assert "Rows read: train 5,000, test 77." in text
     assert "Left out: of train, no text 12, no label 3." in text
     assert "this split: test, with duplicates 4; equal texts with different labels 1." in text
     assert (

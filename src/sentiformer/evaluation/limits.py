@@ -29,8 +29,8 @@ def limits(
         "get a label too, and it is wrong more often.",
         language_limit(data["splits"]["train"]["languages"]),
         length_limit(predictions["tokens"], about["params"]["model"]["max_len"]),
-        f"Unknown words: {_count(int((predictions['known_words'] == 0).sum()))} only words that "
-        "the model does not know. Such a text gets “?” instead of a label.",
+        "Unknown words: a text with only words that the model does not know gets “?” instead of a "
+        f"label; {_count(int((predictions['known_words'] == 0).sum()))} no other words.",
         *class_limits(data["splits"]["train"]["label_counts"], by_class),
     ]
 

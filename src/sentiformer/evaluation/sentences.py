@@ -72,14 +72,14 @@ def verdict(found: Mapping[str, Any], other: str, *, name: str = "the Transforme
     if found["difference"] < 0:
         better, worse, sign = worse, better, -1
     low, high = sorted(sign * found[name] for name in ("difference_low", "difference_high"))
-    significance = "" if found["p_value"] < SIGNIFICANT else "not "
-    words = (
-        f"{better} is better than {worse} by {100 * abs(found['difference']):.2f} points (95 % "
-        f"interval {points(low)} to {points(high)}), which is {significance}statistically "
-        "significant"
-        if found["difference"]
-        else f"{name} and {other} are equally accurate"
-    )
+    size = f"{100 * abs(found['difference']):.2f} points"
+    interval = f"95 % interval {points(low)} to {points(high)}"
+    if not found["difference"]:
+        words = f"{name} and {other} are equally accurate"
+    elif found["p_value"] < SIGNIFICANT:
+        words = f"{better} is better than {worse} by {size} ({interval})"
+    else:
+        words = f"{better} is not significantly better than {worse}: {size} ({interval})"
     test = f"McNemar's exact test: {p_value_text(found['p_value'])}"
     return f"{words[0].upper()}{words[1:]} ({test})."
 
