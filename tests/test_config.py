@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sentiformer.core.errors import UserError
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Runtime, load_runtime
+from sentiformer.data.params import number_of_folds
 from sentiformer.model.params import ModelParams
 from sentiformer.params import Params, load_params, use_files
 
@@ -33,6 +34,7 @@ MAY_BE_ZERO = {
     "word_vectors.triples",
     "pretrain.epochs",
     "finetune.frozen",
+    "fold",
 }
 
 
@@ -234,6 +236,7 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
     [
         *(("download", "held_out", value, "input should be greater than 0") for value in (0, 0.0)),
         *(("download", "held_out", value, "input should be less than 0.5") for value in (0.5, 1)),
+        ("download", "fold", -1, "input should be greater than or equal to 0"),
         *(("build_vocab", "max_size", size, "input should be greater than 2") for size in range(3)),
         ("train", "learning_rate", 0.0, "input should be greater than 0"),
         ("finetune", "learning_rate", 0.0, "input should be greater than 0"),
@@ -253,6 +256,14 @@ def test_a_probability_may_be_zero_but_not_one(message, section, key):
 )
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(message, section, key, value, fix):
     assert f"{section}.{key} is {value!r}: {fix}" in message(changed(section, key, value))
+
+
+def test_a_fold_is_one_of_those_that_the_held_out_share_makes(message):
+    assert (
+        "download: fold is 10, but held_out 0.1 makes 10 folds; give fold a number from 0 to 9"
+        in (message(changed("download", "fold", 10)))
+    )
+    assert number_of_folds(1e-320) == 2**64, "a tiny share is no error"
 
 
 def test_a_teacher_with_an_encoder_needs_one(message):

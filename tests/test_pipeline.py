@@ -45,6 +45,7 @@ PACKAGES = {  # of the library, and which others each may import
     "evaluation": {"core", "console", "text", "baselines", "model", "training", "serving"},
     "export": {"core", "text", "encoder", "model", "training", "serving"},
     "tracking": {"core", "console", "text", "serving"},
+    "experiments": {"core", "console", "data", "evaluation", "params"},
     "web": {"core", "console", "serving"},
     "__init__": set(),
     "__main__": set(),
@@ -81,6 +82,7 @@ RERUN = {  # the stages that a change of each key reruns
     "download.labels": DOWNLOAD,
     "download.min_texts": DOWNLOAD,
     "download.held_out": DOWNLOAD,
+    "download.fold": DOWNLOAD,
     "tokenize.language": TOKENIZE,
     "build_vocab.max_size": VOCAB,
     "word_vectors.window": VECTORS,
@@ -579,7 +581,7 @@ def test_documents_are_short():
     assert len(" ".join(lines).split()) <= 1200
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 160
     assert (
-        sum(len(keys) for keys in yaml.safe_load((ROOT / "params.yaml").read_text()).values()) <= 45
+        sum(len(keys) for keys in yaml.safe_load((ROOT / "params.yaml").read_text()).values()) <= 46
     )
     for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]:
         for number, line in enumerate(path.read_text().splitlines(), start=1):

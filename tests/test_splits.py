@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from itertools import pairwise
 from tempfile import TemporaryFile
 
 import pandas as pd
@@ -12,6 +13,7 @@ from conftest import made_up_reviews
 from sentiformer.core.names import SPLITS
 from sentiformer.data import split_files, splits, tables, text_store
 from sentiformer.data.bundled import LABELS
+from sentiformer.data.params import number_of_folds
 from sentiformer.data.source import Row, Source, Stream
 from sentiformer.data.split_files import digest, write_split
 from sentiformer.data.tables import content_hash, store_source, text_hash
@@ -51,12 +53,12 @@ def with_texts(rows: pd.DataFrame, store: TextStore) -> pd.DataFrame:
 
 
 def make_splits(
-    given: dict[str, pd.DataFrame], share: float = SHARE
+    given: dict[str, pd.DataFrame], share: float = SHARE, fold: int = 0
 ) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
     """The splits with their texts; and how many rows were removed."""
     with TemporaryFile() as file:
         store = TextStore(file)
-        made, removed = splits.make_splits(stored(given, store), store, share)
+        made, removed = splits.make_splits(stored(given, store), store, share, fold)
         return {split: with_texts(rows, store) for split, rows in made.items()}, removed
 
 
@@ -157,6 +159,23 @@ def test_a_threshold_on_the_hash_decides_the_split(share, given):
             interval = int(text_hash(text) / 2**64 / share)
             assert split == (missing[interval] if interval < len(missing) else "train")
     assert sum(len(made[split]) for split in ("train", *missing)) == 400
+
+
+@pytest.mark.parametrize("given", [(), ("test",), ("validation",)])
+@pytest.mark.parametrize("share", [0.1, 0.3, 1 / 3, 0.4])
+def test_over_all_folds_each_text_is_held_out_once_for_each_split(share, given):
+    other = table(("Another text.", 0), ("One more.", 1))
+    source = {"train": reviews(), **dict.fromkeys(given, other)}
+    folds = [make_splits(source, share, fold)[0] for fold in range(number_of_folds(share))]
+    for split in {"test", "validation"} - {*given}:
+        hashes = pd.concat([made[split]["hash"] for made in folds])
+        assert sorted(hashes) == sorted(map(text_hash, reviews()["text"]))
+    for made in folds:
+        assert sum(len(made[split]) for split in {*SPLITS} - {*given}) == 400
+        assert len(made["train"]) > 0
+    if not given:  # the next fold tests on the texts that validated this one
+        for made, following in pairwise([*folds, folds[0]]):
+            assert list(following["test"]["hash"]) == list(made["validation"]["hash"])
 
 
 def test_the_held_out_share_is_about_the_parameter():

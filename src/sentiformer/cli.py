@@ -167,6 +167,22 @@ def answers_of(name: str) -> "Evaluated":
         return of_evaluation(name, *download_evaluation(name, Path(folder)))
 
 
+def search(options: argparse.Namespace) -> None:
+    """Train with other parameters, and keep the best on validation as an experiment of DVC."""
+    from sentiformer.experiments.search import search
+
+    search(
+        options.space, trials=options.trials, minutes=options.minutes, folder=Path("data/search")
+    )
+
+
+def folds(options: argparse.Namespace) -> None:
+    """Train and evaluate with other held-out texts."""
+    from sentiformer.experiments.folds import run_folds
+
+    run_folds(options.count, Path("data/folds"))
+
+
 def demo(options: argparse.Namespace) -> None:
     """Serve a page on which a person tries a model, and answers for programs, until Ctrl-C."""
     from sentiformer.serving.explain import explain
@@ -307,6 +323,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_similar(add("similar", similar, "find the training texts that are nearest to a text"))
     _add_demo(add("demo", demo, "try a model on a web page, and serve its answers as JSON"))
     _add_compare(add("compare", compare, "compare two models on the test texts"))
+    _add_search(add("search", search, "find better parameters by trials, scored on validation"))
+    command = add("folds", folds, "cross-validation: mean and deviation over other test texts")
+    help_text = "the first folds of the 1/download.held_out folds (default: all)"
+    command.add_argument("count", nargs="?", type=_count, metavar="N", help=help_text)
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command = add("verify", verify, "compare rebuilt metrics with the committed ones")
@@ -340,6 +360,15 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
     help_text = "texts that are shown, of those on which one model alone is right (default: 10)"
     command.add_argument("--count", type=_count, default=10, help=help_text)
+
+
+def _add_search(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    help_text = "choices as in model.num_layers=1,2, or a range as in model.dropout=0.1..0.5"
+    add("space", nargs="+", metavar="section.key=values", help=help_text)
+    add("--trials", type=_count, default=20, help="with those of before (default: 20)")
+    help_text = "begin no trial after so many minutes (default: no limit)"
+    add("--minutes", type=_count, help=help_text)
 
 
 def _add_similar(command: argparse.ArgumentParser) -> None:

@@ -42,7 +42,7 @@ def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[
         rows_read = _count_rows(source, tables)
         left_out = {split: stream.left_out for split, stream in source.streams.items()}
         labels = leave_out_rare_classes(tables, labels, params.min_texts, left_out)
-        splits, removed = make_splits(tables, store, params.held_out)
+        splits, removed = make_splits(tables, store, params.held_out, params.fold)
         del tables
         labels = leave_out_unknown_classes(splits, labels, removed, left_out)
         kept = _count_kept_duplicates(splits)

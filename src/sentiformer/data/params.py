@@ -56,11 +56,16 @@ def _check_labels(names: list[str]) -> list[str]:
 Labels = Annotated[list[Name], AfterValidator(_check_labels)]
 
 
+def number_of_folds(share: float) -> int:
+    """How many folds there are if `share` is held out for each of validation and test."""
+    return max(round(1 / max(share, 2**-64)), 3)  # one for each split
+
+
 class DownloadParams(Section):
     """The source of the texts and the share that is held out.
 
     Paths are relative to the project's root. A source ignores the keys that it does not use. A
-    split that a source does not have is held out of its train.
+    split that a source does not have is held out of its train; `fold` says which of its texts.
     """
 
     source: Literal["bundled", "hub", "files"]
@@ -75,6 +80,7 @@ class DownloadParams(Section):
     labels: Labels | None
     min_texts: int = Size
     held_out: float = Field(gt=0, lt=0.5)
+    fold: int = Field(ge=0)
 
     @model_validator(mode="after")
     def _check_keys_together(self) -> Self:
@@ -88,4 +94,9 @@ class DownloadParams(Section):
             )
         if self.labels and len(set(map(clean, self.labels))) < len(self.labels):
             raise ValueError(f"labels {self.labels} name a label twice; name each once")
+        if self.fold >= (folds := number_of_folds(self.held_out)):
+            raise ValueError(
+                f"fold is {self.fold}, but held_out {self.held_out:g} makes {folds} folds; give "
+                f"fold a number from 0 to {folds - 1}"
+            )
         return self
