@@ -44,7 +44,10 @@ PACKAGES = {  # of the library, and which others each may import
     "serving": {"core", "console", "text", "baselines", "model", "training", "encoder"},
     "evaluation": {"core", "console", "text", "baselines", "model", "training", "serving"},
     "export": {"core", "text", "encoder", "model", "training", "serving"},
-    "tracking": {"core", "console", "text", "serving"},
+    "publish": {
+        *("core", "console", "baselines", "training", "encoder", "serving", "evaluation"),
+    },
+    "tracking": {"core", "console", "text", "serving", "publish"},
     "experiments": {"core", "console", "data", "evaluation", "params"},
     "web": {"core", "console", "serving"},
     "__init__": set(),

@@ -14,8 +14,9 @@ import sentiformer
 from sentiformer import cli
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_json, sha256
+from sentiformer.publish.names import size_name, slug
 from sentiformer.tracking import models
-from sentiformer.tracking.names import MODEL_TAG, NAME, model_name, run_name, size_name, slug
+from sentiformer.tracking.names import MODEL_TAG, NAME, model_name, run_name
 from sentiformer.tracking.store import KEY_TAG, NOTE_TAG
 from sentiformer.tracking.tracker import live_run, sync, sync_all
 

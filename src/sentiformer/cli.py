@@ -183,6 +183,25 @@ def folds(options: argparse.Namespace) -> None:
     run_folds(options.count, Path("data/folds"))
 
 
+def publish(options: argparse.Namespace) -> None:
+    """Publish a model with its model card in a folder, or on the Hugging Face Hub."""
+    from tempfile import TemporaryDirectory
+
+    from sentiformer.publish.publish import publish
+    from sentiformer.serving.model import find_model
+
+    name, to = options.model, (options.to, options.license)
+    with TemporaryDirectory() as temporary, quick_start():
+        if ":/" not in name:
+            model = find_model(Path(name))
+            say(publish(model, model.parent / "evaluation", *to))
+            return
+        from sentiformer.tracking.registry import download_evaluation, download_model
+
+        model = download_model(name, Path(temporary) / "model")
+        say(publish(model, download_evaluation(name, Path(temporary))[0], *to))
+
+
 def demo(options: argparse.Namespace) -> None:
     """Serve a page on which a person tries a model, and answers for programs, until Ctrl-C."""
     from sentiformer.serving.explain import explain
@@ -327,6 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("folds", folds, "cross-validation: mean and deviation over other test texts")
     help_text = "the first folds of the 1/download.held_out folds (default: all)"
     command.add_argument("count", nargs="?", type=_count, metavar="N", help=help_text)
+    _add_publish(add("publish", publish, "write a model and its card to a folder or the Hub"))
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command = add("verify", verify, "compare rebuilt metrics with the committed ones")
@@ -369,6 +389,16 @@ def _add_search(command: argparse.ArgumentParser) -> None:
     add("--trials", type=_count, default=20, help="with those of before (default: 20)")
     help_text = "begin no trial after so many minutes (default: no limit)"
     add("--minutes", type=_count, help=help_text)
+
+
+def _add_publish(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    help_text = "a folder (default: data/model), or an MLflow address such as models:/sentiformer/3"
+    add("model", nargs="?", default="data/model", help=help_text)
+    help_text = "a folder, or owner/name, a repository of the Hugging Face Hub"
+    add("--to", required=True, metavar="FOLDER|OWNER/NAME", help=help_text)
+    help_text = "licence of the model by its name on the Hub, such as apache-2.0"
+    add("--license", metavar="NAME", help=help_text)
 
 
 def _add_similar(command: argparse.ArgumentParser) -> None:

@@ -75,7 +75,7 @@ def compare(a: Evaluated, b: Evaluated) -> Comparison:
     groups = {name: (sources == name).to_numpy() for name in names} if len(names) > 1 else {}
     return Comparison(
         names=(a.name, b.name),
-        metrics=[_metrics(table) for table in both],
+        metrics=[answer_metrics(table) for table in both],
         by_source={
             name: [round(float(is_right[rows].mean()), 6) for is_right in right]
             for name, rows in groups.items()
@@ -107,7 +107,7 @@ def _require_the_same(
         )
 
 
-def _metrics(answers: pd.DataFrame) -> dict[str, Any]:
+def answer_metrics(answers: pd.DataFrame) -> dict[str, Any]:
     """All metrics, or the accuracy alone if the probabilities are not known."""
     columns = [column for column in answers if column.startswith(PREFIX)]
     is_right = (answers["predicted"] == answers["actual"]).to_numpy()

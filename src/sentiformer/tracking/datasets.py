@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiformer.tracking.names import data_name
+from sentiformer.publish.names import data_name
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput

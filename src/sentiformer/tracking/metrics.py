@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 NETWORKS = {"train": "transformer", "finetune": "finetuned"}  # by stage, the name of its network
 OWN_METRICS = {"train": "metrics.json", "finetune": "models/finetuned.json"}  # and its metrics
 HEADLINE = ("accuracy", "log_loss", "calibration_error")  # of the model on test
+TRANSFORMER_METRICS = ("accuracy_low", "accuracy_high", "log_loss", "calibration_error")
 
 
 def event_metrics(event: Event, stage: str) -> "list[Metric]":
@@ -65,12 +66,15 @@ def headline_values(evaluation: Path, stage: str) -> dict[str, float]:
 def read_sources(evaluation: Path, stage: str) -> list[dict[str, str]]:
     """The metrics of each source of texts; the first is the one that the headline is about.
 
-    `accuracy` is that of the network of the stage; the other metrics are those of the Transformer.
+    `accuracy` is that of the network of the stage. Other metrics than accuracies are known of the
+    Transformer alone.
     """
     rows = read_csv(evaluation / "by_source.csv", made_by="evaluate")
     for row in rows if stage == "finetune" else []:
         row["transformer_accuracy"] = row["accuracy"]
         row["accuracy"] = row.pop("finetuned_accuracy")
+        for name in TRANSFORMER_METRICS:
+            del row[name]
     return [row for row in rows if row["source"] != "all"]
 
 

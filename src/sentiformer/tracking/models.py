@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.console.output import say
+from sentiformer.publish.names import size_name, slug
 from sentiformer.tracking.datasets import dataset_key
 from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.model_card import HEADING, how_to_call, model_card
-from sentiformer.tracking.names import NAME, model_name, size_name, slug
+from sentiformer.tracking.names import NAME, model_name
 from sentiformer.tracking.store import NOTE_TAG, Store, import_mlflow
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.console.output import say
 from sentiformer.core.events import EpochEvent
 from sentiformer.core.files import read_json, sha256
+from sentiformer.publish.names import percent
 from sentiformer.tracking import metrics
 from sentiformer.tracking.live import LiveRun
 from sentiformer.tracking.messages import without_passwords
 from sentiformer.tracking.model_card import how_to_restore
 from sentiformer.tracking.models import TrackedModel
-from sentiformer.tracking.names import MODEL_TAG, NAME, percent
+from sentiformer.tracking.names import MODEL_TAG, NAME
 from sentiformer.tracking.store import NOTE_TAG, Store, use_store
 
 if TYPE_CHECKING:
