@@ -174,11 +174,9 @@ def test_the_last_line_counts_texts_by_class_and_by_reason(run, capsys):
         return found.err
 
     line = last_line("--json", "a great film", "great great", "zyzzyva", "!!!", " ")
-    assert line.startswith(
-        '5 texts: 2 positive; 3 without a class ("?"): 2 no known word, 1 no text; --file '
-    )
+    assert line.startswith('5 texts: 2 positive, 3 "?" (2 × no known word, 1 × no text); --file ')
     assert last_line("a great film").startswith("1 text: 1 positive; ")
-    assert last_line("zyzzyva").startswith('1 text; 1 without a class ("?"): 1 no known word; ')
+    assert last_line("zyzzyva").startswith('1 text: 1 "?" (no known word); ')
 
 
 def test_the_last_line_lists_the_most_frequent_classes_and_counts_the_others():
@@ -289,6 +287,16 @@ def test_no_text_at_all_is_an_error(mistake, tmp_path):
     assert "there is no text to classify; give a text, --file, or" in mistake("predict")
     (tmp_path / "empty.txt").touch()
     assert "empty.txt is empty; write" in mistake("predict", "--file", tmp_path / "empty.txt")
+    (tmp_path / "head.csv").write_text("text\n")
+    for command in ("predict", "explain"):
+        assert "head.csv has no rows; give" in mistake(command, "--file", tmp_path / "head.csv")
+
+
+@pytest.mark.parametrize("name", ["none.csv", "no/where.JSONL", "a.txt.gz"])
+def test_the_name_of_a_file_that_does_not_exist_is_not_classified_as_a_text(mistake, run, name):
+    assert f"there is no file '{name}'; --file takes a file" in mistake("predict", name)
+    assert len(run("predict", f"I read {name}")) == 1
+    assert len(run("predict", stdin=name.encode())) == 1
 
 
 def test_invalid_utf8_on_standard_input_is_reported_with_its_line(mistake):
@@ -334,17 +342,33 @@ def test_an_invalid_environment_variable_is_named(mistake, monkeypatch):
     assert mistake("predict", "a text") == line
 
 
-def test_an_unknown_command_prints_the_usage(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "usage", "line"),
+    [
+        (["predikt"], "", "there is no command 'predikt'; did you mean predict?"),
+        (["a good film"], "", "there is no command 'a good film'; the commands are predict, "),
+        (["predict", "--flie", "a.csv"], " predict", "unknown arguments: --flie"),
+        (["predict", "--max-errors", "3%"], " predict", "'3%' is not a number from 0 to 1, such"),
+    ],
+)
+def test_a_misspelled_command_or_option_prints_its_usage_and_one_line(
+    capsys, arguments, usage, line
+):
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["predikt"])
-    assert "usage: sentiformer" in capsys.readouterr().err
+        cli.main(arguments)
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"usage: sentiformer{usage} [-h]")
+    assert line in last
 
 
 def test_without_a_command_the_help_is_printed(run):
     lines = run()
     assert lines[0].startswith("usage: sentiformer")
-    for command in ("predict", "fill", "score", "track", "verify"):
-        assert any(line.split()[:1] == [command] for line in lines)
+    commands = cli._parser().get_default("commands")
+    listed = [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in commands]
+    assert listed == list(commands)
+    assert (listed[0], listed[-2:]) == ("predict", ["fill", "score"]), "in the order of their use"
+    assert any(line.startswith("example: sentiformer predict") for line in lines)
 
 
 def test_the_version_is_printed(capsys):

@@ -63,6 +63,8 @@ def test_a_model_and_itself_are_equally_accurate(data):
     assert found.difference["p_value"] == 1
     assert not len(found.changed)
     assert "are equally accurate" in found.verdict
+    assert found.summary(10) == f"the same answers to all {found.texts:,} texts"
+    assert found.lines(10)[-1].startswith("texts on which it alone is right")
 
 
 def test_the_encoder_is_compared_as_its_folder_predicts(finetuned_data):
@@ -158,7 +160,7 @@ def project(copy, monkeypatch):
 def test_a_git_revision_is_read_from_the_cache_of_dvc_alone(project):
     found = compare(evaluated("first"), evaluated("data"))
     assert len(found.changed) == 7
-    with pytest.raises(UserError, match="nonsense is neither a folder nor a Git revision"):
+    with pytest.raises(UserError, match=r"nonsense is neither a folder nor a Git .* run `make`"):
         evaluated("nonsense")
     remote = "\n[core]\n    remote = far\n['remote \"far\"']\n    url = http://127.0.0.1:9/x\n"
     (project / ".dvc" / "config.local").write_text(remote)

@@ -475,7 +475,7 @@ def changed_lines(path: Path) -> list[str]:
 
 def test_a_file_becomes_the_source_and_nothing_else_changes(committed, tmp_path):
     file = tmp_path / "a b, 'c'.csv"
-    file.touch()
+    file.write_text("the text: x,label\na,b\n")
     use_files(file, text="the text: x", label=None, language="de", path=committed)
     params = load_params(committed)
     assert (params.download.source, params.download.train) == ("files", str(file))
@@ -488,6 +488,7 @@ def test_another_file_forgets_what_belonged_to_the_earlier_one(committed, tmp_pa
     with modify_yaml(committed) as values:
         old = {"test": "a", "validation": "b", "unlabeled": "c", "labels": ["x", "y"]}
         values["download"] |= old | {"text_column": "body"}
+    (tmp_path / "train.csv").write_text("review,stars\na,b\n")
     use_files(tmp_path, text=None, label=None, language=None, path=committed)
     params = load_params(committed).download
     assert [getattr(params, key) for key in old] == [None] * 4
@@ -499,10 +500,18 @@ def test_another_file_forgets_what_belonged_to_the_earlier_one(committed, tmp_pa
     [
         ("none.csv", "text", r"none\.csv does not exist; give the path of a file or a folder"),
         (".", "label", "text_column and label_column are both 'label'"),
+        ("r.csv", "revue", r"no column 'revue'; did you mean 'review'\? --text \(TEXT of make own"),
+        ("r.csv", "review", r"no column 'label'; --label \(LABEL of make own\) takes one of: rev"),
+        ("a.xlsx", "text", r"a\.xlsx is a spreadsheet; save it as CSV"),
+        ("folder", "text", "no file of that folder is named after train"),
     ],
 )
 def test_a_wrong_file_or_column_changes_nothing(committed, tmp_path, file, text, message):
+    (tmp_path / "r.csv").write_text("review,a,b\nx,y,z\n")
+    (tmp_path / "a.xlsx").touch()
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=message):
         use_files(tmp_path / file, text=text, label=None, language=None, path=committed)
     assert changed_lines(committed) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert sorted(tmp_path.iterdir()) == before

@@ -264,7 +264,7 @@ def test_the_command_line_counts_unsure_texts(data, monkeypatch, capsys):
     cli.main(["predict", *options, "a great film", "boring and dull", "zyzzyva"])
     found = capsys.readouterr()
     assert [line.split()[0] for line in found.out.splitlines()] == ["unsure", "unsure", "?"]
-    line = '3 texts; 2 without a class ("unsure"): 2 confidence below 1; 1 without a class ("?"): '
+    line = '3 texts: 2 "unsure" (confidence below 1), 1 "?" (no known word); '
     assert found.err.startswith(line)
     with pytest.raises(SystemExit, match="are both given; give one of the two"):
         cli.main(["predict", *options, "--max-errors", "0.1", "a great film"])

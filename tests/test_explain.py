@@ -213,7 +213,9 @@ def test_the_command_prints_signs_and_numbers_without_colors(data, capsys, monke
     looked = run(capsys, *model, "--attention", "a great film")
     assert "which is not an explanation" in looked.out
     assert "does not explain" in looked.err
-    values = json.loads(run(capsys, *model, "--json", "a great film").out)
+    printed = run(capsys, *model, "--json", "a great film")
+    assert "--json" not in printed.err
+    values = json.loads(printed.out)
     assert values["tokens"] == ["a", "great", "film"]
     assert values["prediction"]["label"] == values["label"] == "positive"
 

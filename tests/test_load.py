@@ -75,10 +75,11 @@ def test_the_words_nan_and_none_are_texts():
         (pd.DataFrame(), "no column 'text'; its columns are: none"),
         (pd.DataFrame([["a", "b"]], columns=["text", "text"]), "several columns 'text'; rename"),
         ({"review": ["a"]}, "no column 'text'; its columns are: review"),
-        (5, "predict got '5' of type int; give a text, a list of texts, or a table"),
-        (b"a film", "predict got .* of type bytes"),
-        ({"a", "b"}, "predict got .* of type set"),
-        (np.array("a"), "predict got 'a' of type str"),
+        (5, "^got '5' of type int; give a list of texts, a text, or a table"),
+        (b"a film", "got .* of type bytes"),
+        ({"a", "b"}, "got .* of type set"),
+        (np.array("a"), "got 'a' of type str"),
+        ({"text": "a film"}, "'a film' of type str in 'text' of the dict; give a list of texts$"),
         (["a", 5], "text 2 is '5' of type int, which is not a text"),
         (["a", b"b"], "text 2 is .* of type bytes, which is not a text"),
         ([["a"], ["b"]], "text 1 is .* of type list, which is not a text"),
@@ -120,6 +121,17 @@ def test_a_missing_model_is_one_line_that_says_where_models_are(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"holds no model; `make` in .* makes data/mod"):
         sentiformer.load(address)
+    with pytest.raises(UserError, match=f"^{tmp_path}/{address}".rstrip("/")):
+        sentiformer.load(address)
+    (tmp_path / "params.yaml").touch()
+    with pytest.raises(UserError, match=f"^{address or '.'} holds no model"):
+        sentiformer.load(address)
+
+
+@pytest.mark.parametrize("given", [5, None, b"data/model"])
+def test_what_is_no_path_and_no_address_is_refused_in_one_line(given):
+    with pytest.raises(UserError, match=r"load got .* of type .*; give the folder of a model"):
+        sentiformer.load(given)
 
 
 def test_the_help_and_the_version_say_what_a_person_needs():

@@ -193,8 +193,11 @@ def test_the_command_prints_rows_or_json(project, monkeypatch, capsys):
     assert none.strip() == "none: the model cannot judge this text"
     assert [row.split()[1] in ("negative", "positive") for row in rows] == [True, True]
     assert "the nearest of " in shown.err
-    printed = run(project, monkeypatch, capsys, QUERY, "--count", 2, "--json").out
-    found = json.loads(printed)
+    assert "--json prints whole texts" in shown.err
+    assert run(project, monkeypatch, capsys, "").out.startswith("(no text)\n")
+    printed = run(project, monkeypatch, capsys, QUERY, "--count", 2, "--json")
+    assert "--json" not in printed.err
+    found = json.loads(printed.out)
     assert found["text"] == QUERY
     assert [set(row) for row in found["similar"]] == [{"text", "label", "similarity", "row"}] * 2
 

@@ -310,7 +310,7 @@ def test_rows_have_the_values_of_the_columns_and_their_place(write):
     path = write("a.csv", b"label,x,text\n1,9,a\n0,9,b\n")
     rows = [(f"{path}, line 2", ("a", "1")), (f"{path}, line 3", ("b", "0"))]
     assert list(read_rows(path, columns)) == rows
-    with pytest.raises(UserError, match=r"has no column 'label'; --label takes one of: text \("):
+    with pytest.raises(UserError, match=r"has no column 'label'; --label takes one of: text$"):
         list(read_rows(write("b.csv", b"text\na\n"), columns))
     with pytest.raises(
         UserError, match=r"its suffix must be one of .csv, .tsv, .jsonl, [^t]*.parquet, or"
@@ -393,8 +393,13 @@ def test_the_error_for_an_unknown_suffix_lists_the_known_ones(message, name):
 def test_a_missing_file_and_a_folder_are_errors(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for name in ("nothing.csv", "folder.csv"):
-        with pytest.raises(UserError, match=rf"{name} is not a file; check the path"):
+        with pytest.raises(UserError, match=rf"{name} is (not a file; check the path|a folder)"):
             list(read_texts(tmp_path / name, "text"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder is a folder; give a file"):
+        list(read_texts(tmp_path / "folder", "text"))
+    with pytest.raises(UserError, match=r"a\.XLSX is a spreadsheet; save it as CSV"):
+        list(read_texts(tmp_path / "a.XLSX", "text"))
 
 
 def test_a_file_without_read_permission_is_an_error(write, monkeypatch):
@@ -570,7 +575,7 @@ def test_a_column_that_an_option_names_is_not_guessed(write):
     columns = {"rewiew": "--text", "label": "--label"}
     assert next(iter(guess_columns(path, columns, print))) == "rewiew"
     with pytest.raises(
-        UserError, match=r"no column 'rewiew'; --column takes one of: review, stars"
+        UserError, match=r"'rewiew'; did you mean 'review'\? --column takes one of: review, stars$"
     ):
         list(read_texts(path, "rewiew"))
 
@@ -578,7 +583,12 @@ def test_a_column_that_an_option_names_is_not_guessed(write):
 def test_predict_guesses_the_column_and_says_it(write, lines):
     path = write("a.csv", b"id,review\n1,a\n")
     assert list(read_texts(path, "text", lines.append)) == ["a"]
-    assert lines == [f"{path}: the column 'review' is read as the text; --column names another"]
+    assert lines == [
+        f"{path} has no column 'text'; 'review' is read instead; --column names another"
+    ]
+    lines.clear()
+    assert list(read_texts(path, "Review", lines.append)) == ["a"]
+    assert lines[0].startswith(f"{path} has no column 'Review'; 'review' is read instead")
 
 
 @pytest.mark.parametrize("first", ["this is a text", "a nice review", "1"])

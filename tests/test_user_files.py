@@ -445,8 +445,8 @@ def test_columns_are_guessed_by_train_and_hold_for_all_files(write, capsys):
     rows = rows_of(files(train="a.csv", test="b.csv", unlabeled="u.csv"))
     assert rows == {"train": [("a", 0), ("b", 1)], "test": [("d", 0)], "unlabeled": [("u", -1)]}
     assert capsys.readouterr().out.splitlines() == [
-        "a.csv: the column 'review' is read as the text; download.text_column names another",
-        "a.csv: the column 'stars' is read as the label; download.label_column names another",
+        "a.csv has no column 'text'; 'review' is read instead; download.text_column names another",
+        "a.csv has no column 'label'; 'stars' is read instead; download.label_column names another",
     ]
 
 

@@ -12,6 +12,7 @@ the model cannot judge gets the label "?" and a reason. Mistakes raise `UserErro
 In the shell, `sentiformer --help` lists the commands.
 """
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,11 @@ def load(model: str | Path = "data/model") -> "Model":
     from sentiformer.core.runtime import load_runtime
     from sentiformer.serving.model import Model, find_model
 
+    if not isinstance(model, str | PathLike):
+        raise UserError(
+            f"load got {model!r} of type {type(model).__name__}; give the folder of a model, or "
+            "its address in MLflow"
+        )
     try:
         if ":/" not in str(model):
             return Model.load(find_model(Path(model)), load_runtime())

@@ -1,6 +1,7 @@
 """The command `sentiformer`: predict, explain, find similar texts, compare, serve, and others."""
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -34,16 +35,19 @@ NEXT = {  # what to do next, by whether a file was classified and whether JSON w
     (True, True): "pandas.read_json(file, lines=True) reads these lines",
 }
 
-NEXT_EXPLAIN = {  # by whether attention was shown
+NEXT_EXPLAIN = {  # by whether JSON was printed
     False: "--json prints the contributions of all tokens",
-    True: "attention does not explain the class; without --attention, its reasons are shown",
+    True: NEXT[True, True],
 }
+NEXT_ATTENTION = "attention does not explain the class; without --attention, its reasons are shown"
+EPILOG = """example: sentiformer predict "A film to remember."
+The README and docs/ in the project's root explain all commands; each has its own --help."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     install_interrupt_handler()
-    options = _parser().parse_args(arguments)
+    options = _parsed(sys.argv[1:] if arguments is None else arguments)
     with one_line_errors():
         options.run(options)
 
@@ -61,7 +65,7 @@ def predict(options: argparse.Namespace) -> None:
         print_results(map(show, chunk, predictions))
         summary.count(predictions)
     if not summary.texts:
-        raise UserError("there is no text to classify; give a text, --file, or standard input")
+        raise _no_text(options, "classify")
     note(f"{summary}; {NEXT[bool(options.file), options.json]}")
 
 
@@ -81,8 +85,8 @@ def explain_texts(options: argparse.Namespace) -> None:
         print_results([json_line(row)] if options.json else show(found))
         summary.count([found.prediction])
     if not summary.texts:
-        raise UserError("there is no text to explain; give a text, --file, or standard input")
-    note(f"{summary}; {NEXT_EXPLAIN[options.attention]}")
+        raise _no_text(options, "explain")
+    note(f"{summary}; {NEXT_ATTENTION if options.attention else NEXT_EXPLAIN[options.json]}")
 
 
 def fill(options: argparse.Namespace) -> None:
@@ -148,9 +152,7 @@ def compare(options: argparse.Namespace) -> None:
         print_results([json.dumps(found.as_dict(options.count))])
         return
     print_results([*found.lines(options.count), "", found.verdict])
-    changed = len(found.changed)
-    shown = f"{min(options.count, changed):,} of {changed:,}"
-    note(f"{shown} texts on which one alone is right; --count shows more, --json is for programs")
+    note(f"{found.summary(options.count)}; --json is for programs")
 
 
 def answers_of(name: str) -> "Evaluated":
@@ -234,7 +236,8 @@ def similar(options: argparse.Namespace) -> None:
     neighbours = open_neighbours(model, searched, data / FOLDER, map_chunks)
     for text, found in zip(given, neighbours.search(given, options.count), strict=True):
         print_results([neighbours_as_json(text, found)] if options.json else as_rows(text, found))
-    note(f"the nearest of {neighbours}; --count shows more, --json prints whole texts")
+    more = "" if options.json else ", --json prints whole texts"
+    note(f"the nearest of {neighbours}; --count shows more{more}")
 
 
 def data_folder(model: str) -> Path:
@@ -257,7 +260,7 @@ def chosen_texts(options: argparse.Namespace) -> Iterable[str | None]:
         UserError: the options contradict each other, or, while the texts are read, one cannot be
             read or has a lone surrogate, from an escape in JSON or bytes on the command line.
     """
-    from sentiformer.core.text_files import read_texts
+    from sentiformer.core.text_files import TABLES, read_texts
     from sentiformer.core.text_lines import format_of
 
     texts, file = options.texts, options.file
@@ -272,6 +275,11 @@ def chosen_texts(options: argparse.Namespace) -> Iterable[str | None]:
         return with_whole_characters(read_texts(file, options.column or DEFAULT_COLUMN, note))
     if len(texts) == 1 and not is_standard_input(texts[0]) and is_file(texts[0]):
         raise UserError(f"{texts[0]!r} is a file; classify its texts with --file {texts[0]}")
+    if len(texts) == 1 and _is_word(texts[0]) and format_of(Path(texts[0])) in (*TABLES, ".txt"):
+        raise UserError(
+            f"there is no file {texts[0]!r}; --file takes a file; if it is a text, give it through "
+            "standard input"
+        )
     reads_input = not texts or is_standard_input(texts[0])
     return with_whole_characters(lines_of_standard_input() if reads_input else texts)
 
@@ -300,6 +308,27 @@ def is_file(name: str) -> bool:
     return False
 
 
+def _is_word(text: str) -> bool:
+    """Whether a text has no white space."""
+    return len(text.split()) == 1
+
+
+def _no_text(options: argparse.Namespace, verb: str) -> UserError:
+    """The error for a file or for standard input that has no text at all."""
+    if options.file is not None and not is_standard_input(options.file):
+        return UserError(f"{options.file} has no rows; give a file that has some")
+    return UserError(f"there is no text to {verb}; give a text, --file, or standard input")
+
+
+def _share(text: str) -> float:
+    """A number, as a type of argparse; the model checks its range."""
+    try:
+        return float(text)
+    except ValueError:
+        message = f"{text!r} is not a number from 0 to 1, such as 0.03"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def _count(text: str) -> int:
     """A whole number above 0, as a type of argparse."""
     if not text.isdecimal() or not int(text):
@@ -314,13 +343,30 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options; a mistake ends the program with the usage of the command and one line."""
+    parser, name = _parser(), arguments[0] if arguments else "-"
+    commands: dict[str, argparse.ArgumentParser] = parser.get_default("commands")
+    if not name.startswith("-") and name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(commands)}"
+        parser.error(f"there is no command {name!r}; {fix}")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        commands.get(name, parser).error(f"unknown arguments: {' '.join(unknown)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sentiformer", description="Classify texts with a trained model, and manage its files."
+        prog="sentiformer",
+        description="Classify texts with a trained model, and manage its files.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.set_defaults(run=lambda _: parser.print_help())
     commands = parser.add_subparsers(metavar="command")
+    parser.set_defaults(run=lambda _: parser.print_help(), commands=commands.choices)
 
     def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(name, help=text)
@@ -334,24 +380,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_texts(command)
     attention = "show the attention that each token receives, which is not an explanation"
     command.add_argument("--attention", action="store_true", help=attention)
-    command = add("fill", fill, "guess the words at each [MASK] in a text")
-    command.add_argument("--top", type=_count, default=5, help="words per [MASK] (default: 5)")
-    _add_language_model(command)
-    _add_language_model(add("score", score, "log-probability of each token of a text"))
-    _add_use(add("use", use, "train on a file of your own: changes params.yaml"))
     _add_similar(add("similar", similar, "find the training texts that are nearest to a text"))
-    _add_demo(add("demo", demo, "try a model on a web page, and serve its answers as JSON"))
     _add_compare(add("compare", compare, "compare two models on the test texts"))
+    _add_demo(add("demo", demo, "try a model on a web page, and serve its answers as JSON"))
+    _add_use(add("use", use, "train on a file of your own: changes params.yaml"))
     _add_search(add("search", search, "find better parameters by trials, scored on validation"))
-    command = add("folds", folds, "cross-validation: mean and deviation over other test texts")
-    help_text = "the first folds of the 1/download.held_out folds (default: all)"
-    command.add_argument("count", nargs="?", type=_count, metavar="N", help=help_text)
+    _add_folds(add("folds", folds, "cross-validation: mean and deviation over other test texts"))
     _add_publish(add("publish", publish, "write a model and its card to a folder or the Hub"))
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     command = add("verify", verify, "compare rebuilt metrics with the committed ones")
     command.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
     command.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
+    _add_fill(add("fill", fill, "guess the words at each [MASK] in a text (needs pretraining)"))
+    help_text = "log-probability of each token of a text (needs pretraining)"
+    _add_language_model(add("score", score, help_text))
     return parser
 
 
@@ -367,9 +410,9 @@ def _add_texts(command: argparse.ArgumentParser) -> None:
 def _add_thresholds(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     help_text = 'answer "unsure" if the most probable class is less probable than this, as in 0.9'
-    add("--min-confidence", type=float, metavar="P", help=help_text)
+    add("--min-confidence", type=_share, metavar="P", help=help_text)
     help_text = "the same, so that at most this share of the answers is wrong, as in 0.03"
-    add("--max-errors", type=float, metavar="SHARE", help=help_text)
+    add("--max-errors", type=_share, metavar="SHARE", help=help_text)
 
 
 def _add_compare(command: argparse.ArgumentParser) -> None:
@@ -399,6 +442,11 @@ def _add_publish(command: argparse.ArgumentParser) -> None:
     add("--to", required=True, metavar="FOLDER|OWNER/NAME", help=help_text)
     help_text = "licence of the model by its name on the Hub, such as apache-2.0"
     add("--license", metavar="NAME", help=help_text)
+
+
+def _add_folds(command: argparse.ArgumentParser) -> None:
+    help_text = "the first folds of the 1/download.held_out folds (default: all)"
+    command.add_argument("count", nargs="?", type=_count, metavar="N", help=help_text)
 
 
 def _add_similar(command: argparse.ArgumentParser) -> None:
@@ -433,6 +481,11 @@ def _add_use(command: argparse.ArgumentParser) -> None:
     add("--text", help="column of the texts (default: text, or the only one that it can be)")
     add("--label", help="column of the labels (default: label, or the only one that it can be)")
     add("--language", help="spaCy language code of the texts (default: unchanged)")
+
+
+def _add_fill(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--top", type=_count, default=5, help="words per [MASK] (default: 5)")
+    _add_language_model(command)
 
 
 def _add_language_model(command: argparse.ArgumentParser) -> None:

@@ -16,6 +16,9 @@ from sentiformer.model.params import ModelParams
 from sentiformer.text.params import BuildVocabParams, TokenizeParams
 from sentiformer.training.params import PretrainParams, TrainParams
 
+# Name the columns of the texts and of the labels, in `sentiformer use` and in `make own`.
+COLUMN_OPTIONS = ("--text (TEXT of make own)", "--label (LABEL of make own)")
+
 
 class Params(Section):
     """All sections, in the order of the stages."""
@@ -73,9 +76,12 @@ def use_files(
     looks first.
 
     Raises:
-        UserError: there is no such file or folder, or a value is wrong. `path` is then unchanged.
+        UserError: there is no such file or folder, it has no such columns, or a value is wrong.
+            `path` is then unchanged.
     """
     from ruamel.yaml import YAML
+
+    from sentiformer.data.user_files import require_columns_of_train
 
     train = train.expanduser()
     if not train.exists():
@@ -94,7 +100,8 @@ def use_files(
     }
     if language:
         values["tokenize"]["language"] = language
-    parse(Params, values, where=str(path))
+    download = parse(Params, values, where=str(path)).download
+    require_columns_of_train(download, COLUMN_OPTIONS)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)

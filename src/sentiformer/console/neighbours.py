@@ -33,4 +33,5 @@ def as_rows(text: str | None, found: Sequence[Neighbour]) -> list[str]:
         f"{neighbour.similarity:6.3f}  {label:<{width}}{gap}{shortened(neighbour.text)}"
         for neighbour, label in zip(found, labels, strict=True)
     ]
-    return [shortened(text or ""), *(rows or ["        none: the model cannot judge this text"])]
+    shown = shortened(text or "") or "(no text)"
+    return [shown, *(rows or ["        none: the model cannot judge this text"])]

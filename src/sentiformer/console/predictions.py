@@ -53,18 +53,18 @@ class Summary:
 
     def __str__(self) -> str:
         line = f"{self.texts:,} text{'s' * (self.texts != 1)}"
-        if self._labels:
-            line += f": {_counts(self._labels)}"
+        counts = _counts(self._labels)
         for label, reasons in self._reasons.items():
-            line += f'; {reasons.total():,} without a class ("{label}"): {_counts(reasons)}'
-        return plain(line)
+            why = ", ".join(_counts(reasons, " × ") if len(reasons) > 1 else reasons)
+            counts.append(f'{reasons.total():,} "{label}" ({why})')
+        return plain(f"{line}: {', '.join(counts)}")
 
 
-def _counts(counter: Counter[str]) -> str:
-    shown = counter.most_common(SHOWN_COUNTS)
-    line = ", ".join(f"{count:,} {name}" for name, count in shown)
-    others = counter.total() - sum(count for _, count in shown)
-    return line + (f", {others:,} others" if others else "")
+def _counts(counter: Counter[str], sign: str = " ") -> list[str]:
+    """The most frequent names and how often each occurs, and the number of the others."""
+    shown = [f"{count:,}{sign}{name}" for name, count in counter.most_common(SHOWN_COUNTS)]
+    others = sum(count for _, count in counter.most_common()[SHOWN_COUNTS:])
+    return [*shown, f"{others:,}{sign}others"] if others else shown
 
 
 def as_json(text: str | None, prediction: Prediction) -> str:

@@ -1,5 +1,6 @@
 """Columns of a table: found by name, or guessed where there is one choice."""
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -32,9 +33,11 @@ def require_columns(columns: Columns, present: Sequence[str], place: str, hint: 
     """
     for column, option in columns.items():
         if column not in present:
+            near = difflib.get_close_matches(column, present, n=1)
+            meant = f"did you mean {shortened(near[0])!r}? " if near else ""
             known = listed([shortened(name) for name in present]) or "none"
             raise UserError(
-                f"{place} has no column {column!r}; {option} takes one of: {known}{hint}"
+                f"{place} has no column {column!r}; {meant}{option} takes one of: {known}{hint}"
             )
         if list(present).count(column) > 1:
             raise UserError(f"{place} has several columns {column!r}; rename all but one")
@@ -53,8 +56,7 @@ def guess(columns: Columns, present: Sequence[str]) -> dict[str, str]:
         same = [name for name in named if _plain(name) == _plain(column)]
         if column not in found and len(same) == 1:
             found[column] = same[0]
-    # a single column with a white space in its name may be a text without a header
-    if all(map(looks_like_name, present)) and (len(named) > 1 or not " ".join(named).count(" ")):
+    if looks_like_header(present):
         for rule in (_by_word, _other_of_two):
             for column in [column for column in columns if column in WORDS and column not in found]:
                 taken = found.values()
@@ -80,6 +82,15 @@ def _other_of_two(column: str, free: Sequence[str], named: Sequence[str]) -> str
     known = {word for other, words in WORDS.items() if other != column for word in words.split()}
     fits = [name for name in free if _last_word(name) not in known | set(OTHER_WORDS.split())]
     return fits[0] if len(fits) == 1 and len(named) == 2 else None
+
+
+def looks_like_header(cells: Sequence[str]) -> bool:
+    """Whether the cells of a first row can be the names of columns.
+
+    A single one with white space inside may be a text without a header.
+    """
+    named = [cell for cell in cells if cell.strip() and not cell.startswith(INDEX)]
+    return all(map(looks_like_name, cells)) and (len(named) > 1 or " " not in "".join(named))
 
 
 def looks_like_name(cell: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from sentiformer.core.columns import Columns, require_columns
+from sentiformer.core.columns import Columns, looks_like_header, require_columns
 from sentiformer.core.errors import UserError
 from sentiformer.core.text_lines import COMPRESSED, Say, format_of, open_lines
 
@@ -50,7 +50,8 @@ def read_csv(path: Path, columns: Columns, say: Say) -> Iterator[tuple[str, Valu
     header = _read_header(path, lines)
     separator = _separator(header, columns)
     names = header.names[separator]
-    require_columns(columns, names, str(path), _hint(path, names, separator))
+    hint = "" if looks_like_header(names) else _hint(path, names, separator)
+    require_columns(columns, names, str(path), hint)
     if separator != next(iter(header.names)):
         say(f"{path}: its columns are separated by {SEPARATORS[separator]}")
     indices = [names.index(column) for column in columns]
@@ -194,7 +195,7 @@ def _misplaced_quote(path: Path, start: int, raw: list[str], error: str) -> str:
 
 
 def _hint(path: Path, names: Sequence[str], separator: str) -> str:
-    """How to name columns, for the message that one is missing."""
+    """How to name the columns of a file whose first row seems to be data."""
     new = [f"column{number}" for number in range(1, len(names) + 1)]
     by_length = sorted(range(len(names)), key=lambda index: len(names[index]))
     new[by_length[0]] = "label"
@@ -204,6 +205,6 @@ def _hint(path: Path, names: Sequence[str], separator: str) -> str:
     pack = {"": "", ".gz": " | gzip", ".zst": " | zstd -c"}[packed]
     named = f"named{format_of(path)}{packed}"
     return (
-        " (the first row is taken as the header; if it is data, name the columns, for instance "
-        f"with `(printf '{header}\\n'{pack}; cat {quote(str(path))}) > {named}`)"
+        " (the first row is taken as the header, but seems to be data; name the columns, for "
+        f"instance with `(printf '{header}\\n'{pack}; cat {quote(str(path))}) > {named}`)"
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 JSON = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv", *JSON, ".parquet")
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 INVISIBLE = re.compile(r"[\s\0\u00ad\u200b-\u200f\u2060\ufeff]*")  # a text of only these is none
 Row: TypeAlias = tuple[str, tuple[object, ...]]
 
@@ -86,8 +87,10 @@ def guess_columns(path: Path, columns: Columns, say: Say) -> Columns:
     found = max((guess(columns, names) for names in _headers(path, columns)), key=len, default={})
     for column, name in found.items():
         if name != column and len(found) == len(columns):
-            option = columns[column]
-            say(f"{path}: the column {name!r} is read as the {column}; {option} names another")
+            say(
+                f"{path} has no column {column!r}; {name!r} is read instead; {columns[column]} "
+                "names another"
+            )
     return {found.get(column, column): option for column, option in columns.items()}
 
 
@@ -114,6 +117,10 @@ def _read(
 ) -> Iterator[tuple[str, tuple[object, ...] | UserError]]:
     """The rows of a file in any format, or the error of a row."""
     kind, lines = format_of(path), len(columns) == 1
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give a file")
+    if kind in SPREADSHEETS:
+        raise UserError(f"{path} is a spreadsheet; save it as CSV in UTF-8, and give that file")
     if kind in (".csv", ".tsv"):
         yield from read_csv(path, columns, say)
     elif kind in JSON:

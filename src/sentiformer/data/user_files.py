@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -59,6 +59,21 @@ def read_files(params: DownloadParams) -> Source:
             streams[split] = open_stream(records, wanted, name, train=split == "train")
     origin = {"name": f"files {params.train}", "licence": "not stated", "citation": "not stated"}
     return Source(streams, params.labels, origin)
+
+
+def require_columns_of_train(params: DownloadParams, options: Sequence[str]) -> None:
+    """Check that each file of train has the columns of the texts and of the labels.
+
+    They are found as in `read_files`. `options` name the two in messages.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, or a column is missing.
+    """
+    train = find_files(params)["train"]
+    named = dict(zip(columns_of("train", params), options, strict=True))
+    columns = guess_columns(train[0], named, lambda line: None)
+    for path in train:
+        next(read_rows(path, columns), None)  # its header is read with its first row
 
 
 def _require_one_split(params: DownloadParams, train: list[Path]) -> None:

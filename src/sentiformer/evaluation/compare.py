@@ -27,6 +27,8 @@ class Comparison(NamedTuple):
     by_source: dict[str, list[float]]  # the accuracies of A and B; empty if there is one source
     difference: dict[str, Any]  # see `paired_difference`; A is in the Transformer's place
     changed: pd.DataFrame  # the texts that changed sides, the surest mistake first
+    texts: int
+    different: int  # texts with different answers
 
     @property
     def verdict(self) -> str:
@@ -34,10 +36,22 @@ class Comparison(NamedTuple):
         a, b = (f"{letter} ({name})" for letter, name in zip("AB", self.names, strict=True))
         return verdict(self.difference, b, name=a)
 
+    def summary(self, count: int) -> str:
+        """How many texts changed sides, of which at most `count` are shown."""
+        if not self.different:
+            return f"the same answers to all {self.texts:,} texts"
+        changed = len(self.changed)
+        if not changed:
+            return "there is no text on which one alone is right"
+        shown = f"{min(count, changed):,} of {changed:,} texts on which one alone is right"
+        return f"{shown}; --count shows more" if count < changed else shown
+
     def lines(self, count: int) -> list[str]:
         """The comparison for the terminal, with at most `count` of the texts."""
         alone = self.difference["transformer_alone"], self.difference["other_alone"]
-        rows = [("", ["A", "B"]), *comparison_rows(self.metrics)]
+        (title, accuracies), *others = comparison_rows(self.metrics)
+        title = "accuracy, all sources, %" if self.by_source else title
+        rows = [("", ["A", "B"]), (title, accuracies), *others]
         rows += [
             (f"accuracy of {name}, %", [*map(percent, of)]) for name, of in self.by_source.items()
         ]
@@ -46,7 +60,8 @@ class Comparison(NamedTuple):
         width = max(len(cell) for _, cells in rows for cell in cells)
         table = [f"{title:<{TITLE}}  {a:>{width}}  {b:>{width}}" for title, (a, b) in rows]
         named = [f"{letter}: {name}" for letter, name in zip("AB", self.names, strict=True)]
-        return [*named, "", *table, "", *map(_line, self.changed.head(count).to_dict("records"))]
+        lines = [*map(_line, self.changed.head(count).to_dict("records"))]
+        return [*named, "", *table, *([""] if lines else []), *lines]
 
     def as_dict(self, count: int) -> dict[str, Any]:
         """The comparison for a program, with at most `count` of the texts."""
@@ -82,6 +97,8 @@ def compare(a: Evaluated, b: Evaluated) -> Comparison:
         },
         difference=paired_difference(*right),
         changed=_changed(*both, *right),
+        texts=len(sources),
+        different=int((both[0]["predicted"] != both[1]["predicted"]).sum()),
     )
 
 

@@ -111,8 +111,9 @@ def _of_revision(name: str) -> Evaluated:
             return Evaluated(name, _transformer(pd.read_parquet(file)))
     except (SCMError, NotDvcRepoError) as error:
         raise UserError(
-            f"{name} is neither a folder nor a Git revision ({first_line(error)}); give a folder "
-            "such as data/model, models:/NAME/VERSION, or a revision such as HEAD~1"
+            f"{name} is neither a folder nor a Git revision ({first_line(error)}); run `make`, "
+            "which makes data/model, or give another folder, models:/NAME/VERSION, or a revision "
+            "such as HEAD~1"
         ) from None
     except Exception as error:  # DVC and its parts raise errors of many classes
         raise UserError(

@@ -148,8 +148,8 @@ class WordVectors:
 def _require_model(folder: Path, precision: str | None, runtime: Runtime) -> None:
     if precision is None:
         raise UserError(
-            f"{folder} holds no model: export.format was null; set it to int8, and run "
-            "`dvc repro export`"
+            f"{folder} holds no model: export.format was null; set export.format in params.yaml "
+            "to int8, and run `dvc repro export`"
         )
     if runtime.device == "cuda":
         raise UserError(

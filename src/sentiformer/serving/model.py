@@ -133,18 +133,21 @@ def texts_of(data: Any) -> list[str | None]:
     Raises:
         UserError: a table has no column `text` or several, or a value is not a text.
     """
+    place = ""
     names = getattr(data, "column_names", None)  # of Arrow; pandas and polars have `columns`
     names = getattr(data, "columns", None) if names is None else names
     if isinstance(data, Mapping) or names is not None:
+        kind = type(data).__name__
         data = data[_text_column(list(data if names is None else names))]
+        place = f" in {COLUMN!r} of the {kind}"
     for convert in ("to_pylist", "tolist"):  # of Arrow; of NumPy and pandas
         if hasattr(data, convert):
             data = getattr(data, convert)()
             break
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | Mapping | Set):
         raise UserError(
-            f"predict got {_shown(data)}; give a text, a list of texts, or a table with the "
-            f"column {COLUMN!r}"
+            f"got {_shown(data)}{place}; give a list of texts"
+            + ("" if place else f", a text, or a table with the column {COLUMN!r}")
         )
     return [_text(value, number) for number, value in enumerate(data, start=1)]
 
@@ -192,7 +195,8 @@ def find_model(folder: Path) -> Path:
     for pattern in ("*/model.safetensors", "*/*/model.safetensors", "*/*/*/model.safetensors"):
         if found := sorted(folder.glob(pattern)):
             raise UserError(f"{folder} holds no model; did you mean {found[0].parent}?")
+    place = folder if Path("params.yaml").exists() else folder.absolute()
     raise UserError(
-        f"{folder} holds no model; `make` in the project's root makes data/model; an "
+        f"{place} holds no model; `make` in the project's root makes data/model; an "
         "MLflow address is written like models:/sentiformer@champion"
     )

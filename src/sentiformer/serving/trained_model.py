@@ -230,8 +230,8 @@ class FinetunedClassifier(AnyClassifier[FinetunedConfig]):
     def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
         if not read_config(folder, made_by=self.made_by)["params"]["encoder"].get("name"):
             raise UserError(
-                f"{folder} holds no encoder: encoder.name was null; set it to one, and run "
-                "`dvc repro finetune`"
+                f"{folder} holds no encoder: encoder.name was null; set encoder.name in "
+                "params.yaml to an encoder, and run `dvc repro finetune`"
             )
         super().__init__(folder, runtime, precision)
 
