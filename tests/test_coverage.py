@@ -205,16 +205,6 @@ def test_choices_are_the_thresholds_that_validation_supports(tmp_path):
     assert 0.1 not in Thresholds(tmp_path / "model", made_by="train").choices(), "none is needed"
 
 
-def test_a_model_of_an_earlier_version_predicts_and_says_what_is_missing(data, tmp_path):
-    folder = shutil.copytree(data / "model", tmp_path / "old")
-    (folder / "coverage.csv").unlink()
-    model = sentiformer.load(folder)
-    assert model.predict("a great film").label == "positive"
-    assert model.predict("a great film", min_confidence=1).label == "unsure"
-    with pytest.raises(UserError, match=r"old/coverage\.csv is missing.*`dvc repro train` makes"):
-        model.predict("a great film", max_errors=0.5)
-
-
 @pytest.mark.parametrize("damage", ["truncated", "random"])
 def test_a_damaged_file_is_named_in_one_line(data, tmp_path, damage):
     folder = shutil.copytree(data / "model", tmp_path / "model")
@@ -275,4 +265,4 @@ def test_explain_refuses_a_threshold_which_it_would_not_use(capsys, option):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["explain", option, "0.1", "a great film"])
     assert stopped.value.code == 2
-    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+    assert f"unknown arguments: {option}" in capsys.readouterr().err

@@ -461,7 +461,7 @@ def contents(folder):
 
     The key depends on which modules the process has imported.
     """
-    other = rb'"(training_key|config\.json)": .*'
+    other = rb'(training_key|"config\.json":).*'
     return {
         path.relative_to(folder).as_posix(): re.sub(other, b"", path.read_bytes())
         for path in folder.rglob("*")

@@ -16,6 +16,7 @@ from huggingface_hub import ModelCard, constants, snapshot_download
 import sentiformer
 from sentiformer import UserError, cli
 from sentiformer.core.files import write_json
+from sentiformer.core.seal import SEAL
 from sentiformer.evaluation.evaluated import evaluated
 from sentiformer.evaluation.metrics import accuracy_interval
 from sentiformer.publish import repository
@@ -81,7 +82,7 @@ def test_a_folder_predicts_as_the_model_by_itself(finetuned_data, tmp_path, caps
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["label"] == shown[0].label
     original = files_of(finetuned_data / model)
     for name, content in files_of(folder).items():
-        assert name == CARD or content == original[name]
+        assert name in (CARD, SEAL) or content == original[name]
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".alone.p")]
 
 

@@ -171,6 +171,7 @@ def change_config(folder, **values):
     """Change values in the `config.json` of a classifier."""
     path = folder / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    seal(path.parent)
 
 
 @pytest.fixture(scope="module")

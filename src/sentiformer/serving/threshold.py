@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sentiformer.core.errors import UserError
-from sentiformer.training.coverage import FILE, WISHES, read_coverage, row_for
+from sentiformer.training.coverage import WISHES, read_coverage, row_for
 
 UNSURE = "unsure"  # the label of a text whose confidence is too low
 BAND_SHARE, BAND_TEXTS = 0.1, 50  # of the texts of validation, and how many, at least in a band
@@ -32,13 +32,11 @@ class Thresholds:
     """The lowest confidence for a given share of errors, chosen on validation.
 
     Raises:
-        UserError: the file in the folder, which stage `made_by` wrote, is corrupt.
+        UserError: the file in the folder, which stage `made_by` wrote, is missing or corrupt.
     """
 
     def __init__(self, folder: Path, *, made_by: str) -> None:
-        self._path, self._made_by = folder / FILE, made_by
-        exists = self._path.exists()  # models of earlier versions have none
-        self._rows = read_coverage(folder, made_by=made_by) if exists else []
+        self._rows = read_coverage(folder, made_by=made_by)
 
     def lowest(self, min_confidence: float | None, max_errors: float | None) -> float:
         """The lowest confidence of an answer: as given, or for at most this share of errors.
@@ -91,11 +89,6 @@ class Thresholds:
         if not 0 < max_errors < 1:
             raise UserError(
                 f"max_errors is {max_errors:g}; give a share between 0 and 1, such as 0.03"
-            )
-        if not self._rows:
-            raise UserError(
-                f"{self._path} is missing, so max_errors finds no threshold; `dvc repro "
-                f"{self._made_by}` makes it, or give min_confidence"
             )
         if row := row_for(self._rows, max_errors):
             return row["min_confidence"]
