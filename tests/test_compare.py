@@ -77,6 +77,16 @@ def test_the_encoder_is_compared_as_its_folder_predicts(finetuned_data):
     assert found.metrics[1]["log_loss"] == pytest.approx(ensemble["log_loss"], abs=1e-5)
 
 
+def test_a_transformer_with_the_n_gram_model_is_compared_as_the_mean(data, copy):
+    made = shutil.copytree(copy / "model", copy / "made")
+    shutil.copytree(copy / "baseline" / "ngrams", made / "ngrams")
+    shutil.copytree(data / "evaluation", copy / "evaluation", dirs_exist_ok=True)
+    ensemble = json.loads((copy / "evaluation" / "models" / "ensemble.json").read_text())
+    found = compare(*(evaluated(str(copy / name)) for name in ("model", "made")))
+    assert found.difference.items() <= ensemble.items()
+    assert found.metrics[1]["log_loss"] == pytest.approx(ensemble["log_loss"], abs=1e-5)
+
+
 def test_of_many_classes_only_the_accuracy_of_a_model_without_probabilities_is_known():
     table = pd.DataFrame({"text": list("abc"), "source": "x", "actual": ["one", "two", "six"]})
     table["predicted"], table["confidence"] = ["one", "two", "one"], 0.9

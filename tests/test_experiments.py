@@ -333,6 +333,14 @@ def test_a_source_with_all_splits_has_no_folds(experiments, monkeypatch):
     assert len(experiments.runs) == 1
 
 
+def test_an_error_of_dvc_has_a_fix():
+    identity, _ = dvc._reason(["ERROR: Git user name and email must be configured"])
+    assert identity.endswith("`git config user.email ADDRESS`")
+    cache, stage = dvc._reason(["ERROR: failed to reproduce 'a': failed to load directory ('b',)"])
+    assert cache.endswith("run `dvc repro`, then the same command")
+    assert not stage
+
+
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [

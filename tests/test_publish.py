@@ -177,6 +177,21 @@ def test_the_ensemble_has_its_own_metrics_and_the_encoder_is_named(finetuned_dat
     assert "pip install '.[encoder]'" in card.text
 
 
+def test_a_transformer_with_the_n_gram_model_has_the_metrics_of_the_mean(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "data")
+    made = shutil.copytree(copy / "model", copy / "ensemble")
+    shutil.copytree(copy / "baseline" / "ngrams", made / "ngrams")
+    card = ModelCard((publication(copy, tmp_path / "films", "ensemble") / CARD).read_text())
+    path = copy / "evaluation" / "models" / "ensemble.json"
+    metrics = json.loads(path.read_text())
+    (found,) = [r for r in card.data.eval_results if r.metric_type == "log_loss"]
+    assert found.metric_value == pytest.approx(metrics["log_loss"], abs=1e-5)
+    assert "by the mean of its probabilities and those of the n-gram model" in card.text
+    write_json(path, metrics | {"parts": ["finetuned", "nb_trigrams"]})
+    line = refusal(made, copy / "evaluation", str(tmp_path / "new"))
+    assert "evaluates the mean of finetuned, nb_trigrams, not of transformer; use" in line
+
+
 def test_data_sets_and_encoders_of_the_hub_are_linked(data):
     about = json.loads((data / "model" / "config.json").read_text())
     about["params"]["download"]["source"] = "hub"
@@ -224,6 +239,22 @@ def test_a_folder_with_something_else_is_refused_and_stays(data, published, tmp_
     assert files_of(folder) == before
 
 
+def test_a_large_folder_is_not_read_through(data, published, tmp_path, monkeypatch):
+    folder = shutil.copytree(published, tmp_path / "disk")
+    read, rglob = [], Path.rglob
+
+    def many(path, pattern):
+        for number in range(1000):
+            read.append(number)
+            yield path / f"{number:04}.txt"
+        yield from rglob(path, pattern)
+
+    monkeypatch.setattr(Path, "rglob", many)
+    line = refusal(data / "model", data / "evaluation", str(folder))
+    assert line.endswith("publication: 0000.txt, 0001.txt, 0002.txt; give a new folder")
+    assert len(read) < 100
+
+
 def test_the_folder_of_the_model_is_refused(data):
     for place in (data / "model", data / "model" / "card"):
         assert "is in the folder of the model" in refusal(
@@ -237,6 +268,12 @@ def test_a_model_without_its_evaluation_is_refused(data, tmp_path):
     place = tmp_path / "new"
     line = refusal(data / "model", copy, str(place))
     assert line.endswith("model; run `dvc repro` in its project")
+    shutil.copyfile(data / "evaluation" / "lineage.json", copy / "lineage.json")
+    for content in ("", "other\n1\n"):
+        (copy / "by_source.csv").write_text(content)
+        assert "by_source.csv is corrupt (it has no source of" in refusal(
+            data / "model", copy, str(place)
+        )
     (copy / "lineage.json").unlink()
     assert "`dvc repro evaluate` makes it" in refusal(data / "model", copy, str(place))
     assert "from stage pretrain" in refusal(data / "pretrained", copy, str(place))

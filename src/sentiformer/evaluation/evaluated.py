@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sentiformer.core.errors import UserError, first_line
+from sentiformer.core.errors import UserError, first_line, listed
 from sentiformer.core.files import read_json, reading, sha256
 
 PREDICTIONS, LINEAGE = "predictions.parquet", "lineage.json"  # files of stage evaluate
 PLACES = (".", "evaluation", "data/evaluation")  # of an evaluation, in the folder that is given
 NO_REMOTE = {"core": {"remote": ""}}  # DVC's cache alone is read, and no network is used
+NGRAMS = "ngrams"  # the folder of the n-gram model in that of a model
 PREFIX = "probability_"  # of the columns with the probability of a class
 
 
@@ -44,17 +45,21 @@ def evaluated(name: str) -> Evaluated:
             return of_evaluation(name, folder / place)
     if (folder / "config.json").exists() and (folder / "model.safetensors").exists():
         sibling = folder.parent / "evaluation"
-        return of_evaluation(name, sibling, sha256(folder / "model.safetensors"))
+        weights, has_ngrams = sha256(folder / "model.safetensors"), (folder / NGRAMS).exists()
+        return of_evaluation(name, sibling, weights, has_ngrams=has_ngrams)
     raise UserError(
         f"{name} holds neither an evaluation ({PREDICTIONS}) nor a model; give a folder such as "
         "data/model, or run `dvc repro evaluate` in its project"
     )
 
 
-def of_evaluation(name: str, folder: Path, weights: str | None = None) -> Evaluated:
+def of_evaluation(
+    name: str, folder: Path, weights: str | None = None, *, has_ngrams: bool = False
+) -> Evaluated:
     """The answers in the folder of stage evaluate of the model with this hash of its weights.
 
-    Without a hash, they are those of the Transformer.
+    Without a hash, they are those of the Transformer. A Transformer that has the n-gram model in
+    its folder predicts by the mean of the two.
 
     Raises:
         UserError: a file is missing or corrupt, or the evaluation is of another model.
@@ -63,7 +68,9 @@ def of_evaluation(name: str, folder: Path, weights: str | None = None) -> Evalua
     with reading(folder / PREDICTIONS, "evaluate", KeyError):
         table = pd.read_parquet(folder / PREDICTIONS)
         if weights in (None, lineage["model_sha256"]):
-            return Evaluated(name, _transformer(table))
+            models = folder / "models"
+            mean = _ensemble_with("transformer", models) if has_ngrams else None
+            return Evaluated(name, _other(table, mean) if mean else _transformer(table))
         if weights == lineage.get("finetuned_sha256"):
             return Evaluated(name, _other(table, _served(folder / "models")))
     raise UserError(f"{folder} is not an evaluation of {name}; run `dvc repro` in its project")
@@ -73,9 +80,17 @@ def _served(models: Path) -> str:
     """What the folder of the fine-tuned encoder predicts by: the encoder or the ensemble."""
     if not read_json(models / "finetuned.json", made_by="evaluate")["ensemble"]:
         return "finetuned"
+    return _ensemble_with("finetuned", models)
+
+
+def _ensemble_with(network: str, models: Path) -> str:
+    """The name of the ensemble, if it is the mean of this network and the n-gram model."""
     parts = read_json(models / "ensemble.json", made_by="evaluate")["parts"]
-    if "finetuned" not in parts:  # in earlier versions the ensemble was another one
-        raise UserError(f"{models.parent} is of an earlier version; `dvc repro evaluate` renews it")
+    if network not in parts:
+        raise UserError(
+            f"{models.parent} evaluates the mean of {listed(parts)}, not of {network}; use the "
+            f"folder of {parts[0]}, or run `dvc repro evaluate` if it is of an earlier version"
+        )
     return "ensemble"
 
 

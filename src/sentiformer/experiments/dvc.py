@@ -23,6 +23,12 @@ DVC = (  # a process that ends with this one
 )
 NO_REMOTE = {"core": {"remote": ""}}  # DVC's cache alone is read, and no network is used
 WAIT_SECONDS = 30  # for the end of an experiment after Ctrl-C
+FIXES = {  # of errors of DVC that do not say what to do
+    "must be configured": "give Git an identity: `git config user.name NAME` and `git config "
+    "user.email ADDRESS`",
+    "failed to load directory": "dvc.lock names files that DVC's cache lacks; run `dvc repro`, "
+    "then the same command",
+}
 RUNNING, ERRORS = "Running stage '", ("error: ", "ERROR: ")
 
 
@@ -100,7 +106,8 @@ def _reason(lines: Sequence[str]) -> tuple[str, str]:
     stages = [line.removeprefix(RUNNING).rstrip("':") for line in lines if line.startswith(RUNNING)]
     for start in ERRORS:
         if found := [line.removeprefix(start) for line in lines if line.startswith(start)]:
-            return found[-1], stages[-1] if stages and start == ERRORS[0] else ""
+            fix = next((f"; {fix}" for part, fix in FIXES.items() if part in found[-1]), "")
+            return found[-1] + fix, stages[-1] if stages and start == ERRORS[0] else ""
     return next((line for line in reversed(lines) if line), "it ended without a message"), ""
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import one_line
-from sentiformer.core.files import read_csv, reading
+from sentiformer.core.files import corrupt, read_csv, reading
+from sentiformer.encoder.finetune import NGRAMS
 from sentiformer.evaluation.compare import answer_metrics
 from sentiformer.evaluation.evaluated import PREDICTIONS, of_evaluation
 from sentiformer.evaluation.limits import class_limits, language_limit
@@ -39,18 +40,21 @@ def measured(model: Path, evaluation: Path, about: Mapping[str, Any], weights: s
     Raises:
         UserError: there is no evaluation, a file of it is corrupt, or it is of another model.
     """
-    answers = of_evaluation(str(model), evaluation, weights).answers
+    has_ngrams = (model / NGRAMS).exists()
+    answers = of_evaluation(str(model), evaluation, weights, has_ngrams=has_ngrams).answers
     path = evaluation / PREDICTIONS
     with reading(path, "evaluate", KeyError):
         words = pd.read_parquet(path, columns=["tokens", "known_words"])
-    sources = []
-    for row in read_csv(evaluation / "by_source.csv", made_by="evaluate"):
-        if (of_source := answers[answers["source"] == row["source"]]).empty:
+    sources, table = [], evaluation / "by_source.csv"
+    for row in read_csv(table, made_by="evaluate"):
+        if (of_source := answers[answers["source"] == row.get("source")]).empty:
             continue  # the row of all sources
         others = {key: row[key] for name in KINDS if (key := f"{name}_accuracy") in row}
         found = answer_metrics(of_source)
         known = {name: found[name] for name in METRICS if name in found}
         sources.append({"source": row["source"], **known, **others})
+    if not sources:
+        raise corrupt(table, "evaluate", f"it has no source of {PREDICTIONS}")
     train, counts = about["data"]["splits"]["train"], answers["actual"].value_counts()
     by_class = [{"class": name, "texts": counts.get(name, 0)} for name in about["labels"]]
     unknown = int((words["known_words"] == 0).sum())

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,12 @@ FILES = (  # that a model may have for prediction
     *(f"{ENCODER}/{name}" for name in CHECKPOINT_FILES),
     *(f"{NGRAMS}/{name}" for name in NGRAM_FILES),
 )
+ENSEMBLE = (  # of the Transformer with the n-gram model in its folder
+    " It predicts by the mean of its probabilities and those of the n-gram model nb_trigrams. The "
+    "accuracy on validation is that of the Transformer alone."
+)
 PATHS = ("train", "validation", "test", "unlabeled")  # parameters of the section download
+SHOWN_FILES = 3  # of a folder that is no publication
 PACKAGES = {"train": "torch", "finetune": "encoder", "export": "onnx"}  # extras, by stage
 
 
@@ -75,6 +81,8 @@ def prepare(
     about = without_folders(config)
     found = measured(model, evaluation, about, weights)
     sections = card_sections(about, found.sources, alone=False)
+    if config["stage"] == "train" and (model / NGRAMS).exists():
+        sections["Model"] += ENSEMBLE
     sections["Limits"] = "\n".join(f"- {limit}" for limit in (sections["Limits"], *found.limits))
     if config["stage"] == "export":
         sections["Metrics"] += "\n\nThey were measured before the model was exported."
@@ -135,11 +143,12 @@ def require_free(folder: Path, model: Path) -> None:
         )
     if not folder.is_dir():
         return
-    paths = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    paths = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    most = len((*FILES, CARD)) + 1  # so many have another file, and no more of a disk is read
+    names = sorted(path.relative_to(folder).as_posix() for path in islice(paths, most))
     others = [name for name in names if name not in (*FILES, CARD)]
     if others or (names and not _is_ours(folder / CARD)):
-        shown = listed(others or names)
+        shown = listed((others or names)[:SHOWN_FILES])
         raise UserError(
             f"--to {folder} holds what is no earlier publication: {shown}; give a new folder"
         )

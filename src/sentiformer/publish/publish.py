@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sentiformer.console.output import say
+from sentiformer.core.errors import plain
 from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import load_runtime
 from sentiformer.publish.publication import CARD, prepare, require_free
@@ -35,7 +36,7 @@ def publish(model: Path, evaluation: Path, to: str, license_id: str | None) -> s
         publication = prepare(model, evaluation, None, license_id)
         with atomic_folder(place) as folder:
             publication.write(folder)
-        return (
+        return plain(
             f"publication → {place}; next: read {place / CARD}, then `hf upload owner/name {place}`"
             ", or run this command with --to owner/name"
         )
