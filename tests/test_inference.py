@@ -188,6 +188,13 @@ def test_a_flipped_bit_of_the_weights_is_found(model, place):
         Predictor.load(model, RUNTIME)
 
 
+@pytest.mark.parametrize("names", [{}, {"/etc/hostname": "0"}, {"../other": "0"}])
+def test_a_seal_names_files_of_its_folder_alone(model, names):
+    (model / "files.json").write_text(json.dumps(names))
+    with pytest.raises(UserError, match=r"files\.json is corrupt \(it does not name"):
+        Predictor.load(model, RUNTIME)
+
+
 def test_files_beside_those_of_a_model_are_allowed(model):
     (model / "README.md").write_text("a model card")
     assert Predictor.load(model, RUNTIME)(["a great film"])[0].label == "positive"

@@ -21,6 +21,9 @@ def require_sealed(folder: Path, *, made_by: str) -> None:
     Raises:
         UserError: a file is missing or has other bytes, or the seal is missing or corrupt.
     """
-    for name, digest in read_json(folder / SEAL, made_by=made_by).items():
+    digests = read_json(folder / SEAL, made_by=made_by)
+    if not digests or any(Path(name).is_absolute() or ".." in Path(name).parts for name in digests):
+        raise corrupt(folder / SEAL, made_by, "it does not name the files of the folder")
+    for name, digest in digests.items():
         if sha256(folder / name, made_by=made_by) != digest:
             raise corrupt(folder / name, made_by, f"its SHA-256 is not that of {SEAL}")
