@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -57,6 +58,13 @@ def client():
     app.state.nearest = nearest
     with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as client:
         yield client
+
+
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_first_part():
+    with open_port(0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_similar_texts_are_json(client):

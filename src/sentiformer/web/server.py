@@ -87,7 +87,7 @@ def open_port(port: int, host: str = HOST) -> socket.socket:
         raise UserError("--host is empty; give an address of this machine, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         code = error.errno or 0
         if code < 0 or code == errno.EADDRNOTAVAIL:  # below 0: the name is unknown
@@ -97,6 +97,9 @@ def open_port(port: int, host: str = HOST) -> socket.socket:
         raise UserError(
             f"port {port} cannot be used ({os.strerror(code).lower()}); {fix}"
         ) from None
+    # asyncio sets this on its own sockets alone. Without it, a body waits 40 ms for its header.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def serve(
