@@ -21,7 +21,6 @@ DVC = (  # a process that ends with this one
     "import sys; from sentiformer.core.process import exit_with_parent; exit_with_parent(); "
     "from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
 )
-NO_REMOTE = {"core": {"remote": ""}}  # DVC's cache alone is read, and no network is used
 WAIT_SECONDS = 30  # for the end of an experiment after Ctrl-C
 FIXES = {  # of errors of DVC that do not say what to do
     "must be configured": "give Git an identity: `git config user.name NAME` and `git config "
@@ -127,6 +126,8 @@ def read(name: str, path: str) -> dict[str, Any]:
         UserError: DVC's cache does not have it.
     """
     from dvc.api import DVCFileSystem
+
+    from sentiformer.evaluation.evaluated import NO_REMOTE  # imports pandas
 
     try:
         with DVCFileSystem(".", rev=name, config=NO_REMOTE).open(path) as file:

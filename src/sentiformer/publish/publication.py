@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sentiformer.baselines.ngram_model import FILES as NGRAM_FILES
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import read_json, sha256, write_json
-from sentiformer.core.seal import SEAL, require_sealed, seal
+from sentiformer.core.seal import SEAL, seal
 from sentiformer.encoder.finetune import CHECKPOINT_FILES, NGRAMS
 from sentiformer.publish.card import card_sections
 from sentiformer.publish.header import LIBRARY, card_header
@@ -67,7 +67,7 @@ class Publication(NamedTuple):
 def prepare(
     model: Path, evaluation: Path, repository: str | None, license_id: str | None
 ) -> Publication:
-    """Describe the model in a folder; `evaluation` is the folder of stage evaluate.
+    """Describe the model in a folder, which has been loaded; `evaluation` is of stage evaluate.
 
     `repository` is the name on the Hub, of which the card speaks.
 
@@ -75,7 +75,6 @@ def prepare(
         UserError: a file is missing or corrupt, or the evaluation is of another model.
     """
     config = read_json(model / CONFIG, made_by="train")
-    require_sealed(model, made_by=config["stage"])
     exported_from = config.get("made_from", {}).get(WEIGHTS)
     weights = exported_from if config["stage"] == "export" else sha256(model / WEIGHTS)
     about = without_folders(config)

@@ -1,11 +1,11 @@
 """How to rebuild a model: the commit, the parameters and the command."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sentiformer.core.errors import one_line
+from sentiformer.core.process import output_of
 
 CONFIG = "config.json"
 
@@ -42,13 +42,14 @@ def commit_of(model: Path) -> str | None:
     """
     from dvc.api import DVCFileSystem
 
+    from sentiformer.evaluation.evaluated import NO_REMOTE  # imports pandas
+
     try:
         place = model.resolve().relative_to(Path.cwd().resolve()) / CONFIG
-        files = DVCFileSystem(".", rev="HEAD", config={"core": {"remote": ""}})
+        files = DVCFileSystem(".", rev="HEAD", config=NO_REMOTE)
         recorded = files.read_bytes(place.as_posix())
     except Exception:  # DVC and its parts raise errors of many classes
         return None
     if recorded != (model / CONFIG).read_bytes():
         return None
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+    return output_of("git", "rev-parse", "HEAD") or None
