@@ -50,6 +50,7 @@ PACKAGES = {  # of the library, and which others each may import
     "tracking": {"core", "console", "text", "serving", "publish"},
     "experiments": {"core", "console", "data", "evaluation", "params"},
     "web": {"core", "console", "serving"},
+    "verification": {"core", "console", "evaluation", "experiments", "serving", "params"},
     "__init__": set(),
     "__main__": set(),
     "params": set(),
