@@ -63,7 +63,7 @@ ui: install ## browse the runs in MLflow; prints their address
 track: install ## log the files of data/ to MLflow
 	$(BIN)/sentiformer track
 
-verify: install ## compare the rebuilt metrics with the committed ones
+verify: install ## rebuild the last commit in an empty folder, and compare the results
 	$(BIN)/sentiformer verify
 
 lock: ## pin the newest versions that pyproject.toml allows

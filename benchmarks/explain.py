@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer import load
-from sentiformer.core.device import processor_name
+from sentiformer.core.environment import processor_name
 from sentiformer.serving.attention import attention as received_attention
 from sentiformer.serving.explain import explain
 from sentiformer.serving.model import Model

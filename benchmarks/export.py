@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.baselines.ngram_model import NgramModel
-from sentiformer.core.device import processor_name
+from sentiformer.core.environment import processor_name
 from sentiformer.core.runtime import load_runtime
 from sentiformer.export.export import export, size
 from sentiformer.export.params import ExportParams

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from sentiformer.cli import CHUNK_TEXTS, chunks
-from sentiformer.core.device import processor_name
+from sentiformer.core.environment import processor_name
 from sentiformer.core.runtime import load_runtime
 from sentiformer.serving.predictor import Prediction, Predictor
 from sentiformer.serving.trained_model import Classifier

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 import sentiformer
-from sentiformer.core.device import processor_name
+from sentiformer.core.environment import processor_name
 
 COMMAND = (sys.executable, "-m", "sentiformer", "demo", "--port", "0")
 WARM_UP = 50  # reviews before the clock starts

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 import sentiformer
-from sentiformer.core.device import processor_name
+from sentiformer.core.environment import processor_name
 from sentiformer.core.runtime import load_runtime
 from sentiformer.serving.similar import Neighbours, Texts, open_neighbours
 from sentiformer.text.tokenizer import Tokenizer

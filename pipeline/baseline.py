@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.console.output import say
+from sentiformer.core.environment import write_environment
 from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.params import Params
@@ -16,6 +17,7 @@ INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 def main(params: Params, runtime: Runtime) -> None:
     """Write the baselines' metrics and test probabilities, and one of them as a model."""
     with atomic_folder(OUTPUT) as folder:
+        write_environment(folder)
         fit_baselines(INPUT, folder, workers=runtime.threads)
     say(f"baselines → {OUTPUT}")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
+from sentiformer.core.environment import write_environment
 from sentiformer.core.files import atomic_folder, write_json
 from sentiformer.core.runtime import Runtime
 from sentiformer.evaluation.evaluate import evaluate
@@ -18,6 +19,7 @@ SUMMARY = Path("metrics.json")  # in Git
 def main(params: Params, runtime: Runtime) -> None:
     """Write the metrics, the comparison, the predictions, and the tables of the report."""
     with atomic_folder(OUTPUT) as folder:
+        write_environment(folder)
         evaluation = evaluate(runtime, data=DATA, folder=folder)
     write_json(SUMMARY, evaluation.summary())
     for line in evaluation.lines(OUTPUT):

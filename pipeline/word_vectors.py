@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
+from sentiformer.core.environment import write_environment
 from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
 from sentiformer.features.word_vectors import fit_word_vectors
@@ -17,6 +18,7 @@ OUTPUT = DATA / "word_vectors"
 def main(params: Params, runtime: Runtime) -> None:
     """Write initial vectors of the width of the model."""
     with atomic_folder(OUTPUT) as folder:
+        write_environment(folder)
         fit_word_vectors(
             params.word_vectors,
             params.model.d_model,

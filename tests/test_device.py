@@ -51,8 +51,8 @@ def test_the_note_shows_the_memory_of_a_gpu(monkeypatch):
     properties = SimpleNamespace(total_memory=8 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**29)
-    assert Device(torch.device("cuda"), "fp32", {}).memory() == ", GPU memory 1.5 of 8.0 GiB"
-    assert Device(torch.device("cpu"), "fp32", {}).memory() == ""
+    assert Device(torch.device("cuda"), "fp32").memory() == ", GPU memory 1.5 of 8.0 GiB"
+    assert Device(torch.device("cpu"), "fp32").memory() == ""
 
 
 def test_a_copy_to_a_gpu_uses_pinned_memory_and_does_not_block():

@@ -18,6 +18,7 @@ import yaml
 from conftest import ROOT, TINY, classifier, made_up_reviews, tiny_params, train
 
 from sentiformer import stage as stage_module
+from sentiformer.verification.record import OUTPUTS, RECORD
 
 PARTS = (
     ".dvc/config",
@@ -65,8 +66,8 @@ DECIDE_NOTHING = {
     "src/sentiformer/stage.py",
 }
 STAGES = ["download", "tokenize", "baseline", "build_vocab", "word_vectors", "pretrain"]
-STAGES += ["encoder", "finetune", "teach", "train", "evaluate", "export", "report"]
-TRAIN = {"train", "evaluate", "export", "report"}  # a stage and those that follow it
+STAGES += ["encoder", "finetune", "teach", "train", "evaluate", "export", "report", "record"]
+TRAIN = {"train", "evaluate", "export", "report", "record"}  # a stage and those that follow it
 PRETRAIN = {"pretrain"} | TRAIN
 VECTORS = {"word_vectors"} | PRETRAIN
 FINETUNE = {"finetune", "teach"} | TRAIN
@@ -118,8 +119,8 @@ RERUN = {  # the stages that a change of each key reruns
     "train.class_weights": FINETUNE,
     "train.patience": FINETUNE,
     "train.precision": PRETRAIN | FINETUNE,
-    "export.format": {"export"},
-    "export.model": {"export"},
+    "export.format": {"export", "record"},
+    "export.model": {"export", "record"},
 }
 
 
@@ -251,7 +252,7 @@ def stages() -> dict[str, dict]:
 def test_deps_are_the_import_closure(stage):
     places = [path.relative_to(ROOT) for path in import_closure(ROOT / f"pipeline/{stage}.py")]
     expected = {place.parent if place.parts[0] == "src" else place for place in places}
-    deps = {dep for dep in stages()[stage]["deps"] if not dep.startswith("data/")}
+    deps = {dep for dep in stages()[stage]["deps"] if not dep.startswith(("data/", "metrics"))}
     assert deps == {place.as_posix() for place in expected}
 
 
@@ -340,6 +341,26 @@ def test_repro_builds_everything_and_a_second_one_runs_nothing(built):
     assert not list((built.folder / ".checkpoints").iterdir()), "a finished training leaves none"
     again = built.run("dvc", "repro")
     assert again.count("didn't change, skipping") == len(STAGES)
+    assert built.run("git", "status", "--porcelain") == ""
+
+
+def test_the_record_is_of_all_outputs_of_all_other_stages():
+    outputs = {
+        name: [path for out in stage["outs"] for path in ([out] if isinstance(out, str) else out)]
+        for name, stage in stages().items()
+    }
+    assert outputs.pop("record") == [RECORD]
+    assert outputs == OUTPUTS
+    made = {path for paths in OUTPUTS.values() for path in paths}
+    assert made <= set(stages()["record"]["deps"])
+
+
+@pytest.mark.slow
+def test_a_commit_is_verified_by_a_rebuild_and_by_the_files_of_its_folder(built):
+    for options in ([], ["--here"]):
+        output = built.run(sys.executable, "-m", "sentiformer", "verify", *options)
+        assert f"{len(OUTPUTS)} of {len(OUTPUTS)} stages equal, all metrics equal" in output
+        (built.folder / "verify.json").unlink()
     assert built.run("git", "status", "--porcelain") == ""
 
 

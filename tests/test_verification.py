@@ -1,61 +1,245 @@
-"""Rebuilt metrics are compared with the committed ones, and every difference is named."""
+"""What a commit says is compared with its files and with a rebuild, and each change is found."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
 from sentiformer.core.errors import UserError
-from sentiformer.evaluation.verify import verify
+from sentiformer.verification.comparison import (
+    TOLERANCES,
+    MetricRow,
+    compare_metrics,
+    compare_stages,
+)
+from sentiformer.verification.consistency import contradictions, differing_outputs
+from sentiformer.verification.lock import file_hashes, hash_of, read_lock
+from sentiformer.verification.record import OUTPUTS, make_record, read_record, write_record
+from sentiformer.verification.verify import Verification, verify_folder
+
+CODE = "src/code"
+MACHINE = {"processor": "A", "threads": 2, "blas": "openblas 1 Haswell", "python": "3.12"}
+READS = {  # of the made-up pipeline: each stage reads what the last one wrote, and the code
+    stage: [CODE, *(OUTPUTS[before][:1] if before else [])]
+    for before, stage in zip([None, *OUTPUTS], OUTPUTS, strict=False)
+}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A project of small text files, with the lock file that DVC would write."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / CODE).mkdir(parents=True)
+    (folder / CODE / "a.py").write_text("a = 1\n")
+    for stage, outputs in OUTPUTS.items():
+        for path in outputs:
+            if path.startswith("data/"):
+                (folder / path).mkdir(parents=True, exist_ok=True)
+                (folder / path / "table.csv").write_text(stage)
+    environment = json.dumps({"environment": MACHINE})
+    (folder / "data/model/config.json").write_text(environment)
+    for name in ("baseline", "evaluation"):
+        (folder / "data" / name / "environment.json").write_text(json.dumps(MACHINE))
+    splits = {"train": {"fingerprint": "1"}, "test": {"fingerprint": "2"}}
+    (folder / "data/raw/dataset.json").write_text(json.dumps({"splits": splits}))
+    (folder / "data/evaluation/metrics.json").write_text(json.dumps({"texts": 2472}))
+    (folder / "data/evaluation/by_source.csv").write_text("source,texts\nsentences,883\n")
+    (folder / "metrics.json").write_text(json.dumps({"accuracy": 0.9, "log_loss": 0.2}))
+    (folder / "params.yaml").write_text(yaml.safe_dump({"train": {"epochs": 3, "by": None}}))
+    write_record(folder)
+    write_pipeline(folder)
+    return folder
+
+
+def write_pipeline(folder):
+    """Write `dvc.yaml` and `dvc.lock` on the files of a folder."""
+    stages, locked = {}, {}
+    outputs = {**OUTPUTS, "record": ["record.json"]}
+    reads = {**READS, "record": [CODE, "metrics.json"]}
+    for name in outputs:
+        params = ["train"] if name == "train" else []
+        stages[name] = {"cmd": f"run {name}", "params": params, "deps": reads[name]}
+        deps, outs = (
+            [{"path": path, "md5": hash_of(file_hashes(folder / path))} for path in paths]
+            for paths in (reads[name], outputs[name])
+        )
+        locked[name] = {"cmd": f"run {name}", "deps": deps, "outs": outs}
+        if params:
+            values = yaml.safe_load((folder / "params.yaml").read_text())
+            locked[name]["params"] = {"params.yaml": values}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": locked}, sort_keys=False))
 
 
 @pytest.fixture
-def verified(tmp_path):
-    """Writes rebuilt and expected metrics, and compares them."""
-
-    def run(rebuilt, value=0.88, tolerance=0.01):
-        stated = {"metrics": {"accuracy": value}, "tolerance": {"accuracy": tolerance}}
-        (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": rebuilt, "f1": 0.1}))
-        (tmp_path / "expected.json").write_text(json.dumps(stated))
-        return verify(tmp_path / "metrics.json", tmp_path / "expected.json")
-
-    return run
+def project(tmp_path, original):
+    """A copy that tests change."""
+    return Path(shutil.copytree(original, tmp_path / "copy"))
 
 
-@pytest.mark.parametrize("rebuilt", [0.88, 0.87, 0.89, 0.8701])
-def test_metrics_inside_the_tolerance_are_verified(verified, rebuilt):
-    assert verified(rebuilt).startswith(f"verified: accuracy {rebuilt:.4f}, within the tolerance")
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
 
 
-@pytest.mark.parametrize("rebuilt", [0.8699, 0.8901, 0.0, float("nan")])
-def test_metric_outside_the_tolerance_is_named_with_both_values(verified, rebuilt):
-    with pytest.raises(UserError, match=rf"accuracy is {rebuilt}, expected 0\.88 ± 0\.01"):
-        verified(rebuilt)
+def test_files_that_are_as_the_commit_says_are_verified(project):
+    found = verify_folder(project, project, "commit 1")
+    assert found.holds, found
+    assert {row.result for row in found.stages} == {"equal"}
+    assert {row.tolerance for row in found.metrics} == {0}
+    assert found.as_dict()["verified"] is True
 
 
-def test_tolerance_of_zero_requires_equal_metrics(verified):
-    assert verified(0.88, tolerance=0)
-    with pytest.raises(UserError, match="expected"):
-        verified(0.880001, tolerance=0)
+TAMPERED = {  # by what is changed: the file, the text, the stage, and what the line names
+    "metric": ("metrics.json", "0.9", "0.91", "evaluate", "metrics.json"),
+    "model": ("data/model/config.json", "Haswell", "Zen", "train", "data/model/config.json"),
+    "prediction": (
+        *("data/evaluation/table.csv", "evaluate", "b", "evaluate", "data/evaluation/table.csv"),
+    ),
+    "data": ("data/raw/table.csv", "d", "D", "download", "data/raw/table.csv"),
+    "parameter": ("params.yaml", "3", "4", "train", "train.epochs is 4, dvc.lock has 3"),
+    "null": ("params.yaml", "null", "a", "train", "train.by is 'a', dvc.lock has None"),
+    "code": ("src/code/a.py", "1", "2", "download", "src/code"),
+    "command": ("dvc.yaml", "run train", "run other", "train", "run other"),
+    "stage": ("dvc.yaml", "  report:", "  else:", "report", "dvc.yaml lacks"),
+    "record": ("record.json", "data/tokens", "data/other", "tokenize", "record.json"),
+    "machine": ("record.json", "Haswell", "Zen", "record", "record.json"),
+}
 
 
-def test_missing_metric_is_named(tmp_path, verified):
-    verified(0.88)
-    (tmp_path / "metrics.json").write_text("{}")
-    with pytest.raises(UserError, match=r"metrics\.json is corrupt \(it lacks 'accuracy'\)"):
-        verify(tmp_path / "metrics.json", tmp_path / "expected.json")
+@pytest.mark.parametrize("kind", TAMPERED)
+def test_each_change_is_found_at_its_stage(project, kind):
+    name, old, new, stage, line = TAMPERED[kind]
+    change(project / name, old, new)
+    found = verify_folder(project, project, "commit 1")
+    assert not found.holds
+    assert (stage, True) in [(row.stage, line in row.what) for row in found.wrong], found.wrong
+    assert f"first difference is at stage {stage};" in found.advice
 
 
-NONE_EXPECTED = '{"metrics": {}, "tolerance": {}}'
+@pytest.mark.parametrize("stage", [*OUTPUTS])
+def test_a_changed_hash_in_the_lock_file_is_found_at_its_stage(project, stage):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    lock["stages"][stage]["outs"][0]["md5"] = "0" * 32
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert stage in {row.stage for row in contradictions(project)}
 
 
-@pytest.mark.parametrize(
-    "content", [None, "", "{", "[]", '{"metrics": {"accuracy": 1}}', NONE_EXPECTED]
-)
-def test_unreadable_expected_metrics_are_one_line_with_the_fix(tmp_path, verified, content):
-    verified(0.88)
-    (tmp_path / "expected.json").unlink()
+def test_a_removed_and_an_additional_file_are_named(project):
+    (project / "data/vocab/table.csv").rename(project / "data/vocab/other.csv")
+    (found,) = differing_outputs(project)
+    assert found.stage == "build_vocab"
+    assert "data/vocab/other.csv, data/vocab/table.csv" in found.what
+
+
+def test_an_output_that_is_missing_is_named_with_what_makes_it(project):
+    shutil.rmtree(project / "data/model")
+    (found,) = differing_outputs(project)
+    assert found == ("train", "data/model is missing; `make` builds it")
+
+
+@pytest.mark.parametrize("name", ["record.json", "dvc.lock", "params.yaml", "dvc.yaml"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", None])
+def test_a_damaged_file_of_the_commit_is_one_line(project, name, content):
+    (project / name).unlink()
     if content is not None:
-        (tmp_path / "expected.json").write_text(content)
-    line = r"expected\.json holds no expected metrics; .*git checkout"
-    with pytest.raises(UserError, match=line):
-        verify(tmp_path / "metrics.json", tmp_path / "expected.json")
+        (project / name).write_text(content)
+    with pytest.raises(UserError, match=name):
+        list(contradictions(project))
+
+
+def rebuilt(project, stage, **environment):
+    """The rows of all stages after one wrote other files, in another environment."""
+    committed, locked = read_record(project), read_lock(project)
+    folder = project / OUTPUTS[stage][-1]
+    (folder / "table.csv").write_text("other")
+    for path in project.glob("data/*/*.json"):
+        text = path.read_text()
+        for name, value in environment.items():
+            text = text.replace(f'"{name}": {json.dumps(MACHINE[name])}', f'"{name}": "{value}"')
+        path.write_text(text)
+    return {row.stage: row for row in compare_stages(committed, make_record(project), locked)}
+
+
+def test_other_files_from_the_same_inputs_in_the_same_environment_are_different(project):
+    row = rebuilt(project, "train")["train"]
+    assert row.result == "different"
+    assert "data/model/table.csv: from the same inputs, in the same environment" in row.reason
+
+
+def test_other_files_of_another_environment_are_explained_by_it(project):
+    rows = rebuilt(project, "train", blas="openblas 1 Zen", threads=1)
+    assert rows["train"].result == "within tolerance"
+    assert "blas openblas 1 Haswell → openblas 1 Zen; threads 2 → 1" in rows["train"].reason
+    assert rows["tokenize"].result == "equal"
+
+
+def test_a_file_that_only_names_the_environment_is_equal(project):
+    rows = rebuilt(project, "report", blas="openblas 1 Zen")
+    assert rows["baseline"].result == "equal"
+    assert "names another environment: blas" in rows["baseline"].reason
+
+
+def test_a_stage_with_another_input_is_explained_by_it(project):
+    (project / "data/word_vectors/environment.json").write_text(json.dumps(MACHINE))
+    write_record(project)
+    write_pipeline(project)
+    (project / "data/pretrained/table.csv").write_text("other")
+    rows = rebuilt(project, "word_vectors", blas="openblas 1 Zen")
+    assert rows["word_vectors"].result == "within tolerance"
+    assert "its input data/word_vectors differs" in rows["pretrain"].reason
+
+
+def test_other_texts_are_different_whatever_the_environment(project):
+    change(project / "data/raw/dataset.json", '"1"', '"3"')
+    rows = rebuilt(project, "download", python="3.13")
+    assert rows["download"].result == "different"
+    assert "other texts or labels" in rows["download"].reason
+
+
+def test_a_kernel_does_not_explain_other_texts(project):
+    assert rebuilt(project, "tokenize", blas="openblas 1 Zen")["tokenize"].result == "different"
+
+
+TEXTS = {"": 2472, "sentences": 883}
+
+
+def metric(name, committed, rebuilt, *, are_files_equal=False):
+    values = ({name: value} if value is not None else {} for value in (committed, rebuilt))
+    (row,) = compare_metrics(*values, TEXTS, are_files_equal=are_files_equal)
+    return row
+
+
+def test_a_model_that_is_half_a_point_worse_is_different():
+    assert metric("accuracy", 0.914, 0.909).result == "different"
+    assert metric("accuracy", 0.914, 0.9115).result == "within tolerance"
+
+
+def test_few_texts_have_a_wider_tolerance():
+    assert metric("sentences_accuracy", 0.79, 0.784).result == "within tolerance"
+    assert metric("sentences_accuracy", 0.79, 0.78).result == "different"
+
+
+@pytest.mark.parametrize("rebuilt", [None, float("nan"), float("inf")])
+def test_a_metric_that_is_missing_or_no_number_is_different(rebuilt):
+    assert metric("accuracy", 0.9, rebuilt).result == "different"
+
+
+def test_equal_files_allow_no_other_metric():
+    row = metric("log_loss", 0.2, 0.200001, are_files_equal=True)
+    assert (row.tolerance, row.result) == (0, "different")
+
+
+def test_every_tolerance_is_smaller_than_half_a_point_of_accuracy():
+    assert TOLERANCES["accuracy"] < 0.005
+    assert all(0 < value < 0.01 for value in TOLERANCES.values())
+
+
+def test_a_different_metric_alone_is_not_verified():
+    row = MetricRow("accuracy", 0.9, 0.8, 0.004)
+    found = Verification("commit 1", [], metrics=[row])
+    assert not found.holds
+    assert "different         0.8000, committed 0.9000 ± 0.0040" in "\n".join(found.lines())

@@ -136,10 +136,16 @@ def track(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> None:
-    """Compare rebuilt metrics with the committed ones."""
-    from sentiformer.evaluation.verify import verify
+    """Prove that a result is real: rebuild it, and compare it with what the commit says."""
+    from sentiformer.core.files import write_json
+    from sentiformer.verification.verify import RESULT, verify
 
-    say(verify(options.metrics, options.expected))
+    found = verify(options.bundle, here=options.here, from_remote=options.pull)
+    write_json(Path(RESULT), found.as_dict())
+    print_results(found.lines())
+    if not found.holds:
+        raise UserError(f"{found.of} is not verified; {found.advice}; → {RESULT}")
+    say(f"verified: {found.summary} → {RESULT}")
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -389,9 +395,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_publish(add("publish", publish, "write a model and its card to a folder or the Hub"))
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
-    command = add("verify", verify, "compare rebuilt metrics with the committed ones")
-    command.add_argument("--metrics", type=Path, default=Path("data/evaluation/metrics.json"))
-    command.add_argument("--expected", type=Path, default=Path("docs/expected_metrics.json"))
+    _add_verify(add("verify", verify, "rebuild the last commit, and compare the results"))
     _add_fill(add("fill", fill, "guess the words at each [MASK] in a text (needs pretraining)"))
     help_text = "log-probability of each token of a text (needs pretraining)"
     _add_language_model(add("score", score, help_text))
@@ -432,6 +436,16 @@ def _add_search(command: argparse.ArgumentParser) -> None:
     add("--trials", type=_count, default=20, help="with those of before (default: 20)")
     help_text = "begin no trial after so many minutes (default: no limit)"
     add("--minutes", type=_count, help=help_text)
+
+
+def _add_verify(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    help_text = "a ZIP file of `sentiformer bundle` (default: the last commit of this project)"
+    add("bundle", nargs="?", type=Path, metavar="bundle.zip", help=help_text)
+    help_text = "compare the files of this folder as they are; rebuild nothing"
+    add("--here", action="store_true", help=help_text)
+    help_text = "take what DVC's default remote has, and rebuild only the rest"
+    add("--pull", action="store_true", help=help_text)
 
 
 def _add_publish(command: argparse.ArgumentParser) -> None:

@@ -6,6 +6,8 @@ from functools import wraps
 from pathlib import Path
 
 from sentiformer.console.errors import one_line_errors
+from sentiformer.console.output import say
+from sentiformer.core.environment import settings
 from sentiformer.core.errors import UserError
 from sentiformer.core.process import exit_with_parent
 from sentiformer.core.runtime import Runtime, load_runtime, project_root
@@ -25,6 +27,8 @@ def stage(main: Callable[[Params, Runtime], None]) -> Callable[[], None]:
             exit_with_parent()
         with one_line_errors():
             _require_history()
+            if found := settings():
+                say(f"note: {found} selects other kernels, which may change the bits of results")
             main(load_params(), load_runtime())
 
     return run

@@ -1,30 +1,35 @@
-"""Device, threads and precision of the computation, and the environment that the bits depend on."""
+"""Device, threads and precision of the computation."""
 
 import os
-import platform
-import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from sentiformer.core.environment import environment, processor_name
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import Precision, Runtime
 
 
 @dataclass(frozen=True)
 class Device:
-    """The device of the tensors, and the precision of matrix products, `fp32` or `bf16`.
-
-    Attributes:
-        environment: what the bits of a model depend on, in addition to code, parameters and data.
-    """
+    """The device of the tensors, and the precision of matrix products, `fp32` or `bf16`."""
 
     device: torch.device
     precision: str
-    environment: dict[str, str | int]
+
+    @property
+    def environment(self) -> dict[str, str | int]:
+        """What the bits of a model depend on, in addition to code, parameters and data."""
+        is_gpu = self.device.type == "cuda"
+        return {
+            **environment(),
+            "device": torch.cuda.get_device_name() if is_gpu else "cpu",
+            "processor": f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})",
+            "threads": torch.get_num_threads(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
+            "precision": self.precision,
+        }
 
     def autocast(self) -> AbstractContextManager[None]:
         """Compute matrix products in this precision within the block."""
@@ -66,7 +71,7 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if precision == "auto":
         precision = "bf16" if is_fast_in_bf16(device) else "fp32"
-    return Device(device, precision, _environment(device, precision, runtime))
+    return Device(device, precision)
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:
@@ -75,26 +80,3 @@ def is_fast_in_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
-def _environment(device: torch.device, precision: str, runtime: Runtime) -> dict[str, str | int]:
-    return {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "processor": processor_name(),
-        "threads": runtime.threads,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "precision": precision,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": version("numpy"),
-        "platform": platform.system(),
-    }
-
-
-def processor_name() -> str:
-    """The processor's name, with the vector instructions that torch uses."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(errors="replace") if info.exists() else ""
-    found = re.search(r"^model name\s*: *(.*\S)", text, re.MULTILINE)
-    name = found[1] if found else platform.processor() or platform.machine()
-    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"

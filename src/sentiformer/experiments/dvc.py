@@ -1,6 +1,6 @@
-"""DVC's experiments: run, read, listed and removed.
+"""DVC in a process of its own, and its experiments: run, read, listed and removed.
 
-Each runs in a copy of the project, by a DVC process of its own. So an experiment uses DVC's cache,
+Each experiment runs in a copy of the project, by its own DVC process. So it uses DVC's cache,
 its stages log to MLflow as usual, and the project's folder stays as it is.
 """
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sentiformer.core.errors import UserError, first_line
@@ -28,6 +29,7 @@ FIXES = {  # of errors of DVC that do not say what to do
     "failed to load directory": "dvc.lock names files that DVC's cache lacks; run `dvc repro`, "
     "then the same command",
 }
+NOTHING: Mapping[str, str] = MappingProxyType({})
 RUNNING, ERRORS = "Running stage '", ("error: ", "ERROR: ")
 
 
@@ -66,8 +68,25 @@ def run(name: str, values: Mapping[str, Any], stage: str, show: Callable[[str], 
     command = ["exp", "run", "--temp", "--name", name]
     for key, value in values.items():
         command += ["--set-param", f"{key}={as_override(value)}"]
+    follow([*command, stage], show)
+
+
+def follow(
+    arguments: Sequence[str],
+    show: Callable[[str], None],
+    *,
+    folder: Path = Path(),
+    variables: Mapping[str, str] = NOTHING,
+) -> None:
+    """Run DVC in a folder, with environment variables in addition; Ctrl-C also ends it.
+
+    `show` is called with each line of output.
+
+    Raises:
+        ExperimentError: a stage or DVC failed.
+    """
     lines = []
-    with _process([*command, stage]) as running:
+    with _process(arguments, folder, variables) as running:
         assert running.stdout is not None
         try:
             for line in running.stdout:
@@ -84,9 +103,14 @@ def run(name: str, values: Mapping[str, Any], stage: str, show: Callable[[str], 
         raise ExperimentError(*_reason(lines))
 
 
-def _process(arguments: Sequence[str]) -> subprocess.Popen[str]:
+def _process(
+    arguments: Sequence[str],
+    folder: Path = Path(),
+    variables: Mapping[str, str] = NOTHING,
+) -> subprocess.Popen[str]:
     """Start DVC so that a Ctrl-C at the terminal reaches it through this process alone."""
-    folder = Path(sys.executable).parent  # of the `python` that the stages run
+    python = Path(sys.executable).parent  # of the `python` that the stages run
+    path = f"{python}{os.pathsep}{os.environ.get('PATH', '')}"
     return subprocess.Popen(
         [sys.executable, "-c", DVC, *arguments],
         stdin=subprocess.DEVNULL,
@@ -95,7 +119,8 @@ def _process(arguments: Sequence[str]) -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"},
+        cwd=folder,
+        env={**os.environ, "PATH": path, **variables},
         start_new_session=True,
     )
 

@@ -1,0 +1,144 @@
+"""A commit in an empty temporary folder, rebuilt there by DVC with a cache of its own."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sentiformer.console.progress import Bar
+from sentiformer.core.errors import UserError, first_line
+from sentiformer.core.process import output_of
+from sentiformer.experiments import dvc
+from sentiformer.params import load_params
+
+
+@contextmanager
+def clone_of_commit(project: Path) -> Iterator[Path]:
+    """A clone of the last commit of the repository of a project, until the block ends.
+
+    The block gets the folder of the project in the clone.
+
+    Raises:
+        UserError: the project has no commit, or Git cannot clone it.
+    """
+    root, prefix = (
+        output_of("git", "-C", str(project), "rev-parse", name)
+        for name in ("--show-toplevel", "--show-prefix")
+    )
+    if not output_of("git", "-C", str(project), "rev-parse", "--verify", "HEAD"):
+        raise UserError(
+            "there is no Git commit to verify; make one, use --here for the folder as it is, or "
+            "give a bundle"
+        )
+    with TemporaryDirectory(prefix="sentiformer-") as temporary:
+        clone = Path(temporary).resolve() / "clone"
+        command = ["git", "clone", "--quiet", "--no-hardlinks", root, str(clone)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"git cannot clone {root}: {first_line(done.stderr)}")
+        yield clone / prefix
+
+
+def set_up_dvc(copy: Path, original: Path) -> None:
+    """Give DVC in a copy of a project a cache of its own, and the remotes of the original.
+
+    Raises:
+        UserError: the configuration of DVC in the original or the copy is damaged.
+    """
+    from dvc.config import Config, ConfigError
+
+    try:
+        (copy / ".dvc").mkdir(exist_ok=True)
+        known = Config(original / ".dvc") if (original / ".dvc").exists() else {}
+        with Config(copy / ".dvc").edit("local") as local:
+            local["cache"] = {"dir": str(copy / ".dvc" / "cache")}
+            local["core"] = {"no_scm": not _is_in_git(copy)}
+            if remote := known.get("core", {}).get("remote"):
+                local["core"]["remote"] = remote
+            local["remote"] = known.get("remote", {})
+    except ConfigError as error:
+        raise UserError(f"the configuration of DVC is damaged: {first_line(error)}") from None
+
+
+def link_sources(copy: Path, original: Path) -> None:
+    """Make the user's own texts and encoder, which Git does not hold, visible in a copy.
+
+    Raises:
+        UserError: a parameter is not allowed, or names a file outside the project relatively.
+    """
+    params = load_params(copy / "params.yaml")
+    download = params.download
+    own = [download.train, download.validation, download.test, download.unlabeled]
+    for name in filter(None, [*own, params.encoder.name]):
+        if Path(name).expanduser().is_absolute():
+            continue
+        if ".." in Path(name).parts:
+            raise UserError(
+                f"params.yaml names {name}, which a clone of the project does not see; give an "
+                "absolute path, or one inside the project"
+            )
+        for path in original.glob(name):
+            target = copy / path.relative_to(original)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(path.resolve())
+
+
+def commit_of(copy: Path) -> str:
+    """The commit of a clone."""
+    return output_of("git", "-C", str(copy), "rev-parse", "--short=12", "HEAD")
+
+
+def pull(copy: Path, outputs: Mapping[str, Sequence[str]], bar: Bar) -> list[str]:
+    """Get what the default remote has of the outputs of stages; the stages that it has whole.
+
+    The bar advances by 1 for each stage.
+
+    Raises:
+        UserError: there is no remote, it cannot be reached, or it has nothing of this commit.
+    """
+    reason, whole, variables = "", [], _variables(copy)
+    try:
+        dvc.follow(["fetch"], partial(bar.advance, 0), folder=copy, variables=variables)
+    except dvc.ExperimentError as error:  # also if it lacks one file
+        reason = f" ({error})"
+    for stage, paths in outputs.items():
+        bar.advance(1, stage)
+        try:
+            dvc.follow(["checkout", stage], lambda _: None, folder=copy, variables=variables)
+            whole.append(stage)
+        except dvc.ExperimentError:
+            for path in paths:
+                shutil.rmtree(copy / path, ignore_errors=True)
+    if not whole:
+        raise UserError(
+            f"DVC's remote has no output of this commit{reason}; name one with `dvc remote add "
+            "--default NAME URL`, or leave --pull out"
+        )
+    return whole
+
+
+def rebuild(copy: Path, show: Callable[[str], None]) -> None:
+    """Run all stages whose outputs are missing, with the code of the copy.
+
+    No result of another run is used, and MLflow logs into the copy.
+
+    Raises:
+        UserError: a stage or DVC failed.
+    """
+    command = ["repro", "--no-run-cache"]
+    dvc.follow(command, show, folder=copy, variables=_variables(copy))
+
+
+def _variables(copy: Path) -> dict[str, str]:
+    return {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{copy}/mlflow.db",
+        "DVC_SITE_CACHE_DIR": str(copy / ".dvc" / "tmp" / "site"),
+    }
+
+
+def _is_in_git(folder: Path) -> bool:
+    return bool(output_of("git", "-C", str(folder), "rev-parse", "--show-toplevel"))

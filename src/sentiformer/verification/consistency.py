@@ -1,0 +1,135 @@
+"""Whether the files of a commit agree with each other: what `dvc.lock` names is what is there."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sentiformer.core.errors import listed
+from sentiformer.core.params import read_yaml
+from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
+from sentiformer.verification.record import OUTPUTS, RECORD, read_record
+
+SHOWN = 4  # files that a line names
+ABSENT = object()
+DATA = "data/"  # what is not in Git, but for the sources
+SOURCES = "data/source/"  # lists of files, made for each user's own files
+
+
+class Contradiction(NamedTuple):
+    """What is wrong, and the stage at which it is."""
+
+    stage: str
+    what: str
+
+
+def contradictions(project: Path) -> Iterator[Contradiction]:
+    """What the committed files say differently, found without running or reading any output.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    pipeline = read_yaml(project / "dvc.yaml")["stages"]
+    locked, record = read_lock(project), read_record(project)
+    params = read_yaml(project / "params.yaml")
+    made = {path: (name, digest) for name in locked for path, digest in locked[name].outs.items()}
+    for name in dict.fromkeys([*OUTPUTS, *pipeline, *locked]):
+        if name not in locked or name not in pipeline:
+            where = "dvc.yaml" if name not in pipeline else LOCK
+            yield Contradiction(name, f"{where} lacks this stage")
+            continue
+        for what in (
+            *_command(pipeline[name], locked[name]),
+            *_params(pipeline[name], locked[name], params),
+            *_inputs(project, locked[name], made),
+            *_outputs(project, locked[name], record.files),
+        ):
+            yield Contradiction(name, what)
+
+
+def differing_outputs(project: Path) -> Iterator[Contradiction]:
+    """The outputs in `data/` that are missing, or not those of `dvc.lock`."""
+    record, locked = read_record(project).files, read_lock(project)
+    for name, stage in locked.items():
+        for path, digest in stage.outs.items():
+            if not path.startswith(DATA):
+                continue
+            found = file_hashes(project / path)
+            if not found:
+                yield Contradiction(name, f"{path} is missing; `make` builds it")
+            elif hash_of(found) != digest:
+                files = differing(record.get(path, {}), found)
+                what = f"{shown(path, files)} is not as stage {name} wrote it"
+                yield Contradiction(name, what)
+
+
+def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """The names of the files that are not in both, or not with the same hash."""
+    names = sorted({*expected, *found})
+    return [name for name in names if expected.get(name) != found.get(name)]
+
+
+def shown(folder: str, names: list[str]) -> str:
+    """Some of the files of a folder, for a line."""
+    paths = [f"{folder}/{name}" if name else folder for name in names] or [folder]
+    rest = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + rest
+
+
+def _command(stage: Mapping[str, Any], locked: LockedStage) -> Iterator[str]:
+    if stage["cmd"] != locked.command:
+        yield f"dvc.yaml runs {stage['cmd']!r}, {LOCK} has {locked.command!r}"
+
+
+def _params(
+    stage: Mapping[str, Any], locked: LockedStage, params: Mapping[str, Any]
+) -> Iterator[str]:
+    if {*stage.get("params", ())} != locked.params.keys():
+        given, recorded = stage.get("params", []), [*locked.params]
+        yield f"dvc.yaml reads {listed(given)} of params.yaml, {LOCK} has {listed(recorded)}"
+    values = _flat(params)
+    for key, value in _flat(locked.params).items():
+        if values.get(key, ABSENT) != value:
+            now = repr(values[key]) if key in values else "missing"
+            yield f"params.yaml: {key} is {now}, {LOCK} has {value!r}"
+
+
+def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by `section.key`; a key may be `section.key` already."""
+    values: dict[str, Any] = {}
+    for name, value in sections.items():
+        if isinstance(value, dict):
+            values |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            values[name] = value
+    return values
+
+
+def _inputs(
+    project: Path, locked: LockedStage, made: Mapping[str, tuple[str, str]]
+) -> Iterator[str]:
+    for path, digest in locked.deps.items():
+        if path in made:
+            maker, written = made[path]
+            if digest != written:
+                yield f"{LOCK}: it read another {path} than the one that stage {maker} wrote"
+        elif (project / path).exists() and hash_of(file_hashes(project / path)) != digest:
+            yield f"{path} is not as it was when {LOCK} was written"
+        elif not (project / path).exists() and not path.startswith(SOURCES):
+            yield f"{path} is missing"
+
+
+def _outputs(
+    project: Path, locked: LockedStage, record: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    for path, digest in locked.outs.items():
+        if not path.startswith(DATA) and hash_of(file_hashes(project / path)) != digest:
+            yield f"{path} is not as it was when {LOCK} was written"
+        elif path != RECORD and hash_of(record.get(path, {})) != digest:
+            yield f"{RECORD} has other files of {path} than {LOCK}"
+
+
+def differing_sources(project: Path, download: LockedStage) -> Iterator[Contradiction]:
+    """The lists of the user's files, made by a rebuild, that are not those of `dvc.lock`."""
+    for path, digest in download.deps.items():
+        if path.startswith(SOURCES) and hash_of(file_hashes(project / path)) != digest:
+            yield Contradiction("download", f"{path}: the files of the source have changed")
