@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -19,6 +20,10 @@ from sentiformer import __version__, cli
 from sentiformer.console import predictions as shown
 from sentiformer.serving.predictor import Prediction, Predictor
 from sentiformer.tracking import tracker
+from sentiformer.verification import verify as verification
+from sentiformer.verification.comparison import MetricRow, StageRow
+from sentiformer.verification.consistency import Contradiction
+from sentiformer.verification.verify import Verification
 
 TEXTS = ["a great, moving film", "dull and boring", "0", ""]
 IN_FILES = [*TEXTS[:3], None]  # a row without a text has no text in the output
@@ -406,19 +411,25 @@ def test_track_updates_mlflow_and_fails_if_that_fails(monkeypatch, could):
     assert folders == ["data"]
 
 
-def test_verify_compares_the_metrics_with_the_expected_ones(run, mistake, model, tmp_path):
-    metrics = json.loads((model.parent / "evaluation" / "metrics.json").read_text())
-    path = tmp_path / "expected.json"
+def test_verify_writes_a_file_and_fails_if_a_result_differs(run, mistake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [StageRow("train", "equal", ""), StageRow("evaluate", "within tolerance", "threads")]
+    holds = Verification("commit 1", [], rows, [MetricRow("accuracy", 0.9, 0.901, 0.004)])
+    monkeypatch.setattr(verification, "verify", lambda *_, **__: holds)
+    *table, last = run("verify", "--here")
+    assert "accuracy               within tolerance  0.9010, committed 0.9000 ± 0.0040" in table
+    assert last.startswith("verified: commit 1: 1 of 2 stages equal")
+    assert json.loads(Path("verify.json").read_text())["verified"] is True
+    differs = holds._replace(wrong=[Contradiction("train", "data/model is missing")])
+    monkeypatch.setattr(verification, "verify", lambda *_, **__: differs)
+    assert "not verified: commit 1; the first difference is at stage train" in mistake("verify")
+    assert json.loads(Path("verify.json").read_text())["verified"] is False
 
-    def expect(accuracy):
-        stated = {"metrics": {"accuracy": accuracy}, "tolerance": {"accuracy": 0.01}}
-        path.write_text(json.dumps(stated))
 
-    expect(metrics["accuracy"] + 0.005)
-    (line,) = run("verify", "--expected", path)
-    assert line.startswith(f"verified: accuracy {metrics['accuracy']:.4f}")
-    expect(metrics["accuracy"] + 0.02)
-    assert f"accuracy is {metrics['accuracy']}, expected" in mistake("verify", "--expected", path)
+def test_verify_outside_a_repository_is_one_line(mistake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert "there is no Git commit to verify; make one" in mistake("verify")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import yaml
 from conftest import ROOT, TINY, classifier, made_up_reviews, tiny_params, train
 
 from sentiformer import stage as stage_module
+from sentiformer.verification.lock import file_hashes, hash_of
 from sentiformer.verification.record import OUTPUTS, RECORD
 
 PARTS = (
@@ -58,6 +59,7 @@ PACKAGES = {  # of the library, and which others each may import
     "stage": set(),
     "cli": set(),
 }
+METRICS = "metrics.json"
 TOP = ("__init__", "__main__", "params", "stage", "cli")  # which may import all packages
 DECIDE_NOTHING = {
     "pipeline/__init__.py",
@@ -356,12 +358,31 @@ def test_the_record_is_of_all_outputs_of_all_other_stages():
 
 
 @pytest.mark.slow
-def test_a_commit_is_verified_by_a_rebuild_and_by_the_files_of_its_folder(built):
-    for options in ([], ["--here"]):
-        output = built.run(sys.executable, "-m", "sentiformer", "verify", *options)
-        assert f"{len(OUTPUTS)} of {len(OUTPUTS)} stages equal, all metrics equal" in output
-        (built.folder / "verify.json").unlink()
+def test_the_files_of_a_built_project_are_verified(built):
+    output = built.run(sys.executable, "-m", "sentiformer", "verify", "--here")
+    (built.folder / "verify.json").unlink()
+    assert f"{len(OUTPUTS)} of {len(OUTPUTS)} stages equal, all metrics equal" in output
     assert built.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_rebuild_finds_a_metric_that_is_false_in_all_files_of_the_commit(project):
+    def edit(name, old, new):
+        path = project.folder / name
+        path.write_text(path.read_text().replace(old, new))
+        return hash_of(file_hashes(path))
+
+    before = {name: hash_of(file_hashes(project.folder / name)) for name in (METRICS, RECORD)}
+    accuracy = json.loads((project.folder / METRICS).read_text())["accuracy"]
+    after = edit(METRICS, f'"accuracy": {accuracy}', f'"accuracy": {accuracy + 0.01}')
+    edit("dvc.lock", before[METRICS], after)
+    edit("dvc.lock", before[RECORD], edit(RECORD, before[METRICS], after))
+    project.commit("false")
+    output = project.run(sys.executable, "-m", "sentiformer", "verify", fails=True)
+    found = json.loads((project.folder / "verify.json").read_text())
+    assert [row["stage"] for row in found["stages"] if row["result"] != "equal"] == ["evaluate"]
+    assert not found["contradictions"]
+    assert "first difference is at stage evaluate" in output
 
 
 def test_each_source_has_its_dependency_of_download():

@@ -144,7 +144,7 @@ def verify(options: argparse.Namespace) -> None:
     write_json(Path(RESULT), found.as_dict())
     print_results(found.lines())
     if not found.holds:
-        raise UserError(f"{found.of} is not verified; {found.advice}; → {RESULT}")
+        raise UserError(f"not verified: {found.of}; {found.advice}; table → {RESULT}")
     say(f"verified: {found.summary} → {RESULT}")
 
 

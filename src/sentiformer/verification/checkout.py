@@ -24,11 +24,8 @@ def clone_of_commit(project: Path) -> Iterator[Path]:
     Raises:
         UserError: the project has no commit, or Git cannot clone it.
     """
-    root, prefix = (
-        output_of("git", "-C", str(project), "rev-parse", name)
-        for name in ("--show-toplevel", "--show-prefix")
-    )
-    if not output_of("git", "-C", str(project), "rev-parse", "--verify", "HEAD"):
+    root, prefix = (_git(project, "rev-parse", f"--show-{name}") for name in ("toplevel", "prefix"))
+    if not has_commit(project):
         raise UserError(
             "there is no Git commit to verify; make one, use --here for the folder as it is, or "
             "give a bundle"
@@ -55,7 +52,7 @@ def set_up_dvc(copy: Path, original: Path) -> None:
         known = Config(original / ".dvc") if (original / ".dvc").exists() else {}
         with Config(copy / ".dvc").edit("local") as local:
             local["cache"] = {"dir": str(copy / ".dvc" / "cache")}
-            local["core"] = {"no_scm": not _is_in_git(copy)}
+            local["core"] = {"no_scm": not has_commit(copy)}
             if remote := known.get("core", {}).get("remote"):
                 local["core"]["remote"] = remote
             local["remote"] = known.get("remote", {})
@@ -87,9 +84,19 @@ def link_sources(copy: Path, original: Path) -> None:
                 target.symlink_to(path.resolve())
 
 
+def has_commit(project: Path) -> bool:
+    """Whether the project is in a Git repository that has a commit."""
+    return bool(_git(project, "rev-parse", "--verify", "HEAD"))
+
+
 def commit_of(copy: Path) -> str:
     """The commit of a clone."""
-    return output_of("git", "-C", str(copy), "rev-parse", "--short=12", "HEAD")
+    return _git(copy, "rev-parse", "--short=12", "HEAD")
+
+
+def changed_files(project: Path) -> list[str]:
+    """The files that differ from the last commit, of those in Git."""
+    return _git(project, "diff", "--name-only", "--relative", "HEAD").splitlines()
 
 
 def pull(copy: Path, outputs: Mapping[str, Sequence[str]], bar: Bar) -> list[str]:
@@ -140,5 +147,5 @@ def _variables(copy: Path) -> dict[str, str]:
     }
 
 
-def _is_in_git(folder: Path) -> bool:
-    return bool(output_of("git", "-C", str(folder), "rev-parse", "--show-toplevel"))
+def _git(folder: Path, *arguments: str) -> str:
+    return output_of("git", "-C", str(folder), *arguments)

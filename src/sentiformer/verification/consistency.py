@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sentiformer.core.errors import listed
 from sentiformer.core.params import read_yaml
+from sentiformer.core.process import output_of
 from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
 from sentiformer.verification.record import OUTPUTS, RECORD, read_record
 
@@ -113,7 +114,8 @@ def _inputs(
             if digest != written:
                 yield f"{LOCK}: it read another {path} than the one that stage {maker} wrote"
         elif (project / path).exists() and hash_of(file_hashes(project / path)) != digest:
-            yield f"{path} is not as it was when {LOCK} was written"
+            names = _changed_since_the_lock(project, path) or path
+            yield f"{names} is not as it was when {LOCK} was written"
         elif not (project / path).exists() and not path.startswith(SOURCES):
             yield f"{path} is missing"
 
@@ -133,3 +135,11 @@ def differing_sources(project: Path, download: LockedStage) -> Iterator[Contradi
     for path, digest in download.deps.items():
         if path.startswith(SOURCES) and hash_of(file_hashes(project / path)) != digest:
             yield Contradiction("download", f"{path}: the files of the source have changed")
+
+
+def _changed_since_the_lock(project: Path, path: str) -> str:
+    """The files in a folder of code that have changed since Git's last `dvc.lock`, if Git knows."""
+    git = ("git", "-C", str(project))
+    commit = output_of(*git, "log", "-1", "--format=%H", "--", LOCK)
+    names = output_of(*git, "diff", "--name-only", "--relative", commit, "--", path)
+    return listed(names.splitlines()) if commit else ""

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 from sentiformer.console.output import say
 from sentiformer.console.progress import Bar
-from sentiformer.core.errors import UserError
+from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import read_csv, read_json
 from sentiformer.experiments.dvc import ExperimentError
 from sentiformer.verification.bundle import open_bundle
 from sentiformer.verification.checkout import (
+    changed_files,
     clone_of_commit,
     commit_of,
+    has_commit,
     link_sources,
     pull,
     rebuild,
@@ -115,13 +117,23 @@ def verify(bundle: Path | None, *, here: bool, from_remote: bool) -> Verificatio
     Raises:
         UserError: there is nothing to verify, the bundle is damaged, or a stage fails.
     """
-    with unpacked(bundle) if bundle else clone_of_commit(Path()) as copy:
-        of = str(bundle) if bundle else f"commit {commit_of(copy)}"
+    project = Path()
+    if bundle:
+        with unpacked(bundle) as copy:
+            if here:
+                return verify_folder(copy, copy, str(bundle))
+            set_up_dvc(copy, copy)
+            return verify_rebuild(copy, str(bundle), from_remote=from_remote)
+    if here and not has_commit(project):
+        return verify_folder(project, project, "this folder")
+    with clone_of_commit(project) as copy:
+        of = f"commit {commit_of(copy)}"
         if here:
-            return verify_folder(copy if bundle else Path(), copy, of)
-        set_up_dvc(copy, copy if bundle else Path())
-        if not bundle:
-            link_sources(copy, Path())
+            return verify_folder(project, copy, of)
+        if changed := changed_files(project):
+            say(f"note: {listed(changed)} changed since this commit, and take no part")
+        set_up_dvc(copy, project)
+        link_sources(copy, project)
         return verify_rebuild(copy, of, from_remote=from_remote)
 
 
