@@ -20,7 +20,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1 || true),$(CUR
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all own demo install test lint ui track verify lock help $(SETUPS)
+.PHONY: all own demo install test lint ui track verify audit lock help $(SETUPS)
 
 all: install ## install, then rebuild what is out of date (the default)
 	$(BIN)/dvc repro $(REPRO)
@@ -65,6 +65,11 @@ track: install ## log the files of data/ to MLflow
 
 verify: install ## rebuild the last commit in an empty folder, and compare the results
 	$(BIN)/sentiformer verify
+
+audit: ## look for known vulnerabilities of the pinned packages; this needs a network
+	@$(PYTHON) -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements-test.lock
 
 lock: ## pin the newest versions that pyproject.toml allows
 	@$(PYTHON) -c '$(NEED)'

@@ -326,6 +326,10 @@ def test_a_missing_file_says_where_to_run():
         "a: !!python/object:os.system x",
         "a: 2020-13-45",
         "[" * 1000,
+        "a: !!int ''",
+        "a: !!float ''",
+        "a: !!bool maybe",
+        "a: !!timestamp x",
     ],
 )
 def test_invalid_yaml_is_refused(message, content):
@@ -350,6 +354,12 @@ def test_a_duplicate_key_is_refused_with_its_line(message):
 @pytest.mark.parametrize(("content", "held"), [("", "None"), ("- 1", r"[1]"), ("text", "'text'")])
 def test_yaml_without_sections_is_refused(message, content, held):
     assert message(content).endswith(f" is {held}: it should hold sections such as `model:`")
+
+
+def test_a_value_that_is_huge_or_holds_others_many_times_is_shortened(message):
+    laughs = [f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
+    for content in ("\n".join(["- &a0 [x]", *laughs]), f"train: 0x{'f' * 9999}"):
+        assert len(message(content)) < 5000
 
 
 def test_a_byte_order_mark_is_ignored(tmp_path):

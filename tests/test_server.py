@@ -1,10 +1,13 @@
 """The answers of the server for programs: similar texts, limits, back-pressure, metrics, names."""
 
 import asyncio
+import json
 import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
 from types import SimpleNamespace
 
 import pytest
@@ -26,9 +29,16 @@ from sentiformer.web.server import (
     make_app,
     open_port,
 )
-from sentiformer.web.worker import MAX_WAITING, SLICE_TEXTS, BusyError, Worker
+from sentiformer.web.worker import (
+    MAX_WAITING,
+    SLICE_TEXTS,
+    BusyError,
+    ClientLeftError,
+    Worker,
+)
 
 SHARES = {"negative": 0.25, "positive": 0.75}
+JSON = {"Content-Type": "application/json"}
 
 
 def classify(texts):
@@ -49,6 +59,21 @@ class Search:
         return [
             [Neighbour(text=t, label="a", similarity=1 / 3, row=n) for n in values] for t in texts
         ]
+
+
+@contextmanager
+def running_server(app):
+    """The host and the port of a server in a thread."""
+    listener = open_port(0)
+    config = uvicorn.Config(app, http=limits.TimedProtocol, log_level="critical", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
@@ -348,3 +373,124 @@ def test_a_client_that_keeps_the_server_waiting_is_disconnected(sent, monkeypatc
         await task
 
     asyncio.run(connect(uvicorn.Server(config)))
+
+
+def test_slices_of_a_client_that_has_left_are_not_computed():
+    computed = []
+
+    def note(texts):
+        computed.append(texts[0])
+        return texts
+
+    async def ask():
+        async def has_left():
+            return len(computed) == 2
+
+        worker = Worker()
+        with pytest.raises(ClientLeftError):
+            await worker.answer(note, ["x"] * SLICE_TEXTS * 9, has_left=has_left)
+        assert worker.waiting == 0
+        assert await worker.answer(note, ["y"]) == ["y"]
+
+    asyncio.run(ask())
+    assert computed == ["x", "x", "y"]
+
+
+def test_a_client_that_leaves_takes_its_texts_out_of_the_queue():
+    started, release, computed = threading.Event(), threading.Event(), []
+
+    def wait(texts):
+        computed.append(texts[0])
+        started.set()
+        release.wait(20)
+        return classify(texts)
+
+    app = make_app(wait, None, "")
+    with running_server(app) as address:
+        first, second = (HTTPConnection(*address, timeout=20) for _ in range(2))
+        first.request("POST", "/predict", json.dumps({"texts": ["a"] * SLICE_TEXTS * 2}), JSON)
+        assert started.wait(20)
+        second.request("POST", "/predict", json.dumps({"texts": ["b"]}), JSON)
+        first.close()
+        for _ in range(2):  # the answer shows that the server has seen the closed connection
+            with closing(HTTPConnection(*address, timeout=20)) as other:
+                other.request("HEAD", "/health")
+                assert other.getresponse().status == 200
+        release.set()
+        with second.getresponse() as answer:
+            assert (answer.status, len(answer.read()) > 0) == (200, True)
+        second.request("GET", "/metrics")
+        with second.getresponse() as answer:
+            text = answer.read().decode()
+        second.close()
+    assert computed == ["a", "b"]
+    assert 'sentiformer_requests_total{path="/predict",status="499"} 1.0' in text
+    assert "sentiformer_waiting_texts 0.0" in text
+
+
+def test_health_answers_a_request_for_its_header_alone(client):
+    answer = client.head("/health")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_page_of_another_site_reaches_no_answer(client):
+    origin = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+    asked = {**origin, "Access-Control-Request-Method": "POST"}
+    assert client.options("/predict", headers=asked).status_code == 405
+    body = json.dumps({"texts": ["fail"]})
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        answer = client.post("/predict", content=body, headers={**origin, "Content-Type": kind})
+        assert answer.status_code == 422, "what a form of another site can send is not read"
+    answer = client.post("/predict", json={"texts": ["x"]}, headers=origin)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/static/..%5c..%5cx"],
+)
+def test_no_path_is_a_file(client, path):
+    assert client.get(path).json() == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts": [NaN]}',
+        b'{"texts": ["x"], "count": NaN}',
+        b'{"texts": ["x"], "count": 1e999}',
+        b'{"texts": ["x"], "count": ' + b"9" * 5000 + b"}",
+        b'{"texts": ["\\ud800"]}',
+        b'{"texts":' * 1000 + b"0",
+        b'{"texts": ["x"]}\x00',
+        "{}".encode("utf-16"),
+    ],
+    ids=lambda body: body[:30].hex(),
+)
+def test_what_is_no_proper_json_is_one_line(client, body):
+    answer = client.post("/similar", content=body, headers=JSON)
+    assert answer.status_code in (400, 422)
+    assert "\n" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 100_000,
+        b"GET /" + b"a" * 200_000,
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"100000\r\n" + b"a" * 2**20 + b"\r\n100000\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    ],
+    ids=["headers", "address", "chunks", "lengths"],
+)
+def test_a_request_without_an_end_is_refused_at_once(sent):
+    with running_server(make_app(classify, None, "")) as address:
+        with socket.create_connection(address, timeout=10) as connection:
+            with suppress(ConnectionError):
+                connection.sendall(sent + b"b" * 2**16)
+            with suppress(ConnectionResetError):
+                assert connection.recv(100).startswith((b"HTTP/1.1 4", b""))
+        with closing(HTTPConnection(*address, timeout=10)) as connection:
+            connection.request("GET", "/health")
+            assert connection.getresponse().status == 200

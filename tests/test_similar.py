@@ -215,3 +215,5 @@ def test_the_command_searches_a_file_of_one_s_own(project, tmp_path, monkeypatch
     empty.write_text("\n \n")
     with pytest.raises(SystemExit, match=r"error: .*empty\.txt has no text; give a file"):
         run(project, monkeypatch, capsys, "funny", "--texts", empty)
+    with pytest.raises(SystemExit, match=r"own\.csv' is a file; give a text, or .* --texts "):
+        run(project, monkeypatch, capsys, path)

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -231,6 +232,8 @@ def similar(options: argparse.Namespace) -> None:
     """Print the texts that are nearest to texts."""
     if options.column is not None and not options.file:
         raise UserError("--column is only for a table; leave it out, or give a table with --texts")
+    if len(options.texts) == 1 and is_file(name := options.texts[0]):
+        raise UserError(f"{name!r} is a file; give a text, or search the file with --texts {name}")
     with quick_start():
         model = load(options.model)
         from sentiformer.serving.similar import FOLDER, open_neighbours, own_texts, train_texts
@@ -340,6 +343,15 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _license(text: str) -> str:
+    """A licence in the Hub's spelling, as a type of argparse; the Hub knows which there are."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", text):
+        message = f"{text!r} is not a name of the Hub such as apache-2.0; "
+        message += "https://huggingface.co/docs/hub/repositories-licenses lists them"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _path(text: str) -> Path:
@@ -455,7 +467,7 @@ def _add_publish(command: argparse.ArgumentParser) -> None:
     help_text = "a folder, or owner/name, a repository of the Hugging Face Hub"
     add("--to", required=True, metavar="FOLDER|OWNER/NAME", help=help_text)
     help_text = "licence of the model by its name on the Hub, such as apache-2.0"
-    add("--license", metavar="NAME", help=help_text)
+    add("--license", type=_license, metavar="NAME", help=help_text)
 
 
 def _add_folds(command: argparse.ArgumentParser) -> None:

@@ -7,20 +7,21 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from sentiformer.core.errors import is_disk_full
+from sentiformer.core.errors import is_disk_full, plain
 from sentiformer.core.process import is_first
 
 
 def say(line: str) -> None:
     """Print one line of progress at once, above the progress bar if there is one.
 
+    Control characters, which the name of a file can have, are replaced.
     Of the processes that torchrun started, only the first prints. If nobody reads standard
     output any more, the line is discarded and the work continues.
     """
     if not is_first():
         return
     try:
-        tqdm.write(line)
+        tqdm.write(plain(line))
         sys.stdout.flush()
     except OSError as error:  # EPIPE: a pipe without a reader; EIO: a closed terminal
         if is_disk_full(error):
@@ -45,7 +46,7 @@ def print_results(lines: Iterable[str]) -> None:
 def note(line: str, *, end: str = "\n") -> None:
     """Print a line about the results on standard error, so that only results are in the output."""
     try:
-        print(line, end=end, file=sys.stderr, flush=True)
+        print(plain(line), end=end, file=sys.stderr, flush=True)
     except OSError:  # nobody reads it any more
         _discard(sys.stderr)
 

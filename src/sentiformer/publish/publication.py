@@ -12,7 +12,7 @@ from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import read_json, sha256, write_json
 from sentiformer.core.seal import SEAL, seal
 from sentiformer.encoder.finetune import CHECKPOINT_FILES, NGRAMS
-from sentiformer.publish.card import card_sections
+from sentiformer.publish.card import as_text, card_sections
 from sentiformer.publish.header import LIBRARY, card_header
 from sentiformer.publish.measured import measured
 from sentiformer.publish.names import data_name
@@ -89,7 +89,9 @@ def prepare(
     sections["How to rebuild it"] = how_to_rebuild(model, about, weights)
     text = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     header = card_header(about, found.sources, license_id)
-    return Publication(model, about, f"{header}\n# sentiformer: {data_name(about)}\n\n{text}\n")
+    return Publication(
+        model, about, f"{header}\n# sentiformer: {as_text(data_name(about))}\n\n{text}\n"
+    )
 
 
 def without_folders(about: Mapping[str, Any]) -> dict[str, Any]:

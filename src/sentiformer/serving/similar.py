@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel
@@ -23,6 +22,7 @@ from sentiformer.console.output import note
 from sentiformer.console.progress import progress
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import atomic_folder, read_json, reading
+from sentiformer.core.seal import require_sealed, seal
 from sentiformer.core.text_files import read_texts
 from sentiformer.serving.model import Model
 from sentiformer.serving.predictor import replace_surrogates
@@ -229,11 +229,12 @@ def _key(model: Model, texts: Texts) -> str:
 
 
 def _read(folder: Path) -> dict[str, np.ndarray] | None:
-    """The arrays in a folder, mapped into memory; None if one is missing or cannot be read."""
+    """The arrays in a folder, mapped into memory; None if one is missing or damaged."""
     try:
+        require_sealed(folder, made_by=FOLDER)
         loaded = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
         return {name: np.asarray(array) for name, array in zip(ARRAYS, loaded, strict=True)}
-    except (OSError, ValueError, EOFError, BadZipFile):
+    except (UserError, OSError, ValueError):
         return None
 
 
@@ -248,3 +249,4 @@ def _write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with atomic_folder(folder) as written:
         for name, array in arrays.items():
             np.save(written / f"{name}.npy", array, allow_pickle=False)
+        seal(written)

@@ -24,7 +24,7 @@ from sentiformer.console.predictions import rounded
 from sentiformer.core.errors import UserError, first_line, one_line
 from sentiformer.web.limits import LimitBody, TimedProtocol
 from sentiformer.web.metrics import CONTENT_TYPE, MeasureRequests, Metrics
-from sentiformer.web.worker import BusyError, Worker
+from sentiformer.web.worker import BusyError, ClientLeftError, Worker
 
 if TYPE_CHECKING:
     from sentiformer.serving.explain import Explanation
@@ -39,6 +39,7 @@ MAX_EXPLAINED = 16  # texts of a request; an explanation takes as long as many p
 MAX_CHARACTERS = 100_000  # of a text
 MAX_COUNT = 100  # similar texts for a text
 RETRY = {"Retry-After": "5"}  # seconds, while the training texts are being read
+CLIENT_LEFT = 499  # the status that nginx gives
 SHUTDOWN_SECONDS = 1  # for requests that are not finished at Ctrl-C
 EXPECTED = 'send JSON such as {"texts": ["A great film."]}, with Content-Type: application/json'
 HOST_HEADER = re.compile(r"(\[[^\[\]]*\]|[^:@/\[\]]*)(?::\d*)?")  # a name or address, and a port
@@ -173,8 +174,8 @@ def make_app(
     _add_pages(app, page, metrics)
 
     @app.post("/predict")
-    async def predict(body: Texts) -> Answers:
-        predictions = await worker.answer(classify, body.texts)
+    async def predict(body: Texts, request: Request) -> Answers:
+        predictions = await worker.answer(classify, body.texts, has_left=request.is_disconnected)
         metrics.count(found.label for found in predictions)
         return {"predictions": _plain(predictions)}
 
@@ -188,6 +189,7 @@ def _add_pages(app: FastAPI, page: str, metrics: Metrics) -> None:
     async def show_page() -> str:
         return page
 
+    @app.head("/health")
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
@@ -199,8 +201,10 @@ def _add_pages(app: FastAPI, page: str, metrics: Metrics) -> None:
 
 def _add_explanations(app: FastAPI, explain: Explain, worker: Worker) -> None:
     @app.post("/explain")
-    async def explain_texts(body: TextsToExplain) -> Answers:
-        return {"explanations": _plain(await worker.answer(explain, body.texts, at_once=1))}
+    async def explain_texts(body: TextsToExplain, request: Request) -> Answers:
+        left = request.is_disconnected
+        found = await worker.answer(explain, body.texts, at_once=1, has_left=left)
+        return {"explanations": _plain(found)}
 
 
 def _add_similar_texts(app: FastAPI, nearest: "NearestTexts | None", worker: Worker) -> None:
@@ -208,11 +212,12 @@ def _add_similar_texts(app: FastAPI, nearest: "NearestTexts | None", worker: Wor
         return
 
     @app.post("/similar")
-    async def similar(body: TextsToCompare) -> Answers:
+    async def similar(body: TextsToCompare, request: Request) -> Answers:
         if nearest.found is None:
             raise HTTPException(503, nearest.reason, RETRY if nearest.preparing else None)
         search = partial(nearest.found.search, count=body.count)
-        return {"similar": [_plain(found) for found in await worker.answer(search, body.texts)]}
+        lists = await worker.answer(search, body.texts, has_left=request.is_disconnected)
+        return {"similar": [_plain(found) for found in lists]}
 
 
 def _check_host(names: set[str], request: Request) -> None:
@@ -254,6 +259,10 @@ async def _busy(_: Request, error: Exception) -> JSONResponse:
     return _error(429, str(error), {"Retry-After": str(error.seconds)})
 
 
+async def _nobody(_: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)  # it is only counted
+
+
 async def _failed(_: Request, error: Exception) -> JSONResponse:
     traceback.print_exception(error)
     return _error(500, f"the prediction failed ({first_line(error)}); see the server's terminal")
@@ -267,6 +276,7 @@ ERRORS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any,
     RequestValidationError: _invalid_body,
     AnyHTTPException: _refused,
     BusyError: _busy,
+    ClientLeftError: _nobody,
     UserError: _unsupported,
     Exception: _failed,
 }

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +19,10 @@ class BusyError(Exception):
         self.seconds = seconds
 
 
+class ClientLeftError(Exception):
+    """Nobody waits for the answer any more."""
+
+
 class Worker:
     """Computes answers in one thread: the tokenizer is not safe in several, and torch has its own.
 
@@ -31,24 +35,35 @@ class Worker:
         self.thread = ThreadPoolExecutor(max_workers=1)
         self.waiting = 0
         self._seconds_per_text = 0.0  # of the last slice
+        self._turn = asyncio.Lock()  # slices wait for it in their order
 
     async def answer(
         self,
         function: Callable[[list[str]], list[Any]],
         texts: list[str],
         at_once: int = SLICE_TEXTS,
+        has_left: Callable[[], Awaitable[bool]] | None = None,
     ) -> list[Any]:
         """The answers of a function to texts, of which it gets `at_once` in a call.
 
+        `has_left` tells whether the client has closed the connection.
+
         Raises:
             BusyError: with these texts, more than `MAX_WAITING` would be waiting.
+            ClientLeftError: the client left before the last slice was computed.
         """
         if self.waiting + len(texts) > MAX_WAITING:
             raise BusyError(max(1, math.ceil(self.waiting * self._seconds_per_text)))
         self.waiting += len(texts)
         try:
             slices = (texts[i : i + at_once] for i in range(0, len(texts), at_once))
-            return [answer for some in slices for answer in await self._compute(function, some)]
+            answers: list[Any] = []
+            for some in slices:
+                async with self._turn:
+                    if has_left and await has_left():
+                        raise ClientLeftError
+                    answers += await self._compute(function, some)
+            return answers
         finally:
             self.waiting -= len(texts)
 
