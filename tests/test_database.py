@@ -18,7 +18,9 @@ from sentiformer.tracking.database import (
     locked_database,
     prepare_database,
 )
-from sentiformer.tracking.store import NAME, Store
+from sentiformer.tracking.names import MODEL_TAG
+from sentiformer.tracking.registry import find_run
+from sentiformer.tracking.store import KEY_TAG, NAME, Store
 
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 
@@ -159,3 +161,31 @@ def test_lock_that_is_never_released_raises(project, monkeypatch):
     ):
         touch(project)
     assert touch(project) == []
+
+
+def test_run_is_found_by_the_weights_and_then_by_the_training(project):
+    stored = (project / "mlflow.db").rename(project / "stored")
+    with pytest.raises(UserError, match=r"mlflow\.db is missing"):
+        find_run("a" * 64, "key")
+    stored.rename(project / "mlflow.db")
+    assert find_run("a" * 64, "key") is None
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.create_experiment("films")
+    runs = {}
+    for key in ("first", "second"):
+        tags = {MODEL_TAG: "a" * 64, KEY_TAG: key, "mlflow.source.git.commit": "c0ffee"}
+        run = client.create_run(experiment, start_time=1000, run_name=key, tags=tags)
+        runs[key] = run.info.run_id
+    assert find_run("a" * 64, "second") == {
+        "id": runs["second"],
+        "name": "second",
+        "experiment": "films",
+        "begun": "1970-01-01T00:00:01+00:00",
+        "by": "unknown",
+        "commit": "c0ffee",
+    }
+    assert find_run("a" * 64, None)["id"] in runs.values()
+    assert find_run("b" * 64, "first") is None
+    (project / "mlflow.db").write_text("no database")
+    with pytest.raises(UserError, match=r"MLflow at .*mlflow\.db cannot be searched \("):
+        find_run("a" * 64, "key")

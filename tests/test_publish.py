@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard, constants, snapshot_download
 
 import sentiformer
 from sentiformer import UserError, cli
-from sentiformer.core.files import write_json
+from sentiformer.core.files import sha256, write_json
 from sentiformer.core.seal import SEAL
 from sentiformer.evaluation.evaluated import evaluated
 from sentiformer.evaluation.metrics import accuracy_interval
@@ -26,6 +26,7 @@ from sentiformer.publish.names import percent
 from sentiformer.publish.publication import CARD, FILES, how_to_use, without_folders
 from sentiformer.publish.publish import publish
 from sentiformer.tracking.model_card import model_card
+from sentiformer.verification.lineage import lineage
 
 NAME = "someone/films"
 TEXTS = ["a great film, lovely and clever", "boring and dull, a wasted story", "これは映画です", ""]
@@ -71,6 +72,20 @@ def _one_thread(monkeypatch):
 def published(data, tmp_path_factory) -> Path:
     """The published Transformer; tests leave it as it is."""
     return publication(data, tmp_path_factory.mktemp("published") / "films")
+
+
+@pytest.mark.parametrize("model", ["model", "finetuned"])
+def test_a_published_model_has_the_lineage_of_the_model(finetuned_data, tmp_path, model):
+    folder = publication(finetuned_data, tmp_path / "alone", model)
+    facts = [lineage(place, lambda *_: None) for place in (finetuned_data / model, folder)]
+    assert facts[0]["weights_sha256"] == sha256(folder / "model.safetensors")
+    assert facts[0]["made_from_sha256"]
+    assert facts[0]["versions"].keys() >= {"python", "torch", "numpy", "spacy"}
+    assert facts[0]["machine"].keys() >= {"device", "processor", "threads", "precision"}
+    assert ("encoder" in facts[0]) is (model == "finetuned")
+    for fact in facts:
+        del fact["files_sha256"]
+    assert facts[0] == facts[1]
 
 
 @pytest.mark.parametrize("model", ["model", "finetuned"])

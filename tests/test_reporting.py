@@ -236,6 +236,29 @@ def test_text_with_markup_is_shown_as_text(copy, tmp_path):
     assert not page.tags & {"script", "img"}
 
 
+def test_facts_with_markup_are_shown_as_text(copy, tmp_path):
+    text = "<script>alert(1)</script> & \"' onload=alert(2) <img src=x>"
+
+    def spoil(about):
+        for facts in (about["data"]["origin"], about["environment"], *about["params"].values()):
+            facts |= {name: text for name, value in facts.items() if isinstance(value, str)}
+        about["params"]["download"][text] = text
+        about["environment"][text] = text
+        about["made_from"] = {text: text}
+        about["training_key"] = about["data"]["segmenter"] = text
+        about["data"]["splits"]["train"]["fingerprint"] = text
+        about["data"]["splits"]["train"]["languages"] = {text: 1}
+        about["data"]["left_out"] = {text: {text: 1}}
+        about["params"]["tokenize"]["language"] = "en"
+
+    change_json(copy / "model" / "config.json", spoil)
+    page = Page(report(copy, tmp_path / "report"))
+    shown = " ".join(text.split())
+    assert page.text.count(shown) > 15
+    assert not page.tags & FORBIDDEN | page.tags & {"img"}
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+
+
 def test_unusual_labels_are_drawn_and_escaped(three_labels, tmp_path):
     copy, labels, predictions = three_labels
     page = Page(report(copy, tmp_path / "report"))

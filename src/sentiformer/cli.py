@@ -149,6 +149,36 @@ def verify(options: argparse.Namespace) -> None:
     say(f"verified: {found.summary} → {RESULT}")
 
 
+def lineage(options: argparse.Namespace) -> None:
+    """Print what made a model."""
+    from tempfile import TemporaryDirectory
+
+    from sentiformer.tracking.registry import download_model, find_run
+    from sentiformer.verification.lineage import as_tree, lineage
+
+    with TemporaryDirectory() as temporary, quick_start():
+        if ":/" in options.model:
+            folder = download_model(options.model, Path(temporary))
+        else:
+            from sentiformer.serving.model import find_model
+
+            folder = find_model(Path(options.model))
+        facts = lineage(folder, find_run)
+    shown = [json.dumps(facts, indent=2)] if options.json else as_tree(options.model, facts)
+    print_results(shown)
+    note("next: sentiformer verify rebuilds the project and compares; --json has whole hashes")
+
+
+def bundle(options: argparse.Namespace) -> None:
+    """Write what a reviewer needs without Git or DVC to a ZIP file."""
+    from sentiformer.verification.bundle import write_bundle
+
+    written = write_bundle(options.file, Path.cwd())
+    for line in written.summary():
+        say(line)
+    say(f"bundle → {options.file}; next: sentiformer verify {options.file}")
+
+
 def compare(options: argparse.Namespace) -> None:
     """Compare two models that were evaluated on the same texts."""
     with quick_start():
@@ -408,6 +438,9 @@ def _parser() -> argparse.ArgumentParser:
     command = add("track", track, "update MLflow from the files in data/")
     command.add_argument("--data", type=Path, default=Path("data"), help="default: data")
     _add_verify(add("verify", verify, "rebuild the last commit, and compare the results"))
+    _add_lineage(add("lineage", lineage, "print what made a model"))
+    command = add("bundle", bundle, "write code, data and results to a ZIP file for a reviewer")
+    command.add_argument("file", type=_path, help="a new file, such as out.zip")
     _add_fill(add("fill", fill, "guess the words at each [MASK] in a text (needs pretraining)"))
     help_text = "log-probability of each token of a text (needs pretraining)"
     _add_language_model(add("score", score, help_text))
@@ -468,6 +501,12 @@ def _add_publish(command: argparse.ArgumentParser) -> None:
     add("--to", required=True, metavar="FOLDER|OWNER/NAME", help=help_text)
     help_text = "licence of the model by its name on the Hub, such as apache-2.0"
     add("--license", type=_license, metavar="NAME", help=help_text)
+
+
+def _add_lineage(command: argparse.ArgumentParser) -> None:
+    help_text = "a folder (default: data/model), or an MLflow address such as models:/sentiformer/3"
+    command.add_argument("model", nargs="?", default="data/model", help=help_text)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_folds(command: argparse.ArgumentParser) -> None:

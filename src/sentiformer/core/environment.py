@@ -29,7 +29,7 @@ def environment() -> dict[str, str | int]:
         "processor": processor_name(),
         "instructions": " ".join(name for name in INSTRUCTIONS if name in _flags()),
         "blas": _blas(),
-        "settings": settings(),
+        "settings": settings() or "none",
         "threads": load_runtime().threads,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -1,5 +1,6 @@
 """The parameters as the project comes: the report shows which ones a model has otherwise."""
 
+from collections.abc import Mapping
 from typing import Any
 
 # fmt: off
@@ -24,3 +25,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "export": {"format": None, "model": "model"},
 }
 # fmt: on
+
+
+def parameters(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The parameters that differ from the default, `changed`, and the others, `unchanged`."""
+    found: dict[str, dict[str, Any]] = {"changed": {}, "unchanged": {}}
+    for section, keys in params.items():
+        for key, value in keys.items():
+            is_default = DEFAULTS.get(section, {}).get(key, value) == value
+            found["unchanged" if is_default else "changed"][f"{section}.{key}"] = value
+    return found

@@ -5,7 +5,6 @@ commit. The MLflow run of the model names the commit.
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from sentiformer.core.files import JsonObject, read_json, reading, sha256
 from sentiformer.core.languages import language_name
 from sentiformer.core.names import ENCODER_FACTS
 from sentiformer.evaluation import sentences
-from sentiformer.evaluation.defaults import DEFAULTS
+from sentiformer.evaluation.defaults import parameters
 from sentiformer.evaluation.examples import EXAMPLES, examples, label_issues
 from sentiformer.evaluation.figures import draw_all, in_page, is_large
 from sentiformer.evaluation.limits import FEW_TEXTS, limits
@@ -165,16 +164,6 @@ def count_weights(path: Path) -> dict[str, int]:
                 part = next(part for prefix, part in parts.items() if name.startswith(prefix))
                 counts[part] += math.prod(tensor.get_shape())
     return counts
-
-
-def parameters(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The parameters that differ from the default, `changed`, and the others, `unchanged`."""
-    found: dict[str, dict[str, Any]] = {"changed": {}, "unchanged": {}}
-    for section, keys in params.items():
-        for key, value in keys.items():
-            is_default = DEFAULTS[section].get(key, value) == value
-            found["unchanged" if is_default else "changed"][f"{section}.{key}"] = value
-    return found
 
 
 def read_compared(evaluation: Path) -> Models:

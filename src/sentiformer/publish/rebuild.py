@@ -6,6 +6,7 @@ from typing import Any
 
 from sentiformer.core.errors import one_line
 from sentiformer.core.process import output_of
+from sentiformer.evaluation.defaults import parameters
 
 CONFIG = "config.json"
 
@@ -18,8 +19,6 @@ def how_to_rebuild(model: Path, about: Mapping[str, Any], weights: str) -> str:
         about: its `config.json`, as it is published.
         weights: the SHA-256 of its weights, or of those that were exported.
     """
-    from sentiformer.evaluation.report import parameters
-
     environment, commit = about["environment"], commit_of(model)
     known = f"at commit `{commit}`" if commit else "(the commit of this model is not known)"
     changed = parameters(about["params"])["changed"]

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from sentiformer.tracking.database import (
 )
 from sentiformer.tracking.messages import reason_of, without_passwords
 from sentiformer.tracking.names import MODEL_TAG
-from sentiformer.tracking.store import import_mlflow
+from sentiformer.tracking.store import KEY_TAG, import_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,6 +86,40 @@ def download_evaluation(uri: str, folder: Path) -> tuple[Path, str]:
             f"{reason_of(error)}; `sentiformer track` logs that of the project's model"
         ) from None
     return Path(files), tags[MODEL_TAG]
+
+
+def find_run(weights: str, training_key: str | None) -> dict[str, str] | None:
+    """The run of the model with this SHA-256 of its weights; None if there is none.
+
+    Of several runs with these weights it is that of this training, or else the oldest.
+
+    Raises:
+        UserError: the runs cannot be searched.
+    """
+    root, store, is_own = _store_of("MLflow")
+    try:
+        if is_own:
+            prepare_database(root)
+        mlflow = import_mlflow()
+        mlflow.set_tracking_uri(store)
+        client = mlflow.MlflowClient()
+        names = {found.experiment_id: found.name for found in client.search_experiments()}
+        wanted = f"tags.`{MODEL_TAG}` = '{weights}'"
+        found = client.search_runs([*names], wanted, order_by=["attributes.start_time ASC"])
+    except Exception as error:  # the store and its transport raise errors of any class
+        reason = f"{without_passwords(store)} cannot be searched ({reason_of(error)})"
+        raise UserError(f"MLflow at {reason}") from None
+    for run in sorted(found, key=lambda run: run.data.tags.get(KEY_TAG) != training_key):
+        tags, begun = run.data.tags, datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+        return {
+            "id": run.info.run_id,
+            "name": run.info.run_name,
+            "experiment": names[run.info.experiment_id],
+            "begun": begun.isoformat(timespec="seconds"),
+            "by": tags.get("mlflow.user") or run.info.user_id,
+            "commit": tags.get("mlflow.source.git.commit"),
+        }
+    return None
 
 
 def _version(client: "MlflowClient", name: str, number: str, *, is_alias: bool) -> "ModelVersion":

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 
 from sentiformer.console.progress import Bar
 from sentiformer.core.errors import UserError, first_line
-from sentiformer.core.process import output_of
 from sentiformer.experiments import dvc
 from sentiformer.params import load_params
+from sentiformer.verification.git import git
+
+FILES = "data/source/dvc.yaml:files"  # the stage that lists the user's files
 
 
 @contextmanager
@@ -24,7 +26,9 @@ def clone_of_commit(project: Path) -> Iterator[Path]:
     Raises:
         UserError: the project has no commit, or Git cannot clone it.
     """
-    root, prefix = (_git(project, "rev-parse", f"--show-{name}") for name in ("toplevel", "prefix"))
+    root, prefix = (
+        _line(project, "rev-parse", f"--show-{name}") for name in ("toplevel", "prefix")
+    )
     if not has_commit(project):
         raise UserError(
             "there is no Git commit to verify; make one, use --here for the folder as it is, or "
@@ -86,17 +90,33 @@ def link_sources(copy: Path, original: Path) -> None:
 
 def has_commit(project: Path) -> bool:
     """Whether the project is in a Git repository that has a commit."""
-    return bool(_git(project, "rev-parse", "--verify", "HEAD"))
+    return bool(_line(project, "rev-parse", "--verify", "HEAD"))
 
 
 def commit_of(copy: Path) -> str:
     """The commit of a clone."""
-    return _git(copy, "rev-parse", "--short=12", "HEAD")
+    return _line(copy, "rev-parse", "--short=12", "HEAD")
 
 
 def changed_files(project: Path) -> list[str]:
     """The files that differ from the last commit, of those in Git."""
-    return _git(project, "diff", "--name-only", "--relative", "HEAD").splitlines()
+    return _line(project, "diff", "--name-only", "--relative", "HEAD").splitlines()
+
+
+def has_sources(copy: Path) -> bool:
+    """Whether the texts from which stage download starts are there."""
+    download = load_params(copy / "params.yaml").download
+    own = [download.train, download.validation, download.test, download.unlabeled]
+    return download.source != "files" or all(
+        Path(name).exists() if Path(name).is_absolute() else any(copy.glob(name))
+        for name in filter(None, own)
+    )
+
+
+def remove_outputs(copy: Path, outputs: Iterable[str]) -> None:
+    """Delete what stages wrote."""
+    for path in outputs:
+        shutil.rmtree(copy / path, ignore_errors=True)
 
 
 def pull(copy: Path, outputs: Mapping[str, Sequence[str]], bar: Bar) -> list[str]:
@@ -118,8 +138,7 @@ def pull(copy: Path, outputs: Mapping[str, Sequence[str]], bar: Bar) -> list[str
             dvc.follow(["checkout", stage], lambda _: None, folder=copy, variables=variables)
             whole.append(stage)
         except dvc.ExperimentError:
-            for path in paths:
-                shutil.rmtree(copy / path, ignore_errors=True)
+            remove_outputs(copy, paths)  # which may be there in part
     if not whole:
         raise UserError(
             f"DVC's remote has no output of this commit{reason}; name one with `dvc remote add "
@@ -128,15 +147,17 @@ def pull(copy: Path, outputs: Mapping[str, Sequence[str]], bar: Bar) -> list[str
     return whole
 
 
-def rebuild(copy: Path, show: Callable[[str], None]) -> None:
-    """Run all stages whose outputs are missing, with the code of the copy.
+def rebuild(copy: Path, stages: Sequence[str], show: Callable[[str], None]) -> None:
+    """Run stages, in this order, with the code of the copy.
 
     No result of another run is used, and MLflow logs into the copy.
 
     Raises:
         UserError: a stage or DVC failed.
     """
-    command = ["repro", "--no-run-cache"]
+    of_files = load_params(copy / "params.yaml").download.source == "files"
+    first = [FILES] if "download" in stages and of_files else []
+    command = ["repro", "--no-run-cache", "--single-item", *first, *stages]
     dvc.follow(command, show, folder=copy, variables=_variables(copy))
 
 
@@ -147,5 +168,5 @@ def _variables(copy: Path) -> dict[str, str]:
     }
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    return output_of("git", "-C", str(folder), *arguments)
+def _line(folder: Path, *arguments: str) -> str:
+    return (git(folder, *arguments) or b"").decode(errors="surrogateescape").strip()

@@ -8,7 +8,7 @@ from sentiformer.verification.consistency import differing, shown
 from sentiformer.verification.lock import LockedStage
 from sentiformer.verification.record import OUTPUTS, Record
 
-Result = Literal["equal", "within tolerance", "different"]
+Result = Literal["equal", "within tolerance", "different", "left out"]
 DESCRIPTIONS = {"environment.json", "config.json", "files.json", "report.html"}  # name a machine
 DATA_STAGES = ("download", "tokenize", "build_vocab", "encoder")  # no floating-point numbers
 VERSIONS = ("python", "pyarrow", "spacy", "numpy")  # which the bytes of their files depend on
@@ -53,6 +53,9 @@ def compare_stages(
     """Compare the files of each stage; `locked` says which outputs a stage reads."""
     rows, differs = list[StageRow](), set[str]()
     for stage, outputs in OUTPUTS.items():
+        if not all(path in rebuilt.files for path in outputs):
+            rows.append(StageRow(stage, "left out", "not in the bundle"))
+            continue
         files = {
             path: differing(committed.files.get(path, {}), rebuilt.files.get(path, {}))
             for path in outputs
@@ -77,7 +80,7 @@ def _judge(
     """The result of a stage, and the reason why files differ."""
     if not changed:
         return "equal", ""
-    files = "; ".join(shown(path, [*names]) for path, names in changed.items())
+    files = "; ".join(shown(path, names) for path, names in changed.items())
     if stage == "download" and committed.texts != rebuilt.texts:
         return "different", f"{files}: other texts or labels"
     names = {name for names in changed.values() for name in names}

@@ -1,12 +1,12 @@
 """Whether the files of a commit agree with each other: what `dvc.lock` names is what is there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentiformer.core.errors import listed
 from sentiformer.core.params import read_yaml
-from sentiformer.core.process import output_of
+from sentiformer.verification.git import git, names
 from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
 from sentiformer.verification.record import OUTPUTS, RECORD, read_record
 
@@ -47,17 +47,19 @@ def contradictions(project: Path) -> Iterator[Contradiction]:
             yield Contradiction(name, what)
 
 
-def differing_outputs(project: Path) -> Iterator[Contradiction]:
-    """The outputs in `data/` that are missing, or not those of `dvc.lock`."""
+def differing_outputs(project: Path, *, may_lack: bool = False) -> Iterator[Contradiction]:
+    """The outputs in `data/` that are not those of `dvc.lock`, or missing unless they may be."""
     record, locked = read_record(project).files, read_lock(project)
     for name, stage in locked.items():
         for path, digest in stage.outs.items():
             if not path.startswith(DATA):
                 continue
             found = file_hashes(project / path)
-            if not found:
+            if not found and not may_lack:
                 yield Contradiction(name, f"{path} is missing; `make` builds it")
-            elif hash_of(found) != digest:
+            if not found:
+                continue
+            if hash_of(found) != digest:
                 files = differing(record.get(path, {}), found)
                 what = f"{shown(path, files)} is not as stage {name} wrote it"
                 yield Contradiction(name, what)
@@ -65,13 +67,12 @@ def differing_outputs(project: Path) -> Iterator[Contradiction]:
 
 def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """The names of the files that are not in both, or not with the same hash."""
-    names = sorted({*expected, *found})
-    return [name for name in names if expected.get(name) != found.get(name)]
+    return [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
 
 
-def shown(folder: str, names: list[str]) -> str:
+def shown(folder: str, files: Sequence[str]) -> str:
     """Some of the files of a folder, for a line."""
-    paths = [f"{folder}/{name}" if name else folder for name in names] or [folder]
+    paths = [f"{folder}/{name}" if name else folder for name in files] or [folder]
     rest = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return ", ".join(paths[:SHOWN]) + rest
 
@@ -114,8 +115,8 @@ def _inputs(
             if digest != written:
                 yield f"{LOCK}: it read another {path} than the one that stage {maker} wrote"
         elif (project / path).exists() and hash_of(file_hashes(project / path)) != digest:
-            names = _changed_since_the_lock(project, path) or path
-            yield f"{names} is not as it was when {LOCK} was written"
+            changed = _changed_since_the_lock(project, path) or path
+            yield f"{changed} is not as it was when {LOCK} was written"
         elif not (project / path).exists() and not path.startswith(SOURCES):
             yield f"{path} is missing"
 
@@ -139,7 +140,6 @@ def differing_sources(project: Path, download: LockedStage) -> Iterator[Contradi
 
 def _changed_since_the_lock(project: Path, path: str) -> str:
     """The files in a folder of code that have changed since Git's last `dvc.lock`, if Git knows."""
-    git = ("git", "-C", str(project))
-    commit = output_of(*git, "log", "-1", "--format=%H", "--", LOCK)
-    names = output_of(*git, "diff", "--name-only", "--relative", commit, "--", path)
-    return listed(names.splitlines()) if commit else ""
+    commit = (git(project, "log", "-1", "--format=%H", "--", LOCK) or b"").decode().strip()
+    changed = ("diff", "--name-only", "--relative", "-z", commit, "--", path)
+    return listed(names(git(project, *changed))) if commit else ""

@@ -1,7 +1,6 @@
 """Proof that a result is real: the commit agrees with itself, and a rebuild gives what it says."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -11,15 +10,16 @@ from sentiformer.console.progress import Bar
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import read_csv, read_json
 from sentiformer.experiments.dvc import ExperimentError
-from sentiformer.verification.bundle import open_bundle
 from sentiformer.verification.checkout import (
     changed_files,
     clone_of_commit,
     commit_of,
     has_commit,
+    has_sources,
     link_sources,
     pull,
     rebuild,
+    remove_outputs,
     set_up_dvc,
 )
 from sentiformer.verification.comparison import (
@@ -36,8 +36,10 @@ from sentiformer.verification.consistency import (
 )
 from sentiformer.verification.lock import read_lock
 from sentiformer.verification.record import OUTPUTS, make_record, read_record
+from sentiformer.verification.unbundle import open_bundle
 
 RESULT = "verify.json"
+EVALUATION = "data/evaluation"
 RUNNING = "Running stage '"
 
 
@@ -49,14 +51,14 @@ class Verification(NamedTuple):
         wrong: what contradicts the commit, without a rebuild.
         stages: how the rebuilt files compare; empty without a rebuild.
         metrics: how the rebuilt metrics compare.
-        pulled: the stages whose outputs came from a remote.
+        taken: the stages whose outputs came from a remote or a bundle.
     """
 
     of: str
     wrong: Sequence[Contradiction]
     stages: Sequence[StageRow] = ()
     metrics: Sequence[MetricRow] = ()
-    pulled: Sequence[str] = ()
+    taken: Sequence[str] = ()
 
     @property
     def holds(self) -> bool:
@@ -91,7 +93,7 @@ class Verification(NamedTuple):
             "verified": self.holds,
             "of": self.of,
             "contradictions": [row._asdict() for row in self.wrong],
-            "pulled": [*self.pulled],
+            "taken": [*self.taken],
             "stages": [row._asdict() for row in self.stages],
             "metrics": [{**row._asdict(), "result": row.result} for row in self.metrics],
         }
@@ -101,7 +103,7 @@ class Verification(NamedTuple):
         for stage, what in self.wrong:
             yield f"{stage:<13} different         {what}"
         for row in self.stages:
-            reason = row.reason or ("from the remote" if row.stage in self.pulled else "")
+            reason = row.reason or ("not rebuilt" if row.stage in self.taken else "")
             yield f"{row.stage:<13} {row.result:<17} {reason}".rstrip()
         for metric in self.metrics:
             values = f"{_number(metric.rebuilt)}, committed {_number(metric.committed)}"
@@ -119,11 +121,10 @@ def verify(bundle: Path | None, *, here: bool, from_remote: bool) -> Verificatio
     """
     project = Path()
     if bundle:
-        with unpacked(bundle) as copy:
-            if here:
-                return verify_folder(copy, copy, str(bundle))
-            set_up_dvc(copy, copy)
-            return verify_rebuild(copy, str(bundle), from_remote=from_remote)
+        with TemporaryDirectory(prefix="sentiformer-") as temporary:
+            copy = Path(temporary).resolve() / "bundle"
+            open_bundle(bundle, copy)
+            return _verify_bundle(copy, str(bundle), here=here, from_remote=from_remote)
     if here and not has_commit(project):
         return verify_folder(project, project, "this folder")
     with clone_of_commit(project) as copy:
@@ -134,19 +135,24 @@ def verify(bundle: Path | None, *, here: bool, from_remote: bool) -> Verificatio
             say(f"note: {listed(changed)} changed since this commit, and take no part")
         set_up_dvc(copy, project)
         link_sources(copy, project)
-        return verify_rebuild(copy, of, from_remote=from_remote)
+        return verify_rebuild(copy, of, _pull(copy) if from_remote else [])
 
 
-@contextmanager
-def unpacked(bundle: Path) -> Iterator[Path]:
-    """The files of a bundle in a temporary folder, until the block ends."""
-    with TemporaryDirectory(prefix="sentiformer-") as temporary:
-        copy = Path(temporary).resolve() / "bundle"
-        open_bundle(bundle, copy)
-        yield copy
+def _verify_bundle(copy: Path, of: str, *, here: bool, from_remote: bool) -> Verification:
+    """Verify a bundle that is unpacked; the texts are its own if their source is not here."""
+    found = verify_folder(copy, copy, of, may_lack=True)
+    if here or not found.holds:
+        return found
+    taken = [] if has_sources(copy) else ["download"]
+    if taken:
+        say("the source of the texts is not on this machine: data/raw of the bundle is used")
+    paths = (path for stage in OUTPUTS if stage not in taken for path in OUTPUTS[stage])
+    set_up_dvc(copy, copy)
+    remove_outputs(copy, paths)
+    return verify_rebuild(copy, of, taken + (_pull(copy) if from_remote else []))
 
 
-def verify_folder(project: Path, commit: Path, of: str) -> Verification:
+def verify_folder(project: Path, commit: Path, of: str, *, may_lack: bool = False) -> Verification:
     """Compare the files of a project with each other, and its outputs with a commit's files.
 
     Raises:
@@ -155,37 +161,41 @@ def verify_folder(project: Path, commit: Path, of: str) -> Verification:
     wrong = [*contradictions(commit)]
     if project != commit:
         wrong += [found for found in contradictions(project) if found not in wrong]
-    wrong += differing_outputs(project)
+    wrong += differing_outputs(project, may_lack=may_lack)
     if wrong:
         return Verification(of, wrong)
-    stages = compare_stages(read_record(commit), make_record(project), read_lock(commit))
-    return Verification(of, [], stages, _compare_metrics(_metrics(commit), project, stages))
+    found = make_record(project, may_lack=may_lack)
+    stages = compare_stages(read_record(commit), found, read_lock(commit))
+    has_evaluation = (project / EVALUATION).exists()
+    metrics = _compare_metrics(_metrics(commit), project, stages) if has_evaluation else []
+    return Verification(of, [], stages, metrics)
 
 
-def verify_rebuild(copy: Path, of: str, *, from_remote: bool) -> Verification:
+def verify_rebuild(copy: Path, of: str, taken: Sequence[str]) -> Verification:
     """Rebuild the copy of a commit, and compare the result with what the commit says.
 
-    If the commit contradicts itself, it is not rebuilt.
+    If the commit contradicts itself, it is not rebuilt. The outputs of the stages in `taken` are
+    there already.
 
     Raises:
         UserError: a stage or DVC fails, or a file of the commit is missing or damaged.
     """
-    if wrong := [*contradictions(copy)]:
-        return Verification(of, wrong)
+    wrong = [*contradictions(copy), *differing_outputs(copy, may_lack=True)]
+    if wrong:
+        return Verification(of, wrong, taken=taken)
     locked, committed, metrics = read_lock(copy), read_record(copy), _metrics(copy)
-    pulled = _pull(copy) if from_remote else []
-    if wrong := [row for row in differing_outputs(copy) if row.stage in pulled]:
-        return Verification(of, wrong, pulled=pulled)
-    _rebuild(copy, len(OUTPUTS) + 1 - len(pulled))
-    wrong = [*differing_sources(copy, locked["download"])]
+    if todo := [stage for stage in OUTPUTS if stage not in taken]:
+        _rebuild(copy, todo)
+    if "download" not in taken:
+        wrong += differing_sources(copy, locked["download"])
     stages = compare_stages(committed, make_record(copy), locked)
-    return Verification(of, wrong, stages, _compare_metrics(metrics, copy, stages), pulled)
+    return Verification(of, wrong, stages, _compare_metrics(metrics, copy, stages), taken)
 
 
 def _compare_metrics(
     committed: Mapping[str, float], rebuilt: Path, stages: Sequence[StageRow]
 ) -> list[MetricRow]:
-    are_equal = all(row.result == "equal" for row in stages)
+    are_equal = not any(row.result == "within tolerance" for row in stages)
     texts = _test_texts(rebuilt)
     return compare_metrics(committed, _metrics(rebuilt), texts, are_files_equal=are_equal)
 
@@ -206,9 +216,9 @@ def _pull(copy: Path) -> list[str]:
     return stages
 
 
-def _rebuild(copy: Path, stages: int) -> None:
+def _rebuild(copy: Path, todo: Sequence[str]) -> None:
     stage = ""
-    with Bar("rebuild, stages", total=stages) as bar:
+    with Bar("rebuild, stages", total=len(todo)) as bar:
 
         def show(line: str) -> None:
             nonlocal stage
@@ -217,7 +227,7 @@ def _rebuild(copy: Path, stages: int) -> None:
             bar.advance(int(is_new), stage)
 
         try:
-            rebuild(copy, show)
+            rebuild(copy, todo, show)
         except ExperimentError as error:
             where = f"stage {error.stage}" if error.stage else "DVC"
             raise UserError(f"the rebuild fails, {where}: {error}") from None
@@ -225,7 +235,7 @@ def _rebuild(copy: Path, stages: int) -> None:
 
 def _test_texts(copy: Path) -> dict[str, int]:
     """The number of test texts of each source, and of the headline by the name `""`."""
-    folder = copy / "data" / "evaluation"
+    folder = copy / EVALUATION
     rows = read_csv(folder / "by_source.csv", made_by="evaluate")
     headline = read_json(folder / "metrics.json", made_by="evaluate")["texts"]
     return {row["source"]: int(row["texts"]) for row in rows} | {"": headline}
