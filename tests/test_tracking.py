@@ -28,7 +28,7 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_json, sha256
 from sentiformer.core.seal import seal
-from sentiformer.tracking import database, live, models
+from sentiformer.tracking import database, live, models, patience
 from sentiformer.tracking import store as store_module
 from sentiformer.tracking.database import default_uri
 from sentiformer.tracking.datasets import data_inputs
@@ -742,7 +742,7 @@ def test_own_database_that_is_still_being_created_is_waited_for(project, data, m
         return create_run(client, *arguments, **values)
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_slowly)
-    monkeypatch.setattr(live, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "_setting", lambda: 0.1)
     with live_run(config_of(data)) as track:
         track(events_of(data)[0])
     assert sync_all(data)
@@ -757,7 +757,7 @@ def test_slow_store_makes_one_run_for_one_training(project, data, monkeypatch, c
         return create_run(client, *arguments, **values)
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_slowly)
-    monkeypatch.setattr(live, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "_setting", lambda: 0.1)
     monkeypatch.setattr(store_module, "LOCK_SECONDS", 0.1)
     with live_run(config_of(data)) as track:
         track(events_of(data)[0])
@@ -830,7 +830,7 @@ def test_server_that_hangs_delays_the_end_of_a_training_once(project, data, monk
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
-        monkeypatch.setattr(live, "WAIT_SECONDS", 0.5)
+        monkeypatch.setattr(patience, "_setting", lambda: 0.5)
         started = time.monotonic()
         with live_run(config_of(data)) as track:
             for event in events_of(data):

@@ -116,7 +116,7 @@ def test_pages_open_at_the_runs(own_store, capsys, monkeypatch, tmp_path):
 
 def test_pages_of_a_server_are_not_started(own_store, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9/mlflow/")
-    monkeypatch.setattr(Store, "connect", lambda: Store(None, "7"))
+    monkeypatch.setattr(Store, "connect", lambda *_: Store(None, "7"))
     ui.show_runs()
     address = "http://***@127.0.0.1:9/mlflow/#/experiments/7/runs?workflowType=machine_learning"
     assert capsys.readouterr().out == f"runs: {address}\n"

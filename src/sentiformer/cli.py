@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sentiformer.serving.cloze import LanguageModel
 
 CHUNK_TEXTS = 256
+TRACK_SECONDS = 300.0  # by which the answers of a tracking server may be late, all together
 DEFAULT_COLUMN = "text"
 NEXT = {  # what to do next, by whether a file was classified and whether JSON was printed
     (False, False): "--file classifies a file, --json prints JSON",
@@ -132,7 +133,7 @@ def track(options: argparse.Namespace) -> None:
     """Update MLflow from the files."""
     from sentiformer.tracking.tracker import sync_all
 
-    if not sync_all(options.data):
+    if not sync_all(options.data, seconds=TRACK_SECONDS):
         sys.exit(1)
 
 

@@ -7,11 +7,13 @@ would wait without limit at its end for a server that does not answer.
 
 import queue
 import threading
+from contextlib import suppress
 from typing import Any, Self
 
 from sentiformer.core.events import Event
 from sentiformer.tracking.metrics import event_metrics
-from sentiformer.tracking.store import WAIT_SECONDS, Store, use_store
+from sentiformer.tracking.patience import Patience
+from sentiformer.tracking.store import Store, use_store
 
 BATCH_SECONDS = 2.0  # events of this time are logged together
 
@@ -19,11 +21,12 @@ BATCH_SECONDS = 2.0  # events of this time are logged together
 class LiveRun:
     """Logs the events of a training in a thread, so that the training never waits for the store.
 
-    At its end, the remaining events are logged; that takes `WAIT_SECONDS` at most.
+    During the training, the answers of the store may be late. At its end, the remaining events are
+    logged, for as long as the patience lasts.
     """
 
-    def __init__(self, about: dict[str, Any]) -> None:
-        self._about = about
+    def __init__(self, about: dict[str, Any], patience: Patience) -> None:
+        self._about, self._patience = about, patience
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._status = "FINISHED"
         self._ended = threading.Event()
@@ -41,7 +44,8 @@ class LiveRun:
         if kind is not None:
             self._status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
         self._ended.set()
-        self._thread.join(timeout=WAIT_SECONDS)
+        with suppress(TimeoutError), self._patience.call(0.0):
+            self._thread.join(timeout=self._patience.left)
 
     def _log(self, store: Store) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sentiformer.publish.card import card_sections
+from sentiformer.publish.card import as_text, card_sections
 from sentiformer.publish.names import data_name
 from sentiformer.tracking.names import MODEL_TAG
 
@@ -19,7 +19,7 @@ def model_card(about: dict[str, Any], sources: list[dict[str, str]], use: str) -
         use: how to get or call the model, as Markdown.
     """
     sections = card_sections(about, sources, alone=True)
-    lines = [f"{HEADING}: {data_name(about)}", sections.pop("Model")]
+    lines = [f"{HEADING}: {as_text(data_name(about))}", sections.pop("Model")]
     lines += [f"**{title}:** {text}" for title, text in sections.items()]
     return "\n\n".join([*lines, use])[:CARD_CHARACTERS]
 

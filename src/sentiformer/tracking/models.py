@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 VERSIONS_TAG = "mlflow.modelVersions"  # by which MLflow's pages show a logged model's version
+SEALED_TAG = "sealed"  # of versions whose files are sealed; older ones cannot be loaded any more
 HELD_OUT = ("validation", "test")  # models are compared only if these splits are the same
 PREDICTION = {"label": "string", "probability": "double", "reason": "string"}  # types of columns
 
@@ -70,7 +71,8 @@ class TrackedModel:
         """
         splits, accuracy = self.about["data"]["splits"], self.about["best"]["valid_accuracy"]
         held_out = {split: splits[split]["fingerprint"] for split in HELD_OUT}
-        versions = self.client.search_model_versions(f"name = '{self.name}'")
+        found_versions = self.client.search_model_versions(f"name = '{self.name}'")
+        versions = [found for found in found_versions if not _is_outdated(found.tags)]
         numbers = [found.version for found in versions if found.run_id == self.run_id]
         rivals = [found.tags for found in versions if held_out.items() <= found.tags.items()]
         if not numbers and any(float(rival["accuracy"]) >= accuracy for rival in rivals):
@@ -81,7 +83,7 @@ class TrackedModel:
             return None
         if not numbers:
             upload(self.client, self.model_id, self.run_id, folder)
-            numbers = [self._register({**held_out, "accuracy": str(accuracy)})]
+            numbers = [self._register({**held_out, "accuracy": str(accuracy), SEALED_TAG: "true"})]
         number = str(min(numbers, key=int))
         self._promote_if_best(number, held_out, accuracy)
         return number
@@ -104,14 +106,15 @@ class TrackedModel:
             champion = self.client.get_model_version_by_alias(self.name, CHAMPION)
             if str(champion.version) == number:
                 return
-            if not held_out.items() <= champion.tags.items():
+            is_outdated = _is_outdated(champion.tags)
+            if not is_outdated and not held_out.items() <= champion.tags.items():
                 say(
                     f"{self.name}@{CHAMPION} is still version {champion.version}: version {number} "
                     "has other held-out texts, so they cannot be compared; to prefer it, give it "
                     "the alias on the model's page (`make ui`)"
                 )
                 return
-            if accuracy <= float(champion.tags["accuracy"]):
+            if not is_outdated and accuracy <= float(champion.tags["accuracy"]):
                 return
         self.client.set_registered_model_alias(self.name, CHAMPION, number)
         say(f"champion: models:/{self.name}@{CHAMPION} is version {number}")
@@ -141,6 +144,11 @@ class TrackedModel:
         card = model_card(about, sources, use)
         client.set_tag(self.run_id, NOTE_TAG, card)
         client.set_logged_model_tags(self.model_id, {NOTE_TAG: card})
+
+
+def _is_outdated(tags: dict[str, str]) -> bool:
+    """Whether a version, of these tags, is ours and was registered before models were sealed."""
+    return "accuracy" in tags and SEALED_TAG not in tags
 
 
 def upload(client: "MlflowClient", model_id: str, run_id: str, model: Path) -> None:

@@ -11,6 +11,7 @@ from urllib.request import url2pathname
 
 from sentiformer.core.errors import UserError
 from sentiformer.core.runtime import project_root
+from sentiformer.core.seal import SEAL
 from sentiformer.tracking.database import (
     database_of,
     default_uri,
@@ -55,6 +56,11 @@ def download_model(uri: str, folder: Path) -> Path:
         raise UserError(
             f"--model {uri}: MLflow at {without_passwords(store)} has no files of this model; "
             "restore them with DVC as its description says, or give another address or a folder"
+        )
+    if not (model / SEAL).exists():
+        raise UserError(
+            f"--model {uri} has no {SEAL}, because an older sentiformer registered it; train again "
+            "with `dvc repro`, and `sentiformer track` registers the new model as a version"
         )
     return model
 

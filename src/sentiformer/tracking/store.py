@@ -4,6 +4,7 @@ A run is found by the key of its training, which is one of its tags, and never b
 """
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -16,18 +17,26 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
 from sentiformer.tracking import database
-from sentiformer.tracking.database import LOCK_SECONDS, default_uri, tracking_uri
+from sentiformer.tracking.database import (
+    LOCK_SECONDS,
+    SQLITE,
+    database_of,
+    default_uri,
+    tracking_uri,
+)
 from sentiformer.tracking.datasets import data_inputs
 from sentiformer.tracking.messages import reason_of, without_passwords
 from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.names import NAME, run_name
+from sentiformer.tracking.patience import WAIT_SECONDS, Patience, PatientClient
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
 KEY_TAG = f"{NAME}.training_key"
-WAIT_SECONDS = 5  # the longest wait of a training for a store that does not answer
+CONNECT_SECONDS = 2.0  # for the import of drivers, before a store that does not answer is late
+FINISH_SECONDS = 2.0  # for the live run to leave a database in a file
 BATCH_METRICS = 1000  # MLflow's limit for one call
 NOTE_TAG = "mlflow.note.content"  # the description of an experiment, a run or a logged model
 EXPERIMENT_NOTE = (
@@ -40,7 +49,8 @@ SETTINGS = {  # by default, MLflow waits for minutes, sends telemetry and prints
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(WAIT_SECONDS),
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{WAIT_SECONDS:.0f}",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _in_use = threading.Lock()  # two threads at once could create two runs of one training
@@ -54,18 +64,25 @@ class Store:
         self.experiment_id = experiment_id
 
     @classmethod
-    def connect(cls) -> "Store":
-        """Open `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the project's root."""
+    def connect(cls, patience: Patience | None = None) -> "Store":
+        """Open `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the project's root.
+
+        Raises:
+            UserError: the database or the experiment cannot be used.
+            TimeoutError: the patience has ended.
+        """
         mlflow = import_mlflow()
-        root = project_root()
-        uri = tracking_uri()
+        patience = patience or Patience(math.inf)
+        root, uri = project_root(), tracking_uri()
         mlflow.set_tracking_uri(uri)  # this sets MLFLOW_TRACKING_URI, too
         is_own = uri == default_uri(root)
         location = database.artifacts_of(root) if is_own else None
         if not is_own:
             database.check_address(uri)
         with database.locked_database(root, _create_tables) if is_own else nullcontext():
-            client = mlflow.MlflowClient()
+            with patience.call(CONNECT_SECONDS):
+                client = mlflow.MlflowClient()
+            client = PatientClient(client, patience)
             return cls(client, _experiment_id(client, location))
 
     def run_of(self, about: dict[str, Any]) -> "Run":
@@ -182,20 +199,27 @@ def import_mlflow() -> Any:
     return mlflow
 
 
-def use_store(work: Callable[[Store], None]) -> bool:
+def use_store(work: Callable[[Store], None], patience: Patience | None = None) -> bool:
     """Connect to the store, which one thread may use at a time, and call `work` with it.
 
-    The project's own database may take seconds to be created; a server is not waited for.
-    A failure prints one line on stderr. Returns whether the work succeeded.
+    Without a patience, answers may be late. It does not count for a database in a file, which may
+    take seconds to be created, and whose locks have limits of their own. A failure prints one line
+    on stderr. Returns whether the work succeeded.
     """
-    try:
-        is_own = tracking_uri() == default_uri(project_root())
-        if not _in_use.acquire(timeout=LOCK_SECONDS if is_own else 0):
+    lock_seconds = _lock_seconds(patience)
+    if patience is None or tracking_uri().startswith(SQLITE):
+        patience = Patience(math.inf)
+
+    def connect_and_work() -> None:
+        if not _in_use.acquire(timeout=lock_seconds):
             raise TimeoutError("it is still busy with the live run")
         try:
-            work(Store.connect())
+            work(Store.connect(patience))
         finally:
             _in_use.release()
+
+    try:
+        patience.limit(connect_and_work)
         return True
     except UserError as error:  # a file that was to be logged is missing or corrupt
         problem = str(error)
@@ -205,3 +229,12 @@ def use_store(work: Callable[[Store], None]) -> bool:
         line = f"{problem}; the files in data/ are not affected, `make track` logs this run later"
         print(line, file=sys.stderr, flush=True)
     return False
+
+
+def _lock_seconds(patience: Patience | None) -> float:
+    """How long to wait until another thread leaves the store."""
+    if not tracking_uri().startswith(SQLITE):
+        return 0.0
+    if not database_of(project_root()).exists():  # it is being created
+        return LOCK_SECONDS
+    return min(LOCK_SECONDS, max(FINISH_SECONDS, patience.left if patience else 0.0))

@@ -18,6 +18,7 @@ from sentiformer.tracking.messages import without_passwords
 from sentiformer.tracking.model_card import how_to_restore
 from sentiformer.tracking.models import TrackedModel
 from sentiformer.tracking.names import MODEL_TAG, NAME
+from sentiformer.tracking.patience import Patience
 from sentiformer.tracking.store import NOTE_TAG, Store, use_store
 
 if TYPE_CHECKING:
@@ -29,19 +30,29 @@ FOLDERS = {"train": "model", "finetune": "finetuned", "pretrain": "pretrained"} 
 WEIGHTS = "model.safetensors"
 LANGUAGE_MODEL = f"pretrained/{WEIGHTS}"  # in `data`
 
-live_run = LiveRun
+_of_stage = Patience()  # what is left after the live run is for `sync`
+
+
+def live_run(about: dict[str, Any]) -> LiveRun:
+    """The run of a training that begins now."""
+    _of_stage.renew()
+    return LiveRun(about, _of_stage)
 
 
 def sync(stage: str, data: Path) -> None:
     """Log what a stage that trains has written to `data`."""
     if stage == "pretrain":
-        use_store(lambda store: _finish(store, _log_pretraining(store, data)))
+        use_store(lambda store: _finish(store, _log_pretraining(store, data)), _of_stage)
     else:
-        use_store(lambda store: _log_classifier(store, data, stage))
+        use_store(lambda store: _log_classifier(store, data, stage), _of_stage)
 
 
-def sync_all(data: Path) -> bool:
+def sync_all(data: Path, seconds: float | None = None) -> bool:
     """Log the files of `data`; returns whether it succeeded.
+
+    Args:
+        data: the folder of the stages.
+        seconds: by which a server's answers may be late, all together; see `Patience.renew`.
 
     Raises:
         UserError: there is no model in `data`, or its `config.json` is corrupt.
@@ -54,7 +65,7 @@ def sync_all(data: Path) -> bool:
             if (data / FOLDERS[stage] / WEIGHTS).exists():
                 _log_classifier(store, data, stage)
 
-    return use_store(log)
+    return use_store(log, Patience(seconds))
 
 
 def _log_classifier(store: Store, data: Path, stage: str) -> None:
