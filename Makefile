@@ -20,7 +20,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1 || true),$(CUR
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all own demo install test lint ui track verify audit lock help $(SETUPS)
+.PHONY: all own demo install test lint ui track verify audit faults lock help $(SETUPS)
 
 all: install ## install, then rebuild what is out of date (the default)
 	$(BIN)/dvc repro $(REPRO)
@@ -70,6 +70,9 @@ audit: ## look for known vulnerabilities of the pinned packages; this needs a ne
 	@$(PYTHON) -m venv --clear $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements-test.lock
+
+faults: $(TEST_STAMP) ## kills, full disks, damaged files and more, on a tiny copy; takes long
+	$(BIN)/python -m benchmarks.faults $(FAULTS)
 
 lock: ## pin the newest versions that pyproject.toml allows
 	@$(PYTHON) -c '$(NEED)'

@@ -5,8 +5,8 @@ from pathlib import Path
 from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.console.output import say
 from sentiformer.core.environment import write_environment
-from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
@@ -16,7 +16,7 @@ INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the baselines' metrics and test probabilities, and one of them as a model."""
-    with atomic_folder(OUTPUT) as folder:
+    with sealed_folder(OUTPUT) as folder:
         write_environment(folder)
         fit_baselines(INPUT, folder, workers=runtime.threads)
     say(f"baselines → {OUTPUT}")

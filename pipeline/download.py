@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.data.download import download
 from sentiformer.data.quality import summarize
 from sentiformer.params import Params
@@ -16,7 +16,7 @@ OUTPUT = Path("data/raw")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write a Parquet file for each split, near_duplicates.csv and dataset.json."""
-    with atomic_folder(OUTPUT) as folder:
+    with sealed_folder(OUTPUT) as folder:
         dataset = download(params.download, folder, workers=runtime.threads)
     say(f"{summarize(dataset)} → {OUTPUT}")
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.encoder.fetch import fetch_encoder
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -15,7 +15,7 @@ OUTPUT = Path("data/encoder")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the files of the checkpoint and source.json; without encoder.name only the latter."""
-    with atomic_folder(OUTPUT) as folder:
+    with sealed_folder(OUTPUT) as folder:
         fetch_encoder(params.encoder, folder)
     say(f"→ {OUTPUT}")
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from sentiformer.console.output import say
 from sentiformer.core.environment import write_environment
-from sentiformer.core.files import atomic_folder, write_json
+from sentiformer.core.files import write_json
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -18,7 +19,7 @@ SUMMARY = Path("metrics.json")  # in Git
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the metrics, the comparison, the predictions, and the tables of the report."""
-    with atomic_folder(OUTPUT) as folder:
+    with sealed_folder(OUTPUT) as folder:
         write_environment(folder)
         evaluation = evaluate(runtime, data=DATA, folder=folder)
     write_json(SUMMARY, evaluation.summary())

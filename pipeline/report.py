@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.evaluation.report import write_report
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -18,7 +18,7 @@ NEXT = "open it, or type `make demo` or `make ui`"
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the page and its figures, and complete the model's MLflow run."""
-    with atomic_folder(OUTPUT) as folder:
+    with sealed_folder(OUTPUT) as folder:
         write_report(DATA, folder)
     sync_all(DATA)
     say(f"report → {OUTPUT / 'report.html'}; next: {NEXT}")

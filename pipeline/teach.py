@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sentiformer.console.output import say
-from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.params import Params
 from sentiformer.serving.teach import teach
 from sentiformer.stage import stage
@@ -15,7 +15,7 @@ DATA = Path("data")
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write what the teacher predicts; without teach.by only a record that there is none."""
-    with atomic_folder(DATA / "teacher") as folder:
+    with sealed_folder(DATA / "teacher") as folder:
         teach(params.teach, DATA, folder, runtime)
     say(f"pseudo-labels by {params.teach.by or 'no teacher'} → {DATA / 'teacher'}")
 

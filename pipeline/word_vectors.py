@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sentiformer.console.output import say
 from sentiformer.core.environment import write_environment
-from sentiformer.core.files import atomic_folder
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.features.word_vectors import fit_word_vectors
 from sentiformer.params import Params
 from sentiformer.stage import stage
@@ -17,7 +17,7 @@ OUTPUT = DATA / "word_vectors"
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write initial vectors of the width of the model."""
-    with atomic_folder(OUTPUT) as folder:
+    with sealed_folder(OUTPUT) as folder:
         write_environment(folder)
         fit_word_vectors(
             params.word_vectors,

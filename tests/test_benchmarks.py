@@ -1,6 +1,7 @@
 """Benchmarks run, and the one for a GPU needs few packages."""
 
 import argparse
+import importlib
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import pytest
 import torch
 from conftest import ROOT, made_up_reviews
+
+from benchmarks.faults.__main__ import COUNTS
 
 ABSENT = ("datasets", "dvc", "mlflow", "spacy")
 
@@ -31,6 +34,13 @@ def test_the_gpu_benchmark_needs_none_of_the_pipeline_s_packages(data, tmp_path)
     *_, speed, accuracy = done.stdout.splitlines()
     assert re.match(r"\d+ epochs with validation: ", speed)
     assert accuracy.startswith("test accuracy 0.")
+
+
+def test_each_module_of_faults_has_a_check():
+    listed = {path.stem for path in (ROOT / "benchmarks/faults").glob("[a-z]*.py")} - {"project"}
+    assert listed <= COUNTS.keys()
+    for name in listed:
+        assert callable(importlib.import_module(f"benchmarks.faults.{name}").check)
 
 
 def run(name, *arguments):

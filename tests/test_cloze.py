@@ -9,6 +9,7 @@ from conftest import RUNTIME
 
 from sentiformer import cli
 from sentiformer.core.errors import UserError
+from sentiformer.core.seal import seal
 from sentiformer.serving import cloze
 from sentiformer.serving.cloze import GAP, LanguageModel
 
@@ -90,6 +91,7 @@ def test_user_errors_are_one_line(language_model, data, tmp_path):
     (tmp_path / "config.json").write_text(
         '{"stage": "pretrain", "params": {"pretrain": {"epochs": 0}}}'
     )
+    seal(tmp_path)
     with pytest.raises(UserError, match=r"holds no language model: .* was 0; raise it"):
         LanguageModel(tmp_path, RUNTIME)
     folder = shutil.copytree(data / "pretrained", tmp_path / "pretrained")

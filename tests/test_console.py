@@ -3,9 +3,11 @@
 import errno
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import types
 from pathlib import Path
@@ -195,6 +197,17 @@ def test_another_error_of_a_file_does_not_count_as_a_full_disk():
     assert not is_disk_full(OSError(errno.EACCES, "Permission denied"))
     assert is_disk_full(OSError("384000 requested and 261088 written"))  # NumPy's words
     assert not is_disk_full(ValueError("full"))
+    assert not is_disk_full(ValueError("a column that you requested and did not write"))
+
+
+def test_no_temporary_folder_is_one_line_with_a_fix(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
+    with pytest.raises(FileNotFoundError) as caught:
+        tempfile.gettempdir()
+    line = exit_of(caught.value)
+    assert line.startswith(f"error: no temporary folder can be written, of ['{tmp_path}/absent']; ")
+    assert "TMPDIR" in line
 
 
 WRITERS = {
@@ -431,10 +444,12 @@ with one_line_errors():
 
 def test_ctrl_c_stops_a_stage_during_its_first_import(tmp_path):
     (tmp_path / "torch.py").write_text("print('slow', flush=True)\nimport time\ntime.sleep(30)\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.train"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -371,6 +371,8 @@ def test_the_stage_uses_a_mirror_and_writes_all_or_nothing(hub: Hub, tmp_path):
     env |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "HF_HOME": str(tmp_path / "home")}
     env |= {"HF_ENDPOINT": hub.address, "NO_PROXY": "127.0.0.1,localhost", "HOME": str(tmp_path)}
 
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+
     def run(name: str) -> subprocess.CompletedProcess[str]:
         params = tiny_params(encoder={"name": name}).model_dump()
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

@@ -168,7 +168,7 @@ def test_a_language_of_another_package_is_refused():
 def test_without_a_format_there_is_only_a_record(data, tmp_path):
     line = export(ExportParams(format=None, model="model"), data, tmp_path)
     assert line == "export.format is null: no exported model"
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "files.json"}
     with pytest.raises(UserError, match=r"holds no model: export.format was null; .*dvc repro exp"):
         sentiformer.load(tmp_path)
 

@@ -159,7 +159,7 @@ def test_without_an_encoder_there_is_no_model(data, tmp_path):
     (folder / "encoder" / "source.json").write_text('{"name": null}')
     run(folder)
     names = {path.name for path in (folder / "finetuned").iterdir()}
-    assert names == {"config.json", "steps.csv", "history.csv"}
+    assert names == {"config.json", "files.json", "steps.csv", "history.csv"}
     with pytest.raises(UserError, match=r"holds no encoder: encoder\.name was null"):
         sentiformer.load(folder / "finetuned")
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,7 @@ class Apart(Project):
     def download(self, hub: Hub | str, fails: bool = False, **changes: object) -> str:
         params = tiny_params(download={"source": "hub", **changes}).model_dump()
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
+        shutil.copyfile(ROOT / "dvc.yaml", self.folder / "dvc.yaml")
         done = subprocess.run(
             (sys.executable, "-m", "pipeline.download"),
             cwd=self.folder,

@@ -130,7 +130,7 @@ def test_a_config_without_label_counts_is_one_line(model):
     del about["data"]["splits"]["train"]["label_counts"]
     (model / "config.json").write_text(json.dumps(about))
     seal(model)
-    with pytest.raises(UserError, match=r"config\.json is corrupt \(it lacks 'label_counts'\); "):
+    with pytest.raises(UserError, match=r"train\.label_counts is missing; add it"):
         Predictor.load(model, RUNTIME)
 
 
@@ -186,6 +186,17 @@ def test_a_flipped_bit_of_the_weights_is_found(model, place):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"model\.safetensors is corrupt"):
         Predictor.load(model, RUNTIME)
+
+
+@pytest.mark.parametrize("counts", [[1, 2], "many", {"negative": "1", "positive": []}, {}, None])
+def test_label_counts_of_another_type_are_one_line(model, counts):
+    about = json.loads((model / "config.json").read_text())
+    about["data"]["splits"]["train"]["label_counts"] = counts
+    (model / "config.json").write_text(json.dumps(about))
+    seal(model)
+    with pytest.raises(UserError, match=r"model/config\.json: .*label_counts") as error:
+        Predictor.load(model, RUNTIME)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("names", [{}, {"/etc/hostname": "0"}, {"../other": "0"}])

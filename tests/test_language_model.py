@@ -316,6 +316,7 @@ def test_perplexities_are_written_for_dvc_and_none_where_there_is_no_epoch(data,
     output = tmp_path / "pretrained"
     pretrain(params.model, params.pretrain, "auto", RUNTIME, output=output, tracker=NoTracker())
     names = {path.name for path in (tmp_path / "pretrained").iterdir()}
-    assert names == {"config.json", "metrics.json", "perplexity.csv", "steps.csv"}
+    names_of_tables = {"metrics.json", "perplexity.csv", "steps.csv"}
+    assert names == {"config.json", "files.json", *names_of_tables}
     assert (tmp_path / "pretrained" / "perplexity.csv").read_text() == "epoch,perplexity\n"
     assert not (tmp_path / "checkpoints").exists()

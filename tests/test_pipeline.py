@@ -430,8 +430,8 @@ def test_an_experiment_in_a_copy_of_a_shallow_clone_is_refused(tmp_path, monkeyp
     (root / ".git" / "shallow").touch()
     copy.mkdir()
     monkeypatch.setenv("DVC_ROOT", str(root))
-    for folder in (root, copy):
-        shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    for folder, name in product((root, copy), ("params.yaml", "dvc.yaml")):
+        shutil.copyfile(ROOT / name, folder / name)
     monkeypatch.chdir(copy)
     with pytest.raises(SystemExit, match=r"root is a shallow clone, .*`git fetch --unshallow`"):
         run()

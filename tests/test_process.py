@@ -159,6 +159,24 @@ def test_a_process_ends_with_its_killed_parent(command):
     assert time.monotonic() - killed < 3
 
 
+@pytest.mark.parametrize("command", ["exec {}", "{}; true"], ids=["directly", "by a shell"])
+def test_a_process_whose_parent_was_killed_before_it_could_watch_it_ends(command):
+    child = (
+        "import os, sys; from sentiformer.core.process import exit_with_parent; "
+        "print('started', flush=True); sys.stdin.read(); "  # until the parent has ended
+        "exit_with_parent(); print('alive', flush=True)"
+    )
+    line = command.format(shlex.join([sys.executable, "-c", child]))
+    parent = python(f"""
+        import subprocess, time
+        process = subprocess.Popen({line!r}, shell=True, stdin=subprocess.PIPE)
+        time.sleep(60)
+    """)
+    assert parent.stdout.readline() == "started\n"
+    parent.kill()
+    assert parent.communicate(timeout=10)[0] == ""
+
+
 def test_workers_end_with_their_killed_parent():
     parent = python("""
         import time

@@ -108,13 +108,18 @@ def test_old_checkpoints_of_other_trainings_of_the_stage_are_deleted(tmp_path):
     assert OTHERS_KEPT == 2
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_training_starts_again(data, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "damage", [lambda old: old[:-9], lambda old: old[:-1] + bytes([old[-1] ^ 1])]
+)
+def test_a_damaged_checkpoint_is_reported_and_the_training_starts_again(
+    data, tmp_path, capsys, damage
+):
     checkpoint = Checkpoint(tmp_path, "train", "key")
     runs = []
     for _ in range(2):
         training = classifier(tiny_params(), data).training
         runs.append(list(run_with_checkpoints(training, checkpoint, seconds=0)))
-        checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-9])
+        checkpoint.path.write_bytes(damage(checkpoint.path.read_bytes()))
     assert f"{checkpoint.path} cannot be read (" in capsys.readouterr().out
     assert runs[0] == runs[1]
 

@@ -21,9 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.faults.project import Project
-
 from benchmarks.faults import Row
+from benchmarks.faults.project import Project
 from benchmarks.faults.server import FAULTS, FaultyServer
 
 SLOWER = 5.0  # seconds

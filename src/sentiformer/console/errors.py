@@ -19,6 +19,8 @@ from sentiformer.core.errors import (
     one_line,
 )
 
+NO_TEMPORARY_FOLDER = "No usable temporary directory found in"  # the words of `tempfile`
+
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
@@ -59,6 +61,12 @@ def _known_problem(error: Exception) -> str | None:
         return (
             "out of memory; free some, use one process (SENTIFORMER_THREADS=1), or lower the sizes "
             "in params.yaml, such as model.max_len, train.batch_size and finetune.max_len"
+        )
+    if NO_TEMPORARY_FOLDER in str(error):
+        places = str(error).partition(NO_TEMPORARY_FOLDER)[2].strip()
+        return (
+            f"no temporary folder can be written, of {places}; free some space, or set TMPDIR to a "
+            "folder that can"
         )
     # Readers say which stage makes a missing file; another missing file is a defect.
     if isinstance(error, OSError) and path and error.errno not in (None, errno.ENOENT):

@@ -11,6 +11,7 @@ ICONV = "iconv -f ENCODING -t utf-8"
 MESSAGE_CHARACTERS = 10_000  # a message may quote the contents of a file
 SHOWN_NAMES = 20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # items; the words of NumPy
 OUT_OF_MEMORY = (
     "can't allocate memory",
     "out of memory",
@@ -58,8 +59,8 @@ def missing_package(error: ModuleNotFoundError) -> UserError:
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error of Python, NumPy, Arrow or safetensors means no disk space is left."""
     full = isinstance(error, OSError) and error.errno in DISK_FULL
-    words = (*map(os.strerror, DISK_FULL), "requested and")  # NumPy: 9 requested and 8 written
-    return full or any(part in str(error) for part in words)
+    words = any(os.strerror(number) in str(error) for number in DISK_FULL)
+    return full or words or SHORT_WRITE.search(str(error)) is not None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -42,7 +42,9 @@ def output_of(*command: str) -> str:
 def exit_with_parent() -> None:
     """End this process within a second of its parent's end, so that a kill leaves no orphan.
 
-    DVC may start a stage through a shell that only waits for it. Then DVC is watched as well.
+    DVC may start a stage through a shell that only waits for it. Then DVC is watched as well. If
+    the parent was killed before this call, this process belongs to one of another session now.
+    Only torchrun starts its processes in sessions of their own.
     """
     import psutil
 
@@ -51,6 +53,12 @@ def exit_with_parent() -> None:
     if parent is not None and parent.name().endswith("sh"):
         watched.append(parent)
     parents = [process.ppid() for process in watched]
+    try:
+        is_orphan = "RANK" not in os.environ and os.getsid(parents[-1]) != os.getsid(0)
+    except ProcessLookupError:  # it has just ended
+        is_orphan = True
+    if is_orphan:
+        os._exit(1)
 
     def watch() -> None:
         try:

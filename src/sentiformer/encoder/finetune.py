@@ -8,9 +8,10 @@ from sentiformer.baselines.ngram_model import FILES, NgramModel
 from sentiformer.console.output import say
 from sentiformer.core.errors import UserError
 from sentiformer.core.events import EPOCH_COLUMNS, STEP_COLUMNS
-from sentiformer.core.files import atomic_folder, corrupt, read_json, sha256, write_csv, write_json
+from sentiformer.core.files import corrupt, read_json, sha256, write_csv, write_json
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.encoder.params import FinetuneParams
 from sentiformer.text.corpus import nonempty_corpus, read_types
 from sentiformer.training.params import TrainParams
@@ -55,7 +56,7 @@ def finetune(
     source = read_json(output.parent / "encoder" / "source.json", made_by="encoder")
     if source.get("name") is None:
         if is_first():
-            with atomic_folder(output) as folder:
+            with sealed_folder(output) as folder:
                 about = {"stage": "finetune", "params": {"encoder": {"name": None}}}
                 write_json(folder / "config.json", about)
                 write_csv(folder / "steps.csv", STEP_COLUMNS, [])

@@ -34,6 +34,7 @@ def export(params: ExportParams, data: Path, folder: Path) -> str:
     if params.format is None:
         about = {"stage": STAGE, "params": {STAGE: params.model_dump()}}
         write_json(folder / "config.json", about)
+        seal(folder)
         return "export.format is null: no exported model"
     from sentiformer.serving.trained_model import load_classifier  # imports torch
 

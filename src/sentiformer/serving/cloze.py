@@ -8,11 +8,12 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from sentiformer.core.errors import UserError
+from sentiformer.core.files import JsonObject
 from sentiformer.core.names import SPECIAL_TOKENS
 from sentiformer.core.runtime import Runtime
 from sentiformer.core.text_files import require_whole_characters
 from sentiformer.model.language_model import MaskedLanguageModel
-from sentiformer.serving.config import Config, read_config
+from sentiformer.serving.config import Config
 from sentiformer.serving.trained_model import TrainedModel, WithoutDraws
 from sentiformer.text.tokenizer import Tokenizer
 from sentiformer.text.vocab import UNKNOWN
@@ -60,14 +61,15 @@ class LanguageModel(TrainedModel[MaskedLanguageModel, Config]):
     config_type = Config
 
     def __init__(self, folder: Path, runtime: Runtime) -> None:
-        config = read_config(folder, made_by=self.made_by)
+        super().__init__(folder, runtime)
+        self._tokenizer = Tokenizer(self.config.params.tokenize.language)
+
+    def _require_model(self, folder: Path, config: JsonObject) -> None:
         if not config["params"]["pretrain"]["epochs"]:
             raise UserError(
                 f"{folder} holds no language model: pretrain.epochs was 0; raise it, for instance "
                 "to 1, and run `dvc repro pretrain`"
             )
-        super().__init__(folder, runtime)
-        self._tokenizer = Tokenizer(self.config.params.tokenize.language)
 
     def _build(self, folder: Path) -> MaskedLanguageModel:
         with WithoutDraws():

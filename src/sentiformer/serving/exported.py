@@ -17,7 +17,6 @@ from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Runtime
-from sentiformer.core.seal import require_sealed
 from sentiformer.encoder.finetune import NGRAMS
 from sentiformer.encoder.tokens import EncoderTokenizer
 from sentiformer.serving.config import AnyConfig, read_config
@@ -70,11 +69,9 @@ class ExportedClassifier:
     def __init__(self, folder: Path, runtime: Runtime) -> None:
         config = read_config(folder, made_by=STAGE)
         _require_model(folder, config["params"][STAGE].get("format"), runtime)
-        require_sealed(folder, made_by=STAGE)
         self.config = parse(ExportedConfig, config, where=str(folder / "config.json"))
         self.labels, self.max_len = self.config.labels, self.config.max_len
-        counts = self.config.data["splits"]["train"]["label_counts"]
-        self.priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+        self.priors = self.config.priors
         self.vocab = Vocab.load(folder / "vocab.txt", made_by=STAGE)
         self.thresholds = Thresholds(folder, made_by=STAGE)
         with reading(folder / RULES, STAGE):

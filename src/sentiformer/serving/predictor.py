@@ -53,7 +53,7 @@ class Predictor:
     ) -> None:
         self.classifier = classifier
         self._tokenizer = tokenizer
-        languages = classifier.config.data["splits"]["train"].get("languages") or {}
+        languages = classifier.config.facts.splits.train.languages or {}
         self._doubts = Doubts(classifier.vocab, languages)
 
     @classmethod

@@ -15,10 +15,9 @@ from torch.overrides import TorchFunctionMode
 from sentiformer.baselines.ngram_model import NgramModel
 from sentiformer.core.device import prepare_device
 from sentiformer.core.errors import UserError
-from sentiformer.core.files import read_json, reading
+from sentiformer.core.files import JsonObject, read_json, reading
 from sentiformer.core.params import parse
 from sentiformer.core.runtime import Precision, Runtime
-from sentiformer.core.seal import require_sealed
 from sentiformer.encoder.finetune import NGRAMS
 from sentiformer.model.attention_kernels import LENGTH_MULTIPLE
 from sentiformer.model.classifier import TextClassifier, TransformerClassifier
@@ -66,7 +65,7 @@ class TrainedModel(ABC, Generic[Model, AnyConfigT]):
         self.length_multiple = BF16_LENGTH_MULTIPLE if bf16 else LENGTH_MULTIPLE
         made_by = self.made_by
         config = read_config(folder, made_by=made_by)
-        require_sealed(folder, made_by=made_by)
+        self._require_model(folder, config)
         self.config = parse(self.config_type, config, where=str(folder / "config.json"))
         self.vocab = Vocab.load(folder / "vocab.txt", made_by=made_by)
         model = self._build(folder)
@@ -74,6 +73,9 @@ class TrainedModel(ABC, Generic[Model, AnyConfigT]):
         with reading(path, made_by, SafetensorError, RuntimeError):
             model.load_state_dict(load_file(path))
         self.model = model.to(self.device).eval()
+
+    def _require_model(self, folder: Path, config: JsonObject) -> None:
+        """Check that the stage wrote a model; some stages may write none."""
 
     @abstractmethod
     def _build(self, folder: Path) -> Model:
@@ -98,8 +100,7 @@ class AnyClassifier(TrainedModel[TextClassifier, AnyConfigT]):
     def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
         super().__init__(folder, runtime, precision)
         self.labels = self.config.labels
-        counts = self.config.data["splits"]["train"]["label_counts"]
-        self.priors = np.array([counts[label] for label in self.labels]) / sum(counts.values())
+        self.priors = self.config.priors
         self.thresholds = Thresholds(folder, made_by=self.made_by)
         is_ensemble = self._is_ensemble(folder)
         self.ngrams = (
@@ -227,13 +228,12 @@ class FinetunedClassifier(AnyClassifier[FinetunedConfig]):
     made_by = "finetune"
     config_type = FinetunedConfig
 
-    def __init__(self, folder: Path, runtime: Runtime, precision: Precision = "fp32") -> None:
-        if not read_config(folder, made_by=self.made_by)["params"]["encoder"].get("name"):
+    def _require_model(self, folder: Path, config: JsonObject) -> None:
+        if not config["params"]["encoder"].get("name"):
             raise UserError(
                 f"{folder} holds no encoder: encoder.name was null; set encoder.name in "
                 "params.yaml to an encoder, and run `dvc repro finetune`"
             )
-        super().__init__(folder, runtime, precision)
 
     def _build(self, folder: Path) -> TextClassifier:
         from sentiformer.encoder.network import EncoderClassifier, load_encoder  # transformers

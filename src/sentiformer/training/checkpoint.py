@@ -4,12 +4,14 @@ A checkpoint is named by its stage and by a hash of all that decides the trainin
 other parameters, data, code or hardware is never used.
 """
 
+import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -33,7 +35,8 @@ class Checkpoint:
         partial.mkdir(parents=True, exist_ok=True)  # safetensors writes to a temporary file first
         try:
             written = partial / self.path.name
-            save_file(tensors, written, metadata={"state": json.dumps(state)})
+            content = {"state": state, "sha256": _digest(tensors)}
+            save_file(tensors, written, metadata={"content": json.dumps(content)})
             with written.open("rb") as file:
                 os.fsync(file.fileno())
             written.replace(self.path)
@@ -47,7 +50,10 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return tensors, json.loads(file.metadata()["state"])
+                content = json.loads(file.metadata()["content"])
+            if content["sha256"] != _digest(tensors):
+                raise ValueError("its tensors have another SHA-256")
+            return tensors, content["state"]
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             say(f"{self.path} cannot be read ({error}); training starts from the beginning")
             return None
@@ -63,6 +69,15 @@ class Checkpoint:
         """Delete the checkpoint of a finished training, and files that a kill left unfinished."""
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
             _delete(path)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """The SHA-256 of the names and the bytes of tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _delete(path: Path) -> None:

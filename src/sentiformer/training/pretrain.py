@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from sentiformer.console.output import say
 from sentiformer.core.events import STEP_COLUMNS
-from sentiformer.core.files import atomic_folder, write_csv, write_json
+from sentiformer.core.files import write_csv, write_json
 from sentiformer.core.process import is_first
 from sentiformer.core.runtime import Precision, Runtime
+from sentiformer.core.seal import sealed_folder
 from sentiformer.model.params import ModelParams
 from sentiformer.training.params import PretrainParams
 
@@ -34,7 +35,7 @@ def pretrain(
     """
     if not params.epochs:
         if is_first():
-            with atomic_folder(output) as folder:
+            with sealed_folder(output) as folder:
                 write_no_language_model(folder)
             say(f"pretrain.epochs is 0: no language model → {output}")
         return

@@ -14,9 +14,9 @@ import numpy as np
 from sentiformer.console.output import say
 from sentiformer.console.training import TrainingDisplay
 from sentiformer.core.events import Event
-from sentiformer.core.files import atomic_folder, write_csv, write_json, write_tensors
+from sentiformer.core.files import write_csv, write_json, write_tensors
 from sentiformer.core.runtime import Runtime, project_root
-from sentiformer.core.seal import seal
+from sentiformer.core.seal import seal, sealed_folder
 from sentiformer.text.vocab import Vocab
 from sentiformer.training.calibration import Validation, calibrate
 from sentiformer.training.checkpoint import Checkpoint
@@ -81,12 +81,14 @@ def run_training(setup: Setup, output: Path, runtime: Runtime, *, tracker: Track
             pass
         sys.exit(0)
     about = {"training_key": training_key(about), **about}
-    with atomic_folder(output) as folder:
+    with sealed_folder(output) as folder:
         curves = output.with_name("curves") if setup.has_curves else folder
         with curve_files(curves) as write, tracker.live_run(about) as listener:
             for event in events:
                 write(event)
                 listener(event)
+        if setup.has_curves:
+            seal(curves)
         write_model(setup, about, folder)
     say(f"model → {output}")
     tracker.sync(stage, output.parent)
@@ -132,7 +134,7 @@ def run_with_checkpoints(
 
 
 def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
-    """Write the weights of the best epoch, `config.json`, the vocabulary, and their seal.
+    """Write the weights of the best epoch, `config.json` and the vocabulary.
 
     A classifier is calibrated on validation, and its coverage there is written; of a language
     model the metrics are written.
@@ -154,7 +156,6 @@ def write_model(setup: Setup, about: dict[str, Any], folder: Path) -> None:
         results["calibration"] = found.calibration.model_dump()
         write_coverage(found, setup.partner, folder)
     write_json(folder / "config.json", {**about, **results})
-    seal(folder)
 
 
 def write_coverage(found: Validation, partner: np.ndarray | None, folder: Path) -> None:
