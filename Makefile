@@ -10,6 +10,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NEED := import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python " \
 	+ sys.version.split()[0] + ", 3.11 or newer is needed; name one: make PYTHON=python3.12")
 
+# DVC must be told that a folder is not in Git, as after the download of a ZIP file.
+NO_GIT := $(if $(shell git rev-parse --git-dir 2>/dev/null),false,true)
+
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONPATH PYTHONHOME
@@ -23,6 +26,8 @@ endif
 .PHONY: all own demo install test lint ui track verify audit faults lock help $(SETUPS)
 
 all: install ## install, then rebuild what is out of date (the default)
+	@grep -qs 'no_scm = true' .dvc/config.local && told=true || told=false; \
+		[ $$told = $(NO_GIT) ] || $(BIN)/dvc config --local core.no_scm $(NO_GIT)
 	$(BIN)/dvc repro $(REPRO)
 	@$(BIN)/dvc metrics show
 	@echo 'report: data/report/report.html; next: make demo, make ui, $(BIN)/sentiformer predict "a text"'

@@ -291,9 +291,17 @@ def test_of_equal_accuracies_the_lowest_loss_is_best():
     assert best_of(trials[3:]) is None
 
 
+def test_in_a_shallow_clone_nothing_runs(project):
+    """DVC would run the experiments and then lose them."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=True)
+    Path(".git", "shallow").write_bytes(head.stdout)
+    with pytest.raises(UserError, match=r"shallow clone, .*`git fetch --unshallow`"):
+        search([RATE], trials=3, minutes=None, folder=Path("data/search"))
+
+
 def test_without_a_commit_nothing_runs(project):
     shutil.rmtree(".git")
-    with pytest.raises(UserError, match="DVC's experiments need a Git commit, and there is none"):
+    with pytest.raises(UserError, match="DVC's experiments need a Git commit of this folder, and"):
         search([RATE], trials=3, minutes=None, folder=Path("data/search"))
     assert not Path("data").exists()
 

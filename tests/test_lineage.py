@@ -235,7 +235,7 @@ def test_a_folder_without_a_whole_model_is_one_line(tmp_path):
     assert "its SHA-256 is not that of files.json" in refusal(folder)
     folder = write_model(tmp_path / "unsealed weights")
     write_json(folder / SEAL, {"config.json": sha256(folder / "config.json")})
-    assert "it lacks config.json or model.safetensors" in refusal(folder)
+    assert "files.json does not name it" in refusal(folder)
     folder = write_model(tmp_path / "without a seal")
     (folder / SEAL).unlink()
     assert "files.json is missing" in refusal(folder)

@@ -7,8 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from graphlib import TopologicalSorter
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 
@@ -197,6 +200,31 @@ def project(tmp_path: Path, built: Project, package: Path) -> Project:
     copy.folder, copy.env = tmp_path / "copy", dict(built.env)
     shutil.copytree(built.folder, copy.folder, symlinks=True)
     return copy
+
+
+def use_remote(project: Project, address: str, **options: str) -> None:
+    """Make an address the project's DVC remote."""
+    lines = ["[core]", "remote = far", "['remote \"far\"']", f"url = {address}"]
+    lines += [f"{key} = {value}" for key, value in options.items()]
+    (project.folder / ".dvc" / "config.local").write_text("\n".join(lines))
+
+
+def other_machine(project: Project, folder: Path, address: str, **options: str) -> Project:
+    """A clone with nothing but what Git has and a remote at this address."""
+    project.run("git", "clone", "--quiet", str(project.folder), str(folder))
+    clone = Project.__new__(Project)
+    clone.folder = folder
+    clone.env = {**project.env, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp" / "site")}
+    use_remote(clone, address, **options)
+    return clone
+
+
+@pytest.fixture
+def remote(project: Project, tmp_path: Path) -> Path:
+    """A folder to which the project has pushed its data."""
+    use_remote(project, str(tmp_path / "remote"))
+    project.run("dvc", "push")
+    return tmp_path / "remote"
 
 
 def imports_of(path: Path) -> set[Path]:
@@ -426,9 +454,9 @@ def test_an_experiment_in_a_copy_of_a_shallow_clone_is_refused(tmp_path, monkeyp
     """DVC would run it and then lose it."""
     root, copy, ran = tmp_path / "root", tmp_path / "copy", []
     run = stage_module.stage(lambda params, runtime: ran.append(Path.cwd()))
-    (root / ".git").mkdir(parents=True)
-    (root / ".git" / "shallow").touch()
     copy.mkdir()
+    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    (root / ".git" / "shallow").write_text("0" * 40)
     monkeypatch.setenv("DVC_ROOT", str(root))
     for folder, name in product((root, copy), ("params.yaml", "dvc.yaml")):
         shutil.copyfile(ROOT / name, folder / name)
@@ -585,6 +613,61 @@ def test_restored_from_the_cache_tracking_finds_the_run_from_the_files_alone(pro
     first, second = project.run("sentiformer", "track"), project.run("sentiformer", "track")
     run_id = first.split("MLflow run ")[1].split()[0]
     assert run_id in second
+
+
+def assert_restored(clone: Project, project: Project) -> None:
+    """DVC restores all results in a clone, and runs no stage."""
+    assert "Running stage" not in clone.run("dvc", "repro", "--pull")
+    for name in ("model", "report"):
+        assert contents(clone.folder / "data" / name) == contents(project.folder / "data" / name)
+
+
+@pytest.mark.slow
+def test_a_clone_with_a_folder_as_remote_predicts_and_tracks_without_running_a_stage(
+    project, remote, tmp_path
+):
+    clone = other_machine(project, tmp_path / "clone", str(remote))
+    assert_restored(clone, project)
+    told = clone.run("sentiformer", "predict", "A film to remember.")
+    assert told == project.run("sentiformer", "predict", "A film to remember.")
+    assert "film reviews" in clone.run("sentiformer", "track")
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+class Silent(SimpleHTTPRequestHandler):
+    """Serves files, and does not log the requests."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow
+def test_a_clone_restores_all_from_a_server_that_only_reads(project, remote, tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(remote))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert_restored(other_machine(project, tmp_path / "clone", address), project)
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_clone_restores_all_from_s3(project, tmp_path):
+    pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto[s3], flask and flask-cors are missing")
+    import boto3
+
+    server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    keys = {"aws_access_key_id": "name", "aws_secret_access_key": "secret"}
+    address, port = "s3://bucket/sentiformer", server.get_host_and_port()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    boto3.client("s3", "us-east-1", endpoint_url=endpoint, **keys).create_bucket(Bucket="bucket")
+    options = {"endpointurl": endpoint, "region": "us-east-1"}
+    project.env |= {key.upper(): value for key, value in keys.items()}
+    use_remote(project, address, **options)
+    project.run("dvc", "push")
+    assert_restored(other_machine(project, tmp_path / "clone", address, **options), project)
+    server.stop()
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from sentiformer.tracking.database import default_uri
 from sentiformer.tracking.datasets import data_inputs
 from sentiformer.tracking.models import CHAMPION
 from sentiformer.tracking.names import MODEL_TAG, NAME, model_name, run_name
+from sentiformer.tracking.origin import origin_tags
 from sentiformer.tracking.registry import download_model
 from sentiformer.tracking.store import KEY_TAG, NOTE_TAG, Store
 from sentiformer.tracking.tracker import live_run, sync_all
@@ -187,7 +188,12 @@ def tracked(tmp_path_factory, data, empty_store):
     git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     with working_in(folder):
         subprocess.run([*git, "init", "--quiet"], check=True)
-        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+        (folder / "dvc.yaml").touch()
+        (folder / "params.yaml").write_text("committed")
+        subprocess.run([*git, "add", "dvc.yaml", "params.yaml"], check=True)
+        subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
+        subprocess.run([*git, "config", "user.name", "Ada"], check=True)
+        (folder / "params.yaml").write_text("changed")
         assert sync_all(data)
         assert sync_all(data)
     return folder
@@ -441,9 +447,45 @@ def test_tags_name_model_training_data_and_commit(store, data, tracked):
     tags, about = only_run(store).data.tags, config_of(data)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tracked, capture_output=True, text=True)
     assert tags["mlflow.source.git.commit"] == head.stdout.strip()
+    assert tags["mlflow.user"] == "Ada"
+    assert tags["mlflow.source.git.branch"]
+    assert (tags["mlflow.source.git.dirty"], tags["git.changed"]) == ("true", "params.yaml")
     assert tags["sentiformer.model_sha256"] == sha256(data / "model" / "model.safetensors")
     assert tags["sentiformer.training_key"] == about["training_key"]
     assert tags["sentiformer.test"] == about["data"]["splits"]["test"]["fingerprint"]
+
+
+def test_a_commit_of_a_repository_around_the_project_is_not_its_own(tmp_path, monkeypatch):
+    """As of a ZIP file that was unpacked in a folder with another repository."""
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-C", str(tmp_path)]
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path / "project")
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+    assert origin_tags().keys() == {"mlflow.user"}
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "y"], check=True)
+    assert origin_tags()["mlflow.source.git.dirty"] == "false"
+    Path("src").mkdir()
+    Path("src", "new.py").touch()
+    assert origin_tags()["git.changed"] == "src/"
+
+
+def test_artifacts_of_read_only_links_can_be_replaced(project, tmp_path):
+    """As with `cache.type symlink` of DVC."""
+    (tmp_path / "cache").write_text("<html>")
+    (tmp_path / "cache").chmod(0o444)
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.html").symlink_to(tmp_path / "cache")
+    store = Store.connect()
+    run = store.client.create_run(store.experiment_id)
+    store.log_folders(run.info.run_id, "tag", "content", report)
+    place = Path(run.info.artifact_uri.removeprefix("file://")) / "report" / "report.html"
+    assert place.read_text() == "<html>"
+    assert not place.is_symlink()
+    assert place.stat().st_mode & 0o200
 
 
 def test_report_and_evaluation_are_artifacts(store, data):
@@ -453,7 +495,7 @@ def test_report_and_evaluation_are_artifacts(store, data):
 
 
 def test_nothing_is_written_outside_the_project(tracked):
-    known = {".git", "mlartifacts", "mlflow.db", "mlflow.db.lock"}
+    known = {".git", "dvc.yaml", "params.yaml", "mlartifacts", "mlflow.db", "mlflow.db.lock"}
     assert {path.name for path in tracked.iterdir()} == known
 
 

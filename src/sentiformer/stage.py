@@ -10,6 +10,7 @@ from sentiformer.console.errors import one_line_errors
 from sentiformer.console.output import say
 from sentiformer.core.environment import settings
 from sentiformer.core.errors import UserError
+from sentiformer.core.git import is_shallow
 from sentiformer.core.params import read_yaml
 from sentiformer.core.process import exit_with_parent, is_first
 from sentiformer.core.runtime import Runtime, load_runtime, project_root
@@ -66,7 +67,7 @@ def _require_history() -> None:
         UserError: the working directory is the copy of a shallow clone, made for an experiment.
     """
     root = project_root()
-    if root != Path.cwd().resolve() and (root / ".git" / "shallow").exists():
+    if root != Path.cwd().resolve() and is_shallow(root):
         raise UserError(
             f"{root} is a shallow clone, in which DVC loses experiments that run in a copy "
             "(--temp, --queue); run `git fetch --unshallow` first"

@@ -1,5 +1,6 @@
 """What a model answered on test, from a folder or from a Git revision."""
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,10 +8,10 @@ import pandas as pd
 
 from sentiformer.core.errors import UserError, first_line, listed
 from sentiformer.core.files import read_json, reading, sha256
+from sentiformer.evaluation.revision import read_revision
 
 PREDICTIONS, LINEAGE = "predictions.parquet", "lineage.json"  # files of stage evaluate
 PLACES = (".", "evaluation", "data/evaluation")  # of an evaluation, in the folder that is given
-NO_REMOTE = {"core": {"remote": ""}}  # DVC's cache alone is read, and no network is used
 NGRAMS = "ngrams"  # the folder of the n-gram model in that of a model
 PREFIX = "probability_"  # of the columns with the probability of a class
 
@@ -115,15 +116,13 @@ def _other(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def _of_revision(name: str) -> Evaluated:
     """The answers of the Transformer of a Git revision, from DVC's cache."""
-    from dvc.api import DVCFileSystem
     from dvc.exceptions import NotDvcRepoError
     from dvc.scm import SCMError
 
     path = f"data/evaluation/{PREDICTIONS}"
     try:
-        files = DVCFileSystem(".", rev=name, config=NO_REMOTE)
-        with files.open(path) as file:
-            return Evaluated(name, _transformer(pd.read_parquet(file)))
+        file = io.BytesIO(read_revision(name, path))
+        return Evaluated(name, _transformer(pd.read_parquet(file)))
     except (SCMError, NotDvcRepoError) as error:
         raise UserError(
             f"{name} is neither a folder nor a Git revision ({first_line(error)}); run `make`, "

@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sentiformer.core.errors import UserError, first_line
-from sentiformer.core.process import output_of
+from sentiformer.core.git import is_shallow, last_commit
+from sentiformer.evaluation.revision import read_revision
 
 DVC = (  # a process that ends with this one
     "import sys; from sentiformer.core.process import exit_with_parent; exit_with_parent(); "
@@ -26,6 +27,8 @@ WAIT_SECONDS = 30  # for the end of an experiment after Ctrl-C
 FIXES = {  # of errors of DVC that do not say what to do
     "must be configured": "give Git an identity: `git config user.name NAME` and `git config "
     "user.email ADDRESS`",
+    "'ascii' codec can't encode": "DVC cannot run experiments if the path of its cache has letters "
+    "other than English ones; move it, or type `dvc cache dir --local FOLDER`, then `make`",
     "failed to load directory": "dvc.lock names files that DVC's cache lacks; run `dvc repro`, "
     "then the same command",
 }
@@ -45,14 +48,19 @@ def require_commit() -> str:
     """The id of the last commit, to which DVC attaches experiments.
 
     Raises:
-        UserError: there is none, or this is not the root of a DVC project.
+        UserError: there is none, it lacks its history, or this is not the root of a DVC project.
     """
     if not Path("dvc.yaml").exists():
         raise UserError("dvc.yaml is missing; run from the project's root")
-    if not (commit := output_of("git", "rev-parse", "--verify", "HEAD")):
+    if not (commit := last_commit()):
         raise UserError(
-            "DVC's experiments need a Git commit, and there is none; make one: `git init && git "
-            "add --all && git commit --message first`, and `dvc init --force` if DVC asks for it"
+            "DVC's experiments need a Git commit of this folder, and there is none; make one: `git "
+            "init && git add --all && git commit --message first`, then `make`"
+        )
+    if is_shallow(Path()):
+        raise UserError(
+            "this is a shallow clone, in which DVC loses experiments that run in a copy; run `git "
+            "fetch --unshallow`, then the same command"
         )
     return commit
 
@@ -150,13 +158,9 @@ def read(name: str, path: str) -> dict[str, Any]:
     Raises:
         UserError: DVC's cache does not have it.
     """
-    from dvc.api import DVCFileSystem
-
-    from sentiformer.evaluation.evaluated import NO_REMOTE  # imports pandas
-
     try:
-        with DVCFileSystem(".", rev=name, config=NO_REMOTE).open(path) as file:
-            return json.load(file)
+        found: dict[str, Any] = json.loads(read_revision(name, path))
+        return found
     except Exception as error:  # DVC and its parts raise errors of many classes
         raise UserError(
             f"{path} of the experiment {name} cannot be read ({first_line(error)}); `dvc exp "

@@ -7,6 +7,7 @@ from typing import Any
 from sentiformer.core.errors import one_line
 from sentiformer.core.process import output_of
 from sentiformer.evaluation.defaults import parameters
+from sentiformer.evaluation.revision import read_revision
 
 CONFIG = "config.json"
 
@@ -39,14 +40,9 @@ def commit_of(model: Path) -> str | None:
 
     DVC's cache is read, and no network is used.
     """
-    from dvc.api import DVCFileSystem
-
-    from sentiformer.evaluation.evaluated import NO_REMOTE  # imports pandas
-
     try:
         place = model.resolve().relative_to(Path.cwd().resolve()) / CONFIG
-        files = DVCFileSystem(".", rev="HEAD", config=NO_REMOTE)
-        recorded = files.read_bytes(place.as_posix())
+        recorded = read_revision("HEAD", place.as_posix())
     except Exception:  # DVC and its parts raise errors of many classes
         return None
     if recorded != (model / CONFIG).read_bytes():

@@ -6,7 +6,6 @@ same held-out texts. The alias champion names the best version.
 
 import json
 import re
-import shutil
 from importlib.metadata import requires, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from sentiformer.tracking.datasets import dataset_key
 from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.model_card import HEADING, how_to_call, model_card
 from sentiformer.tracking.names import NAME, model_name
-from sentiformer.tracking.store import NOTE_TAG, Store, import_mlflow
+from sentiformer.tracking.store import NOTE_TAG, Store, import_mlflow, writable_copy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -172,7 +171,7 @@ def save_served_model(model: Path, folder: Path, **identifiers: str) -> None:
     outputs = [ColSpec(kind, name) for name, kind in PREDICTION.items()]
     outputs.append(ColSpec(Map("double"), "probabilities"))
     with TemporaryDirectory() as temporary:
-        copied = shutil.copytree(model, Path(temporary) / "model")  # MLflow refuses links
+        copied = writable_copy(model, Path(temporary) / "model")  # MLflow refuses links
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(Path(__file__).with_name("served_model.py")),

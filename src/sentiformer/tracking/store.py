@@ -6,15 +6,17 @@ A run is found by the key of its training, which is one of its tags, and never b
 import logging
 import math
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sentiformer.core.errors import UserError
-from sentiformer.core.process import output_of
 from sentiformer.core.runtime import project_root
 from sentiformer.tracking import database
 from sentiformer.tracking.database import (
@@ -28,6 +30,7 @@ from sentiformer.tracking.datasets import data_inputs
 from sentiformer.tracking.messages import reason_of, without_passwords
 from sentiformer.tracking.metrics import flatten
 from sentiformer.tracking.names import NAME, run_name
+from sentiformer.tracking.origin import origin_tags
 from sentiformer.tracking.patience import WAIT_SECONDS, Patience, PatientClient
 
 if TYPE_CHECKING:
@@ -53,6 +56,13 @@ SETTINGS = {  # by default, MLflow waits for minutes, sends telemetry and prints
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+TRIES = 3  # of work that other processes do at the same time
+CONFLICTS = (  # what MLflow and databases say of an entry that another process made or deleted
+    "RESOURCE_ALREADY_EXISTS",
+    "IntegrityError",
+    "UniqueViolation",
+    "must be in the 'active' state",
+)
 _in_use = threading.Lock()  # two threads at once could create two runs of one training
 
 
@@ -88,14 +98,18 @@ class Store:
     def run_of(self, about: dict[str, Any]) -> "Run":
         """The run of the training whose `config.json` is `about`; created if missing.
 
-        A server that answers too late can make a second run. All except the oldest are deleted.
+        A server that answers too late, or another process that logs the same training, can make a
+        second run. All except the oldest are deleted.
         """
         wanted = f"tags.`{KEY_TAG}` = '{about['training_key']}'"
         oldest_first = ["attributes.start_time ASC"]
-        found = self.client.search_runs([self.experiment_id], wanted, order_by=oldest_first)
-        run, *others = list(found) or [
-            self.client.create_run(self.experiment_id, run_name=run_name(about), tags=_tags(about))
-        ]
+        ids = [self.experiment_id]
+        find = partial(self.client.search_runs, ids, wanted, order_by=oldest_first)
+        if not (found := find()):
+            name, tags = run_name(about), _tags(about)
+            created = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+            found = find() or [created]  # another process may have created one, too
+        run, *others = found
         for other in others:
             self.client.delete_run(other.info.run_id)
         if not run.data.params:  # they are logged last
@@ -128,8 +142,10 @@ class Store:
         """Upload folders under their names, unless the tag says that this content is there."""
         if self.client.get_run(run_id).data.tags.get(tag) == content:
             return
-        for folder in folders:
-            self.client.log_artifacts(run_id, str(folder), folder.name)
+        with TemporaryDirectory() as temporary:
+            for folder in folders:
+                copied = writable_copy(folder, Path(temporary) / folder.name)
+                self.client.log_artifacts(run_id, str(copied), folder.name)
         self.client.set_tag(run_id, tag, content)
 
     def show_result(self, run_id: str, about: dict[str, Any], result: str) -> None:
@@ -143,6 +159,15 @@ class Store:
         """Close a run that is complete; one that is closed already keeps the time of its end."""
         if self.client.get_run(run_id).info.status != "FINISHED":
             self.client.set_terminated(run_id, "FINISHED")
+
+
+def writable_copy(folder: Path, copy: Path) -> Path:
+    """Copy a folder, and return the copy.
+
+    Files that DVC links to its cache are read-only. MLflow's copies of them would be as well, so
+    that MLflow could not replace them later.
+    """
+    return Path(shutil.copytree(folder, copy, copy_function=shutil.copyfile))
 
 
 def _experiment_id(client: "MlflowClient", location: str | None) -> str:
@@ -177,7 +202,7 @@ def _tags(about: dict[str, Any]) -> dict[str, str]:
         "mlflow.source.name": f"pipeline/{about['stage']}.py",
         "mlflow.source.type": "LOCAL",
         NOTE_TAG: f"Stage {about['stage']}, logged from its files.",
-        "mlflow.source.git.commit": output_of("git", "rev-parse", "HEAD"),
+        **origin_tags(),
         "dvc.stage": about["stage"],
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
@@ -214,7 +239,7 @@ def use_store(work: Callable[[Store], None], patience: Patience | None = None) -
         if not _in_use.acquire(timeout=lock_seconds):
             raise TimeoutError("it is still busy with the live run")
         try:
-            work(Store.connect(patience))
+            _work_with_others(work, patience)
         finally:
             _in_use.release()
 
@@ -238,3 +263,15 @@ def _lock_seconds(patience: Patience | None) -> float:
     if not database_of(project_root()).exists():  # it is being created
         return LOCK_SECONDS
     return min(LOCK_SECONDS, max(FINISH_SECONDS, patience.left if patience else 0.0))
+
+
+def _work_with_others(work: Callable[[Store], None], patience: Patience) -> None:
+    """Connect and work, again if another process did the same at the same time."""
+    for _ in range(TRIES - 1):
+        try:
+            work(Store.connect(patience))
+            return
+        except Exception as error:  # the errors of MLflow and of its databases differ
+            if not any(sign in str(error) for sign in CONFLICTS):
+                raise
+    work(Store.connect(patience))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sentiformer.console.progress import progress
 from sentiformer.core.errors import UserError, listed
-from sentiformer.verification.git import git
+from sentiformer.core.git import git
 from sentiformer.verification.sources import (
     Source,
     committed,

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from sentiformer.console.progress import Bar
 from sentiformer.core.errors import UserError, first_line
+from sentiformer.core.git import last_commit, line
 from sentiformer.experiments import dvc
 from sentiformer.params import load_params
-from sentiformer.verification.git import git
 
 FILES = "data/source/dvc.yaml:files"  # the stage that lists the user's files
 
@@ -26,9 +26,7 @@ def clone_of_commit(project: Path) -> Iterator[Path]:
     Raises:
         UserError: the project has no commit, or Git cannot clone it.
     """
-    root, prefix = (
-        _line(project, "rev-parse", f"--show-{name}") for name in ("toplevel", "prefix")
-    )
+    root, prefix = (line(project, "rev-parse", f"--show-{name}") for name in ("toplevel", "prefix"))
     if not has_commit(project):
         raise UserError(
             "there is no Git commit to verify; make one, use --here for the folder as it is, or "
@@ -89,18 +87,18 @@ def link_sources(copy: Path, original: Path) -> None:
 
 
 def has_commit(project: Path) -> bool:
-    """Whether the project is in a Git repository that has a commit."""
-    return bool(_line(project, "rev-parse", "--verify", "HEAD"))
+    """Whether the project is in the last commit of a Git repository."""
+    return bool(last_commit(project))
 
 
 def commit_of(copy: Path) -> str:
     """The commit of a clone."""
-    return _line(copy, "rev-parse", "--short=12", "HEAD")
+    return line(copy, "rev-parse", "--short=12", "HEAD")
 
 
 def changed_files(project: Path) -> list[str]:
     """The files that differ from the last commit, of those in Git."""
-    return _line(project, "diff", "--name-only", "--relative", "HEAD").splitlines()
+    return line(project, "diff", "--name-only", "--relative", "HEAD").splitlines()
 
 
 def has_sources(copy: Path) -> bool:
@@ -166,7 +164,3 @@ def _variables(copy: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{copy}/mlflow.db",
         "DVC_SITE_CACHE_DIR": str(copy / ".dvc" / "tmp" / "site"),
     }
-
-
-def _line(folder: Path, *arguments: str) -> str:
-    return (git(folder, *arguments) or b"").decode(errors="surrogateescape").strip()

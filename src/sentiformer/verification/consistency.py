@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentiformer.core.errors import listed
+from sentiformer.core.git import git, names
 from sentiformer.core.params import read_yaml
-from sentiformer.verification.git import git, names
 from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
 from sentiformer.verification.record import OUTPUTS, RECORD, read_record
 

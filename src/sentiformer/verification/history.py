@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sentiformer.core.errors import UserError
-from sentiformer.verification.git import git
+from sentiformer.core.git import git, is_shallow
 from sentiformer.verification.lock import FOLDER, LOCK, LockedStage, read_lock
 
 CACHE = ".dvc/cache/files/md5"
@@ -54,8 +54,8 @@ def find_record(project: Path, digest: str) -> Record:
             return Record(digest, lock, None, reason if commits else without)
     if not commits:
         return Record(digest, {}, None, without)
-    is_shallow = git(project, "rev-parse", "--is-shallow-repository") == b"true\n"
-    more = ", and this clone is shallow; `git fetch --unshallow` gets the others" * is_shallow
+    more = ", and this clone is shallow; `git fetch --unshallow` gets the others"
+    more *= is_shallow(project)
     reason = f"no commit of {LOCK} names this folder ({len(commits):,} searched){more}"
     return Record(digest, {}, None, reason)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from sentiformer.console.tree import tree
 from sentiformer.core.errors import UserError, one_line
-from sentiformer.core.files import JsonObject, corrupt, read_json
+from sentiformer.core.files import JsonObject, read_json
 from sentiformer.core.names import ENCODER_FACTS
 from sentiformer.core.params import parse
 from sentiformer.core.seal import SEAL, require_sealed
@@ -105,8 +105,6 @@ def _read(folder: Path) -> tuple[Config, JsonObject]:
         raise UserError(f"{folder} holds no model: stage {stage} makes none with {params}")
     require_sealed(folder, made_by=stage)
     files = read_json(folder / SEAL, made_by=stage)
-    if CONFIG not in files or (WEIGHTS not in files and (folder / WEIGHTS).exists()):
-        raise corrupt(folder / SEAL, stage, f"it lacks {CONFIG} or {WEIGHTS}")
     return parse(Config, about, where=str(path)), files
 
 

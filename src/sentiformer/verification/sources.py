@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sentiformer.core.errors import UserError, listed
-from sentiformer.verification.git import git, names
+from sentiformer.core.git import git, names
 from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
 
 MOST_BYTES = 50_000_000  # of an output that is included
