@@ -55,7 +55,8 @@ def _swapped(path: Path, project: Project, rng: random.Random) -> None:
     others = sorted((project.folder / "data").glob(f"*/**/*{path.suffix}"))
     content = path.read_bytes()
     others = [other for other in others if other.read_bytes() != content]
-    path.write_bytes(rng.choice(others).read_bytes())
+    if others:  # else the file stays, and another one is damaged
+        path.write_bytes(rng.choice(others).read_bytes())
 
 
 DAMAGES: list[Damage] = [_empty, _missing, _truncated, _torn, _flipped, _swapped]
@@ -127,8 +128,10 @@ def before_stage(project: Project, rng: random.Random) -> str:
 def wrong_with(output: str, path: Path) -> str:
     """What is wrong with the message about a damaged file, if anything."""
     line = output.strip().rpartition("\n")[2]
-    named = path.parent.name if "files.json is" in line else path.name
-    is_clear = line.startswith("error: ") and named in line and "`dvc repro " in line
+    is_about_folder = path.name in ("config.json", "files.json") or "files.json is" in line
+    named = path.parent.name if is_about_folder else path.name
+    has_fix = "`dvc repro " in line or "`make` " in line
+    is_clear = line.startswith("error: ") and named in line and has_fix
     return "" if is_clear and "Traceback" not in output else f"it says {output.strip()!r}"
 
 
