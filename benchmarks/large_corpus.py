@@ -69,7 +69,7 @@ def generate(path: Path, size: int) -> int:
         while file.tell() < size:
             places = np.searchsorted(cumulative, rng.random((1000, REVIEW)) * cumulative[-1])
             for row in words[places]:
-                file.write(f"{' '.join(row)} {rows},{('bad', 'good')[rows % 2]}\n")
+                file.write(f"{' '.join(row)},{('bad', 'good')[rows % 2]}\n")
                 rows += 1
     return rows
 
