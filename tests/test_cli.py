@@ -398,7 +398,7 @@ def test_the_command_is_a_module_of_python(name):
 def test_track_updates_mlflow_and_fails_if_that_fails(monkeypatch, could):
     folders = []
 
-    def sync_all(data):
+    def sync_all(data, **_):
         folders.append(str(data))
         return could
 

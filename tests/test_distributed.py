@@ -19,6 +19,7 @@ import yaml
 from conftest import ROOT, RUNTIME, classifier, language_model, tiny_params, train
 
 from sentiformer.core.errors import UserError
+from sentiformer.core.seal import seal
 from sentiformer.training.distributed import Group
 from sentiformer.training.launcher import by_torchrun
 
@@ -45,8 +46,9 @@ def start(tmp_path_factory, data, empty_store):
         folder = tmp_path / name
         if not folder.exists():
             for part in ("tokens", "vocab", "word_vectors", "pretrained", "teacher"):
-                shutil.copytree(data / part, folder / "data" / part)
+                seal(shutil.copytree(data / part, folder / "data" / part))
             shutil.copytree(ROOT / "pipeline", folder / "pipeline")
+            shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
             train_stage = folder / "pipeline" / "train.py"
             train_stage.write_text(QUICK + train_stage.read_text())
             shutil.copyfile(empty_store, folder / "mlflow.db")
@@ -157,6 +159,7 @@ def test_a_killed_process_is_restarted_and_resumes_from_the_checkpoint(start, tw
 def test_a_process_that_the_system_kills_is_named_with_the_signal(start):
     _, agent = start("lost", TWO, **LONG)
     while len(workers := psutil.Process(agent.pid).children()) < 2:
+        assert agent.poll() is None, agent.communicate()
         time.sleep(0.01)
     workers[-1].send_signal(signal.SIGKILL)
     output, _ = agent.communicate(timeout=60)

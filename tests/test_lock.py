@@ -10,7 +10,8 @@ from sentiformer.verification.lock import file_hashes, hash_of, read_lock
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's packages
-def test_hashes_are_those_of_dvc(tmp_path):
+def test_hashes_are_those_of_dvc(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / ".dvcignore").write_text("__pycache__\n")
     for name in ("out/b.txt", "out/a/z.txt", "out/a-1.txt", "out/é/语.txt", "one.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

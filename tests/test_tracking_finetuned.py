@@ -115,7 +115,7 @@ def test_card_has_the_encoder_its_licence_and_that_outside_text_was_used(store):
             ENCODER["name"],
             "licence apache-2.0",
             "parameters 12345",
-            "trained on a billion <pairs> of sentences",
+            "trained on a billion \\<pairs\\> of sentences",
             "It has learned from text from outside the data set.",
             "fine-tuned to classify texts, in the mean with the n-gram model nb_trigrams",
             "32 tokens",

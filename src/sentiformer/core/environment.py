@@ -3,7 +3,8 @@
 import os
 import platform
 import re
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sentiformer.core.files import write_json
@@ -33,7 +34,7 @@ def environment() -> dict[str, str | int]:
         "threads": load_runtime().threads,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **_versions(),
     }
 
 
@@ -63,11 +64,22 @@ def _processor_facts() -> str:
     return info.read_text(errors="replace") if info.exists() else ""
 
 
+def _versions() -> dict[str, str]:
+    """The versions of the packages that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _blas() -> str:
     """The libraries for linear algebra of NumPy and SciPy, with the kernels that they chose."""
-    import numpy  # noqa: F401, it loads one
-    import scipy.linalg  # noqa: F401, it may load another
-    from threadpoolctl import threadpool_info
+    try:
+        import scipy.linalg  # noqa: F401, it loads a library, as NumPy does
+        from threadpoolctl import threadpool_info
+    except ImportError:  # not all machines that train have what the stages before need
+        return "unknown"
 
     found = {
         f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()

@@ -43,8 +43,7 @@ def exit_with_parent() -> None:
     """End this process within a second of its parent's end, so that a kill leaves no orphan.
 
     DVC may start a stage through a shell that only waits for it. Then DVC is watched as well. If
-    the parent was killed before this call, this process belongs to one of another session now.
-    Only torchrun starts its processes in sessions of their own.
+    the parent was killed before this call, this process now belongs to one of another session.
     """
     import psutil
 
@@ -54,7 +53,8 @@ def exit_with_parent() -> None:
         watched.append(parent)
     parents = [process.ppid() for process in watched]
     try:
-        is_orphan = "RANK" not in os.environ and os.getsid(parents[-1]) != os.getsid(0)
+        starts_session = os.getsid(0) == os.getpid()  # as torchrun and `start_new_session` do
+        is_orphan = not starts_session and os.getsid(parents[-1]) != os.getsid(0)
     except ProcessLookupError:  # it has just ended
         is_orphan = True
     if is_orphan:
