@@ -25,7 +25,8 @@ def test_the_gpu_benchmark_needs_none_of_the_pipeline_s_packages(data, tmp_path)
     inputs = ("--tokens", data / "tokens", "--vocab", data / "vocab", "--setup", setup)
     done = subprocess.run(
         (sys.executable, ROOT / "benchmarks/gpu.py", *inputs, "--steps=0", "--epochs=1"),
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "SENTIFORMER_DEVICE": "cpu"},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "SENTIFORMER_DEVICE": "cpu"}
+        | {"SENTIFORMER_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -628,18 +628,6 @@ def assert_restored(clone: Project, project: Project) -> None:
         assert contents(clone.folder / "data" / name) == contents(project.folder / "data" / name)
 
 
-@pytest.mark.slow
-def test_a_clone_with_a_folder_as_remote_predicts_and_tracks_without_running_a_stage(
-    project, remote, tmp_path
-):
-    clone = other_machine(project, tmp_path / "clone", str(remote))
-    assert_restored(clone, project)
-    told = clone.run("sentiformer", "predict", "A film to remember.")
-    assert told == project.run("sentiformer", "predict", "A film to remember.")
-    assert "film reviews" in clone.run("sentiformer", "track")
-    assert clone.run("git", "status", "--porcelain") == ""
-
-
 class Silent(SimpleHTTPRequestHandler):
     """Serves files, and does not log the requests."""
 
@@ -648,12 +636,17 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.slow
-def test_a_clone_restores_all_from_a_server_that_only_reads(project, remote, tmp_path):
+def test_a_clone_restores_all_from_a_folder_that_a_web_server_serves(project, remote, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(remote))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        assert_restored(other_machine(project, tmp_path / "clone", address), project)
+        clone = other_machine(project, tmp_path / "clone", address)
+        assert_restored(clone, project)
         server.shutdown()
+    told = clone.run("sentiformer", "predict", "A film to remember.")
+    assert told == project.run("sentiformer", "predict", "A film to remember.")
+    assert "film reviews" in clone.run("sentiformer", "track")
+    assert clone.run("git", "status", "--porcelain") == ""
 
 
 @pytest.mark.slow
