@@ -17,8 +17,8 @@ INPUT, OUTPUT = Path("data/tokens"), Path("data/baseline")
 def main(params: Params, runtime: Runtime) -> None:
     """Write the baselines' metrics and test probabilities, and one of them as a model."""
     with sealed_folder(OUTPUT) as folder:
-        write_environment(folder)
         fit_baselines(INPUT, folder, workers=runtime.threads)
+        write_environment(folder)
     say(f"baselines → {OUTPUT}")
 
 

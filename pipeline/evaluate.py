@@ -20,8 +20,8 @@ SUMMARY = Path("metrics.json")  # in Git
 def main(params: Params, runtime: Runtime) -> None:
     """Write the metrics, the comparison, the predictions, and the tables of the report."""
     with sealed_folder(OUTPUT) as folder:
-        write_environment(folder)
         evaluation = evaluate(runtime, data=DATA, folder=folder)
+        write_environment(folder)
     write_json(SUMMARY, evaluation.summary())
     for line in evaluation.lines(OUTPUT):
         say(line)

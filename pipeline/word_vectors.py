@@ -18,7 +18,6 @@ OUTPUT = DATA / "word_vectors"
 def main(params: Params, runtime: Runtime) -> None:
     """Write initial vectors of the width of the model."""
     with sealed_folder(OUTPUT) as folder:
-        write_environment(folder)
         fit_word_vectors(
             params.word_vectors,
             params.model.d_model,
@@ -26,6 +25,7 @@ def main(params: Params, runtime: Runtime) -> None:
             folder=folder,
             workers=runtime.threads,
         )
+        write_environment(folder)
     say(f"word vectors → {OUTPUT}")
 
 

@@ -39,7 +39,7 @@ def environment() -> dict[str, str | int]:
 
 
 def write_environment(folder: Path) -> None:
-    """Write `environment.json` beside the results of a stage."""
+    """Write `environment.json` beside the results of a stage, which are there already."""
     write_json(folder / FILE, environment())
 
 
@@ -74,13 +74,12 @@ def _versions() -> dict[str, str]:
 
 
 def _blas() -> str:
-    """The libraries for linear algebra of NumPy and SciPy, with the kernels that they chose."""
+    """The libraries for linear algebra that are loaded, with the kernels that they chose."""
     try:
-        import scipy.linalg  # noqa: F401, it loads a library, as NumPy does
+        import numpy  # noqa: F401, it loads one
         from threadpoolctl import threadpool_info
     except ImportError:  # not all machines that train have what the stages before need
         return "unknown"
-
     found = {
         f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()
         for library in threadpool_info()

@@ -4,11 +4,9 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sentiformer.console.progress import Bar
 from sentiformer.core.errors import UserError, first_line
 from sentiformer.core.git import last_commit, line
 from sentiformer.experiments import dvc
@@ -117,26 +115,22 @@ def remove_outputs(copy: Path, outputs: Iterable[str]) -> None:
         shutil.rmtree(copy / path, ignore_errors=True)
 
 
-def pull(copy: Path, outputs: Mapping[str, Sequence[str]], bar: Bar) -> list[str]:
-    """Get what the default remote has of the outputs of stages; the stages that it has whole.
+def pull(copy: Path, files: Mapping[str, Iterable[str]], show: Callable[[str], None]) -> list[str]:
+    """Get what the default remote has of the outputs; returns those that it has whole.
 
-    The bar advances by 1 for each stage.
+    The others are deleted. `files` has the names of the files of each output.
 
     Raises:
         UserError: there is no remote, it cannot be reached, or it has nothing of this commit.
     """
-    reason, whole, variables = "", [], _variables(copy)
-    try:
-        dvc.follow(["fetch"], partial(bar.advance, 0), folder=copy, variables=variables)
-    except dvc.ExperimentError as error:  # also if it lacks one file
-        reason = f" ({error})"
-    for stage, paths in outputs.items():
-        bar.advance(1, stage)
+    reason = ""
+    for command in ("fetch", "checkout"):
         try:
-            dvc.follow(["checkout", stage], lambda _: None, folder=copy, variables=variables)
-            whole.append(stage)
-        except dvc.ExperimentError:
-            remove_outputs(copy, paths)  # which may be there in part
+            dvc.follow([command], show, folder=copy, variables=_variables(copy))
+        except dvc.ExperimentError as error:  # also if one file is missing
+            reason = reason or f" ({error})"
+    whole = [path for path in files if all((copy / path / name).exists() for name in files[path])]
+    remove_outputs(copy, files.keys() - whole)
     if not whole:
         raise UserError(
             f"DVC's remote has no output of this commit{reason}; name one with `dvc remote add "

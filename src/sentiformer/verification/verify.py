@@ -1,6 +1,7 @@
 """Proof that a result is real: the commit agrees with itself, and a rebuild gives what it says."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -206,8 +207,14 @@ def _metrics(project: Path) -> dict[str, float]:
 
 def _pull(copy: Path) -> list[str]:
     """Get what the remote has; the stages all of whose outputs it had."""
-    with Bar("pull", total=len(OUTPUTS)) as bar:
-        stages = pull(copy, OUTPUTS, bar)
+    files = {path: names for path, names in read_record(copy).files.items() if "" not in names}
+    with Bar("pull", total=1) as bar:
+        whole = pull(copy, files, partial(bar.advance, 0))
+    stages = [
+        stage
+        for stage, outputs in OUTPUTS.items()
+        if all(path in whole for path in outputs if path in files)
+    ]
     rest = [stage for stage in OUTPUTS if stage not in stages]
     say(
         f"the remote has the outputs of {len(stages)} of {len(OUTPUTS)} stages"
