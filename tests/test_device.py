@@ -11,16 +11,20 @@ from sentiformer.training.batching import to_device
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "precision"),
+    ("capabilities", "is_used", "precision"),
     [
-        ({}, "fp32"),
-        ({"avx512_f": True, "avx512_bf16": False}, "fp32"),
-        ({"avx512_bf16": True}, "bf16"),
-        ({"amx_bf16": True}, "bf16"),
+        ({}, False, "fp32"),
+        ({"avx512_f": True, "avx512_bf16": False}, True, "fp32"),
+        ({"avx512_bf16": True}, True, "bf16"),
+        ({"avx512_bf16": True}, False, "fp32"),
+        ({"amx_bf16": True}, True, "bf16"),
     ],
 )
-def test_auto_is_bf16_on_a_processor_with_bf16_instructions(monkeypatch, capabilities, precision):
+def test_auto_is_bf16_if_the_processor_has_instructions_for_it_and_onednn_uses_them(
+    monkeypatch, capabilities, is_used, precision
+):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: is_used)
     device = prepare_device(RUNTIME, "auto")
     assert (device.precision, device.environment["precision"]) == (precision, precision)
 

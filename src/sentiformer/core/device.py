@@ -75,8 +75,10 @@ def prepare_device(runtime: Runtime, precision: Precision = "fp32") -> Device:
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for matrix products in bf16."""
+    """Whether the device has instructions for matrix products in bf16, and oneDNN uses them."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    has_instructions = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    # ONEDNN_MAX_CPU_ISA may exclude them; oneDNN then emulates them, ten times slower.
+    return bool(has_instructions and torch.ops.mkldnn._is_mkldnn_bf16_supported())
