@@ -23,7 +23,7 @@ COUNTS = {  # by name of the module: how many cases it tries
     "disk": 30,
     "damage": 300,
     "environments": 30,
-    "tracking": 20,
+    "tracking": 50,
     "fuzz": 10_000,
 }
 
