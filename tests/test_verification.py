@@ -142,13 +142,26 @@ def test_an_output_that_is_missing_is_named_with_what_makes_it(project):
 
 
 @pytest.mark.parametrize("name", ["record.json", "dvc.lock", "params.yaml", "dvc.yaml"])
-@pytest.mark.parametrize("content", ["", "{", "[1]", None])
+@pytest.mark.parametrize("content", ["", "{", "[1]", None, "stages: 1", "stages: {train: 1}"])
 def test_a_damaged_file_of_the_commit_is_one_line(project, name, content):
     (project / name).unlink()
     if content is not None:
         (project / name).write_text(content)
+    if name == "params.yaml" and content and "stages" in content:
+        assert {row.stage for row in contradictions(project)} == {"train"}
+        return
     with pytest.raises(UserError, match=name):
         list(contradictions(project))
+
+
+def test_a_value_that_holds_itself_billions_of_times_is_shown_shortened(project):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    lock = project / "dvc.lock"
+    lock.write_text("\n".join([*lines, lock.read_text().replace("epochs: 3", "epochs: *a11")]))
+    (found,) = contradictions(project)
+    assert found.stage == "train"
+    assert len(found.what) < 2000
 
 
 def rebuilt(project, stage, **environment):

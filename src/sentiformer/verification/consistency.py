@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiformer.core.errors import listed
+from sentiformer.core.errors import UserError, listed
 from sentiformer.core.git import git, names
 from sentiformer.core.params import read_yaml
+from sentiformer.core.params import shown as shortened
 from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
 from sentiformer.verification.record import OUTPUTS, RECORD, read_record
 
@@ -29,7 +30,7 @@ def contradictions(project: Path) -> Iterator[Contradiction]:
     Raises:
         UserError: a file is missing or damaged.
     """
-    pipeline = read_yaml(project / "dvc.yaml")["stages"]
+    pipeline = _pipeline(project / "dvc.yaml")
     locked, record = read_lock(project), read_record(project)
     params = read_yaml(project / "params.yaml")
     made = {path: (name, digest) for name in locked for path, digest in locked[name].outs.items()}
@@ -39,8 +40,8 @@ def contradictions(project: Path) -> Iterator[Contradiction]:
             yield Contradiction(name, f"{where} lacks this stage")
             continue
         for what in (
-            *_command(pipeline[name], locked[name]),
-            *_params(pipeline[name], locked[name], params),
+            *_command(pipeline[name][0], locked[name]),
+            *_params(pipeline[name][1], locked[name], params),
             *_inputs(project, locked[name], made),
             *_outputs(project, locked[name], record.files),
         ):
@@ -77,22 +78,32 @@ def shown(folder: str, files: Sequence[str]) -> str:
     return ", ".join(paths[:SHOWN]) + rest
 
 
-def _command(stage: Mapping[str, Any], locked: LockedStage) -> Iterator[str]:
-    if stage["cmd"] != locked.command:
-        yield f"dvc.yaml runs {stage['cmd']!r}, {LOCK} has {locked.command!r}"
+def _pipeline(path: Path) -> dict[str, tuple[Any, list[str]]]:
+    """The command of each stage, and the parameters that it reads."""
+    try:
+        stages = read_yaml(path)["stages"].items()
+        return {
+            name: (stage["cmd"], [*map(str, stage.get("params", ()))]) for name, stage in stages
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(
+            f"{path} is no pipeline of DVC; restore it with `git checkout -- {path.name}`"
+        ) from None
 
 
-def _params(
-    stage: Mapping[str, Any], locked: LockedStage, params: Mapping[str, Any]
-) -> Iterator[str]:
-    if {*stage.get("params", ())} != locked.params.keys():
-        given, recorded = stage.get("params", []), [*locked.params]
-        yield f"dvc.yaml reads {listed(given)} of params.yaml, {LOCK} has {listed(recorded)}"
+def _command(command: Any, locked: LockedStage) -> Iterator[str]:
+    if command != locked.command:
+        yield f"dvc.yaml runs {shortened(command)}, {LOCK} has {shortened(locked.command)}"
+
+
+def _params(read: Sequence[str], locked: LockedStage, params: Mapping[str, Any]) -> Iterator[str]:
+    if {*read} != locked.params.keys():
+        yield f"dvc.yaml reads {listed(read)} of params.yaml, {LOCK} has {listed([*locked.params])}"
     values = _flat(params)
     for key, value in _flat(locked.params).items():
         if values.get(key, ABSENT) != value:
-            now = repr(values[key]) if key in values else "missing"
-            yield f"params.yaml: {key} is {now}, {LOCK} has {value!r}"
+            now = shortened(values[key]) if key in values else "missing"
+            yield f"params.yaml: {key} is {now}, {LOCK} has {shortened(value)}"
 
 
 def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
