@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -162,6 +163,51 @@ def test_a_value_that_holds_itself_billions_of_times_is_shown_shortened(project)
     (found,) = contradictions(project)
     assert found.stage == "train"
     assert len(found.what) < 2000
+
+
+def predictions(project, right):
+    """Write predictions of 10 reviews, of which so many are right, and metrics that say 0.9."""
+    actual, predicted = ["a"] * 10, ["a"] * right + ["b"] * (10 - right)
+    columns = {"source": "reviews", "actual": actual, "predicted": predicted}
+    pd.DataFrame(columns).to_parquet(project / "data/evaluation/predictions.parquet")
+    write_record(project)
+    write_pipeline(project)
+
+
+def test_an_accuracy_that_the_predictions_do_not_give_is_found_without_a_rebuild(project):
+    predictions(project, 9)
+    assert verify_folder(project, project, "commit 1").holds
+    predictions(project, 8)
+    (found,) = verify_folder(project, project, "commit 1").wrong
+    assert found == ("evaluate", "metrics.json: accuracy is 0.9, the predictions give 0.800000")
+
+
+def test_a_metric_that_is_no_number_is_one_line(project):
+    change(project / "metrics.json", "0.9", '"0.9"')
+    write_record(project)
+    write_pipeline(project)
+    with pytest.raises(UserError, match=r"metrics\.json: accuracy is no number"):
+        verify_folder(project, project, "commit 1")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc", "data/../../x", ".git/config", 3, "a\nb"])
+def test_a_lock_file_with_a_path_outside_the_project_is_refused(project, path):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    lock["stages"]["train"]["outs"][0]["path"] = path
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with pytest.raises(UserError, match=r"dvc\.lock is no lock file"):
+        read_lock(project)
+
+
+def test_a_value_of_another_type_is_another_value(project):
+    change(project / "params.yaml", "3", "3.0")
+    assert "train.epochs is 3.0, dvc.lock has 3" in next(contradictions(project)).what
+
+
+def test_a_name_with_control_characters_is_shown_in_one_line(project):
+    (project / "data/vocab/a\nerror: b\x1b[31m").write_text("")
+    (found,) = differing_outputs(project)
+    assert found.what.isprintable()
 
 
 def rebuilt(project, stage, **environment):

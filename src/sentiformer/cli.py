@@ -20,7 +20,7 @@ from sentiformer.console.neighbours import as_rows
 from sentiformer.console.output import note, print_results, say
 from sentiformer.console.predictions import Summary, as_json, as_row, json_line
 from sentiformer.console.start import quick_start
-from sentiformer.core.errors import UserError, plain
+from sentiformer.core.errors import UserError, one_line, plain
 from sentiformer.core.runtime import load_runtime
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def verify(options: argparse.Namespace) -> None:
 
     found = verify(options.bundle, here=options.here, from_remote=options.pull)
     write_json(Path(RESULT), found.as_dict())
-    print_results(found.lines())
+    print_results(map(one_line, found.lines()))
     if not found.holds:
         raise UserError(f"not verified: {found.of}; {found.advice}; table → {RESULT}")
     say(f"verified: {found.summary} → {RESULT}")
@@ -488,10 +488,11 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     help_text = "a ZIP file of `sentiformer bundle` (default: the last commit of this project)"
     add("bundle", nargs="?", type=Path, metavar="bundle.zip", help=help_text)
+    either = command.add_mutually_exclusive_group()
     help_text = "compare the files of this folder as they are; rebuild nothing"
-    add("--here", action="store_true", help=help_text)
+    either.add_argument("--here", action="store_true", help=help_text)
     help_text = "take what DVC's default remote has, and rebuild only the rest"
-    add("--pull", action="store_true", help=help_text)
+    either.add_argument("--pull", action="store_true", help=help_text)
 
 
 def _add_publish(command: argparse.ArgumentParser) -> None:

@@ -48,18 +48,17 @@ def download_model(uri: str, folder: Path) -> Path:
         if isinstance(error, ModuleNotFoundError) and error.name == "mlflow":
             raise
         raise UserError(
-            f"--model {uri} cannot be loaded from MLflow at {without_passwords(store)}: "
-            f"{reason_of(error)}"
+            f"{uri} cannot be loaded from MLflow at {without_passwords(store)}: {reason_of(error)}"
         ) from None
     model = files / "artifacts" / "model"
     if not model.exists():
         raise UserError(
-            f"--model {uri}: MLflow at {without_passwords(store)} has no files of this model; "
+            f"{uri}: MLflow at {without_passwords(store)} has no files of this model; "
             "restore them with DVC as its description says, or give another address or a folder"
         )
     if not (model / SEAL).exists():
         raise UserError(
-            f"--model {uri} has no {SEAL}, because an older sentiformer registered it; train again "
+            f"{uri} has no {SEAL}, because an older sentiformer registered it; train again "
             "with `dvc repro`, and `sentiformer track` registers the new model as a version"
         )
     return model

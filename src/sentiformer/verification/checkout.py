@@ -35,7 +35,11 @@ def clone_of_commit(project: Path) -> Iterator[Path]:
         command = ["git", "clone", "--quiet", "--no-hardlinks", root, str(clone)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UserError(f"git cannot clone {root}: {first_line(done.stderr)}")
+            reason = first_line(done.stderr or f"it ended with {done.returncode}")
+            raise UserError(
+                f"git cannot clone {root} to {clone} ({reason}); is the disk full? TMPDIR names "
+                "another folder"
+            )
         yield clone / prefix
 
 
@@ -128,7 +132,7 @@ def pull(copy: Path, files: Mapping[str, Iterable[str]], show: Callable[[str], N
         try:
             dvc.follow([command], show, folder=copy, variables=_variables(copy))
         except dvc.ExperimentError as error:  # also if one file is missing
-            reason = reason or f" ({error})"
+            reason = reason or f" ({str(error).rstrip(':')})"
     whole = [path for path in files if all((copy / path / name).exists() for name in files[path])]
     remove_outputs(copy, files.keys() - whole)
     if not whole:

@@ -99,7 +99,9 @@ def _environment(stage: str, committed: Record, rebuilt: Record) -> str:
     before, after = (record.environments.get(of, {}) for record in (committed, rebuilt))
     names = VERSIONS if stage in DATA_STAGES else sorted({*before, *after})
     changed = [name for name in names if before.get(name) != after.get(name)]
-    return "; ".join(f"{name} {before.get(name, '')} → {after.get(name, '')}" for name in changed)
+    return "; ".join(
+        f"{name} {before.get(name, 'none')} → {after.get(name, 'none')}" for name in changed
+    )
 
 
 def compare_metrics(

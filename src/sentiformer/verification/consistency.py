@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiformer.core.errors import UserError, listed
+from sentiformer.core.errors import UserError, listed, one_line
 from sentiformer.core.git import git, names
 from sentiformer.core.params import read_yaml
 from sentiformer.core.params import shown as shortened
@@ -73,7 +73,7 @@ def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str
 
 def shown(folder: str, files: Sequence[str]) -> str:
     """Some of the files of a folder, for a line."""
-    paths = [f"{folder}/{name}" if name else folder for name in files] or [folder]
+    paths = [one_line(f"{folder}/{name}" if name else folder) for name in files] or [folder]
     rest = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return ", ".join(paths[:SHOWN]) + rest
 
@@ -101,7 +101,8 @@ def _params(read: Sequence[str], locked: LockedStage, params: Mapping[str, Any])
         yield f"dvc.yaml reads {listed(read)} of params.yaml, {LOCK} has {listed([*locked.params])}"
     values = _flat(params)
     for key, value in _flat(locked.params).items():
-        if values.get(key, ABSENT) != value:
+        found = values.get(key, ABSENT)
+        if found != value or type(found) is not type(value):
             now = shortened(values[key]) if key in values else "missing"
             yield f"params.yaml: {key} is {now}, {LOCK} has {shortened(value)}"
 

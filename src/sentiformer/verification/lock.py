@@ -42,20 +42,30 @@ def read_lock(project: Path) -> dict[str, LockedStage]:
     """
     path = project / LOCK
     if not path.exists():
-        raise UserError(f"{path} is missing; `dvc repro` writes it, and Git keeps it")
+        raise UserError(f"{LOCK} is missing; `dvc repro` writes it, then commit it")
     try:
         return {name: _stage(stage) for name, stage in read_yaml(path)["stages"].items()}
     except (AttributeError, KeyError, TypeError):
         raise UserError(
-            f"{path} is no lock file of DVC; `git checkout -- {LOCK}` restores the committed one"
+            f"{LOCK} is no lock file of DVC with paths in the project; `git checkout -- {LOCK}` "
+            "restores the committed one, and `dvc repro` writes it anew"
         ) from None
+
+
+def is_safe(name: str) -> bool:
+    """Whether a name is the path of a file in a folder, and not in a folder of Git."""
+    parts = {part.lower() for part in name.split("/")}
+    return name.isprintable() and "\\" not in name and not parts & {"", ".", "..", ".git"}
 
 
 def _stage(stage: dict[str, Any]) -> LockedStage:
     deps, outs = (
         {item["path"]: item["md5"] for item in stage.get(kind, ())} for kind in ("deps", "outs")
     )
-    return LockedStage(stage["cmd"], deps, stage.get("params", {}).get("params.yaml", {}), outs)
+    params = stage.get("params", {}).get("params.yaml", {})
+    if not isinstance(params, dict) or not all(map(is_safe, (*deps, *outs))):
+        raise TypeError("a path outside the project, or no parameters")
+    return LockedStage(stage["cmd"], deps, params, outs)
 
 
 def file_hashes(path: Path) -> dict[str, str]:

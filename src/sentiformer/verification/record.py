@@ -5,9 +5,9 @@ result that differs can be compared file by file, without the files themselves.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sentiformer.core.environment import FILE
 from sentiformer.core.errors import UserError
@@ -43,7 +43,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    texts: Annotated[dict[str, str], Field(min_length=1)]
+    texts: dict[str, str]
     environments: dict[str, dict[str, str | int]]
     files: dict[str, dict[str, str]]
 
@@ -64,7 +64,9 @@ def make_record(project: Path, *, may_lack: bool = False) -> Record:
     folders = {stage: project / outputs[-1] for stage, outputs in OUTPUTS.items()}
     folders["evaluate"] = project / "data/evaluation"
     environments = {stage: _environment(folder, stage) for stage, folder in folders.items()}
-    splits = read_json(project / "data/raw/dataset.json", made_by="download")["splits"]
+    has_texts = "data/raw" in files
+    path = project / "data/raw/dataset.json"
+    splits = read_json(path, made_by="download")["splits"] if has_texts else {}
     return Record(
         texts={name: split["fingerprint"] for name, split in splits.items()},
         environments={stage: values for stage, values in environments.items() if values},
@@ -91,12 +93,12 @@ def read_record(project: Path) -> Record:
     """
     path = project / RECORD
     if not path.exists():
-        raise UserError(f"{path} is missing; `dvc repro record` writes it, and Git keeps it")
+        raise UserError(f"{RECORD} is missing; `dvc repro record` writes it, then commit it")
     try:
         return Record.model_validate_json(path.read_bytes())
     except ValidationError:
         raise UserError(
-            f"{path} is no record; `git checkout -- {RECORD}` restores the committed one"
+            f"{RECORD} is no record; `git checkout -- {RECORD}` restores the committed one"
         ) from None
 
 

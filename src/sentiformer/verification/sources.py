@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.git import git, names
-from sentiformer.verification.lock import LOCK, LockedStage, file_hashes, hash_of, read_lock
+from sentiformer.verification.lock import (
+    LOCK,
+    LockedStage,
+    file_hashes,
+    hash_of,
+    is_safe,
+    read_lock,
+)
 
 MOST_BYTES = 50_000_000  # of an output that is included
 FILES_LOCK = Path("data/source")  # the folder of the lock file of stage files
@@ -112,12 +119,6 @@ def outputs(
         files = {name: Source((project / name).read_bytes) for name in inside}
         found[path] = digest, files if reason is None else {}, reason
     return found
-
-
-def is_safe(name: str) -> bool:
-    """Whether a name is the path of a file in a folder, and not in a folder of Git."""
-    parts = {part.lower() for part in name.split("/")}
-    return name.isprintable() and "\\" not in name and not parts & {"", ".", "..", ".git"}
 
 
 def _require_file(name: str, *, is_file: bool) -> None:

@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from sentiformer.core.errors import UserError, first_line, listed
 from sentiformer.core.params import parse
 from sentiformer.verification.bundle import MANIFEST, Bundle, File
-from sentiformer.verification.sources import is_safe
+from sentiformer.verification.lock import is_safe
 
 MOST_MANIFEST_BYTES = 10_000_000
 CHUNK_BYTES = 1 << 20

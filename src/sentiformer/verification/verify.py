@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from sentiformer.console.output import say
 from sentiformer.console.progress import Bar
+from sentiformer.core.environment import settings
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import read_csv, read_json
 from sentiformer.experiments.dvc import ExperimentError
+from sentiformer.params import load_params
 from sentiformer.verification.checkout import (
     changed_files,
     clone_of_commit,
@@ -36,12 +38,14 @@ from sentiformer.verification.consistency import (
     differing_sources,
 )
 from sentiformer.verification.lock import read_lock
+from sentiformer.verification.metrics import differing_metrics, read_metrics
 from sentiformer.verification.record import OUTPUTS, make_record, read_record
 from sentiformer.verification.unbundle import open_bundle
 
 RESULT = "verify.json"
 EVALUATION = "data/evaluation"
 RUNNING = "Running stage '"
+CODE = ("src/", "pipeline/")
 
 
 class Verification(NamedTuple):
@@ -86,6 +90,8 @@ class Verification(NamedTuple):
             ", the others and all metrics within the tolerances"
             if "within tolerance" in results
             else ", all metrics equal"
+            if self.metrics
+            else ", no metric compared"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -121,6 +127,8 @@ def verify(bundle: Path | None, *, here: bool, from_remote: bool) -> Verificatio
         UserError: there is nothing to verify, the bundle is damaged, or a stage fails.
     """
     project = Path()
+    if chosen := settings():
+        say(f"note: {chosen} selects other kernels, which may change the bits of results")
     if bundle:
         with TemporaryDirectory(prefix="sentiformer-") as temporary:
             copy = Path(temporary).resolve() / "bundle"
@@ -131,7 +139,11 @@ def verify(bundle: Path | None, *, here: bool, from_remote: bool) -> Verificatio
     with clone_of_commit(project) as copy:
         of = f"commit {commit_of(copy)}"
         if here:
-            return verify_folder(project, copy, of)
+            load_params(project / "params.yaml")  # its errors are clear
+            found = verify_folder(project, copy, of)
+            code = [name for name in changed_files(project) if name.startswith(CODE)]
+            wrong = [Contradiction("code", f"{name} differs from the commit") for name in code]
+            return found._replace(wrong=[*found.wrong, *wrong])
         if changed := changed_files(project):
             say(f"note: {listed(changed)} changed since this commit, and take no part")
         set_up_dvc(copy, project)
@@ -163,12 +175,12 @@ def verify_folder(project: Path, commit: Path, of: str, *, may_lack: bool = Fals
     if project != commit:
         wrong += [found for found in contradictions(project) if found not in wrong]
     wrong += differing_outputs(project, may_lack=may_lack)
-    if wrong:
+    if wrong := wrong or [*differing_metrics(project)]:
         return Verification(of, wrong)
     found = make_record(project, may_lack=may_lack)
     stages = compare_stages(read_record(commit), found, read_lock(commit))
     has_evaluation = (project / EVALUATION).exists()
-    metrics = _compare_metrics(_metrics(commit), project, stages) if has_evaluation else []
+    metrics = _compare_metrics(read_metrics(commit), project, stages) if has_evaluation else []
     return Verification(of, [], stages, metrics)
 
 
@@ -184,7 +196,7 @@ def verify_rebuild(copy: Path, of: str, taken: Sequence[str]) -> Verification:
     wrong = [*contradictions(copy), *differing_outputs(copy, may_lack=True)]
     if wrong:
         return Verification(of, wrong, taken=taken)
-    locked, committed, metrics = read_lock(copy), read_record(copy), _metrics(copy)
+    locked, committed, metrics = read_lock(copy), read_record(copy), read_metrics(copy)
     if todo := [stage for stage in OUTPUTS if stage not in taken]:
         _rebuild(copy, todo)
     if "download" not in taken:
@@ -198,11 +210,7 @@ def _compare_metrics(
 ) -> list[MetricRow]:
     are_equal = not any(row.result == "within tolerance" for row in stages)
     texts = _test_texts(rebuilt)
-    return compare_metrics(committed, _metrics(rebuilt), texts, are_files_equal=are_equal)
-
-
-def _metrics(project: Path) -> dict[str, float]:
-    return dict(read_json(project / "metrics.json", made_by="evaluate"))
+    return compare_metrics(committed, read_metrics(rebuilt), texts, are_files_equal=are_equal)
 
 
 def _pull(copy: Path) -> list[str]:
