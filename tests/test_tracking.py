@@ -512,7 +512,7 @@ def test_command_line_predicts_with_a_model_of_the_registry(store, data, capsys)
     [f"models:/{NAME}@nobody", f"models:/{NAME}/9", "models:/no/1", "runs:/no/model", "models:/"],
 )
 def test_unknown_model_of_the_registry_is_one_line(store, tmp_path, name):
-    line = f"--model {name} cannot be loaded from MLflow at sqlite:.*: ."
+    line = f"{name} cannot be loaded from MLflow at sqlite:.*: .*; `make ui` lists"
     with pytest.raises(UserError, match=line) as error:
         download_model(name, tmp_path)
     assert "\n" not in str(error.value)
