@@ -48,8 +48,8 @@ def download_model(uri: str, folder: Path) -> Path:
         if isinstance(error, ModuleNotFoundError) and error.name == "mlflow":
             raise
         raise UserError(
-            f"{uri} cannot be loaded from MLflow at {without_passwords(store)}: {reason_of(error)}; "
-            "`make ui` lists the registered models"
+            f"{uri} cannot be loaded from MLflow at {without_passwords(store)}: "
+            f"{reason_of(error)}; `make ui` lists the registered models"
         ) from None
     model = files / "artifacts" / "model"
     if not model.exists():
