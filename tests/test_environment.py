@@ -39,3 +39,11 @@ def test_the_kernel_that_openblas_chose_is_recorded():
         command, env={**variables, "OPENBLAS_CORETYPE": "Haswell"}, capture_output=True, text=True
     )
     assert "Haswell" in done.stdout
+
+
+def test_a_library_that_another_package_has_loaded_is_not_recorded():
+    before = environment()["blas"]
+    import scipy.linalg  # noqa: F401, it loads one of its own
+
+    assert environment()["blas"] == before
+    assert "," not in str(before)

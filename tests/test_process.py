@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from sentiformer.core import process
 from sentiformer.core.errors import UserError
-from sentiformer.core.process import ordered_map, output_of
+from sentiformer.core.process import ordered_map
 
 
 def square_slowly_at_first(number: int) -> int:
@@ -236,11 +236,3 @@ def test_an_error_that_cannot_be_pickled_keeps_its_message_and_traceback():
     with pytest.raises(RuntimeError, match=r"^TwoArgumentsError: one and two$") as caught:
         list(ordered_map(raise_what_cannot_be_pickled, range(3), workers=2))
     assert "in raise_what_cannot_be_pickled" in str(caught.value.__cause__)
-
-
-@pytest.mark.parametrize(
-    ("command", "printed"), [("echo a", "a"), ("echo a; exit 1", ""), ("no-such-command", "")]
-)
-def test_the_output_of_a_command_that_fails_is_empty(command, printed):
-    assert output_of("sh", "-c", command) == printed
-    assert output_of("no-such-command") == ""

@@ -17,7 +17,13 @@ from sentiformer.verification.comparison import (
 )
 from sentiformer.verification.consistency import contradictions, differing_outputs
 from sentiformer.verification.lock import file_hashes, hash_of, read_lock
-from sentiformer.verification.record import OUTPUTS, make_record, read_record, write_record
+from sentiformer.verification.record import (
+    OUTPUTS,
+    make_record,
+    output_files,
+    read_record,
+    write_record,
+)
 from sentiformer.verification.verify import Verification, verify_folder
 
 CODE = "src/code"
@@ -131,14 +137,14 @@ def test_a_changed_hash_in_the_lock_file_is_found_at_its_stage(project, stage):
 
 def test_a_removed_and_an_additional_file_are_named(project):
     (project / "data/vocab/table.csv").rename(project / "data/vocab/other.csv")
-    (found,) = differing_outputs(project)
+    (found,) = differing_outputs(project, output_files(project))
     assert found.stage == "build_vocab"
     assert "data/vocab/other.csv, data/vocab/table.csv" in found.what
 
 
 def test_an_output_that_is_missing_is_named_with_what_makes_it(project):
     shutil.rmtree(project / "data/model")
-    (found,) = differing_outputs(project)
+    (found,) = differing_outputs(project, output_files(project))
     assert found == ("train", "data/model is missing; `make` builds it")
 
 
@@ -206,7 +212,7 @@ def test_a_value_of_another_type_is_another_value(project):
 
 def test_a_name_with_control_characters_is_shown_in_one_line(project):
     (project / "data/vocab/a\nerror: b\x1b[31m").write_text("")
-    (found,) = differing_outputs(project)
+    (found,) = differing_outputs(project, output_files(project))
     assert found.what.isprintable()
 
 
@@ -220,7 +226,10 @@ def rebuilt(project, stage, **environment):
         for name, value in environment.items():
             text = text.replace(f'"{name}": {json.dumps(MACHINE[name])}', f'"{name}": "{value}"')
         path.write_text(text)
-    return {row.stage: row for row in compare_stages(committed, make_record(project), locked)}
+    return {
+        row.stage: row
+        for row in compare_stages(committed, make_record(project, output_files(project)), locked)
+    }
 
 
 def test_other_files_from_the_same_inputs_in_the_same_environment_are_different(project):

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 
+from sentiformer.core.git import git, names
 from sentiformer.core.params import read_yaml
-from sentiformer.core.process import output_of
 
 ROOT = Path(__file__).parents[2]
 TEXTS = 300
@@ -80,8 +80,7 @@ class Project:
         from conftest import TINY, made_up_reviews
 
         project = cls(folder)
-        listed = output_of("git", "-C", str(ROOT), "ls-files", "--cached", "--others", "-z", *GIT)
-        for name in filter(None, listed.split("\0")):
+        for name in names(git(ROOT, "ls-files", "--cached", "--others", "-z", *GIT)):
             if (ROOT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)

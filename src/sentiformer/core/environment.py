@@ -74,15 +74,19 @@ def _versions() -> dict[str, str]:
 
 
 def _blas() -> str:
-    """The libraries for linear algebra that are loaded, with the kernels that they chose."""
+    """The library for linear algebra of NumPy, with the kernels that it chose.
+
+    Others that are loaded, such as SciPy's, are left out: which they are depends on the process.
+    """
     try:
-        import numpy  # noqa: F401, it loads one
+        import numpy  # noqa: F401, it loads the library
         from threadpoolctl import threadpool_info
     except ImportError:  # not all machines that train have what the stages before need
         return "unknown"
-    found = {
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    found = [library for library in found if "numpy" in library["filepath"]] or found
+    names = {
         f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
+        for library in found
     }
-    return ", ".join(sorted(found))
+    return ", ".join(sorted(names))

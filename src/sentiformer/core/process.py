@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -28,15 +27,6 @@ _mapped: list[Callable[[Any], Any]] = []  # in a worker: the function of `ordere
 def is_first() -> bool:
     """Whether this is the process of torchrun that prints and writes, or the only process."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def output_of(*command: str) -> str:
-    """The standard output of a command; empty if there is no such command or it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return "" if done.returncode else done.stdout.strip()
 
 
 def exit_with_parent() -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
-from sentiformer.core.process import output_of
+from sentiformer.core.git import line
 from sentiformer.data.file_hashes import hash_files
 from sentiformer.experiments.dvc import require_commit
 from sentiformer.params import Params
@@ -19,6 +20,6 @@ def identity(params: Params, *facts: Any) -> str:
     Raises:
         UserError: there is no commit, or a file of the user is missing.
     """
-    commit, changes = require_commit(), output_of("git", "diff", "HEAD", "--", *CODE)
+    commit, changes = require_commit(), line(Path(), "diff", "HEAD", "--", *CODE)
     content = [commit, changes, params.model_dump(), hash_files(params.download), facts]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:LENGTH]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiformer.core.errors import one_line
-from sentiformer.core.process import output_of
+from sentiformer.core.git import last_commit
 from sentiformer.evaluation.defaults import parameters
 from sentiformer.evaluation.revision import read_revision
 
@@ -47,4 +47,4 @@ def commit_of(model: Path) -> str | None:
         return None
     if recorded != (model / CONFIG).read_bytes():
         return None
-    return output_of("git", "rev-parse", "HEAD") or None
+    return last_commit() or None

@@ -2,10 +2,10 @@
 
 from contextlib import suppress
 from getpass import getuser
+from pathlib import Path
 
 from sentiformer.core.errors import listed
-from sentiformer.core.git import last_commit
-from sentiformer.core.process import output_of
+from sentiformer.core.git import last_commit, line
 
 CODE = ("src", "pipeline", "dvc.yaml", "params.yaml")  # files that decide results
 
@@ -16,16 +16,16 @@ def origin_tags() -> dict[str, str]:
     `git.changed` has the files of code and parameters that differ from the commit. The user is
     the one of Git, because several people may share a login name, such as root in containers.
     """
-    user = output_of("git", "config", "user.name")
+    user = line(Path(), "config", "user.name")
     with suppress(OSError, KeyError):  # the user has no name on this machine
         user = user or getuser()
     tags = {"mlflow.user": user}
     if commit := last_commit():
-        changed = output_of("git", "status", "--short", "--", *CODE).splitlines()
+        changed = line(Path(), "status", "--short", "--", *CODE).splitlines()
         tags |= {
             "mlflow.source.git.commit": commit,
-            "mlflow.source.git.branch": output_of("git", "branch", "--show-current"),
+            "mlflow.source.git.branch": line(Path(), "branch", "--show-current"),
             "mlflow.source.git.dirty": str(bool(changed)).lower(),
-            "git.changed": listed([line.split(maxsplit=1)[1] for line in changed]),
+            "git.changed": listed([entry.split(maxsplit=1)[1] for entry in changed]),
         }
     return tags

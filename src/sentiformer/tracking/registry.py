@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -75,10 +75,7 @@ def download_evaluation(uri: str, folder: Path) -> tuple[Path, str]:
         raise UserError(f"{uri} names no version of a model; write models:/NAME/VERSION")
     root, store, is_own = _store_of(uri)
     try:
-        if is_own:
-            prepare_database(root)
-        mlflow = import_mlflow()
-        mlflow.set_tracking_uri(store)
+        mlflow = _connected(root, store, is_own=is_own)
         client = mlflow.MlflowClient()
         version = _version(client, *parts.groups(), is_alias="@" in uri)
         tags = client.get_run(version.run_id).data.tags
@@ -104,11 +101,7 @@ def find_run(weights: str, training_key: str | None) -> dict[str, str] | None:
     """
     root, store, is_own = _store_of("MLflow")
     try:
-        if is_own:
-            prepare_database(root)
-        mlflow = import_mlflow()
-        mlflow.set_tracking_uri(store)
-        client = mlflow.MlflowClient()
+        client = _connected(root, store, is_own=is_own).MlflowClient()
         names = {found.experiment_id: found.name for found in client.search_experiments()}
         wanted = f"tags.`{MODEL_TAG}` = '{weights}'"
         found = client.search_runs([*names], wanted, order_by=["attributes.start_time ASC"])
@@ -145,6 +138,15 @@ def _store_of(uri: str) -> tuple[Path, str, bool]:
     if is_own and not (path := database_of(root)).exists():
         raise UserError(f"{uri}: {path} is missing; run from the project's root")
     return root, store, is_own
+
+
+def _connected(root: Path, store: str, *, is_own: bool) -> Any:
+    """MLflow, set to a tracking store; the tables of the project's own are brought up to date."""
+    if is_own:
+        prepare_database(root)
+    mlflow = import_mlflow()
+    mlflow.set_tracking_uri(store)
+    return mlflow
 
 
 def _own_files(root: Path, uri: str) -> Path | None:

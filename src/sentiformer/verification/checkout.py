@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from sentiformer.core.errors import UserError, first_line
 from sentiformer.core.git import last_commit, line
 from sentiformer.experiments import dvc
-from sentiformer.params import load_params
+from sentiformer.params import Params, load_params
 
 FILES = "data/source/dvc.yaml:files"  # the stage that lists the user's files
 
@@ -71,9 +71,7 @@ def link_sources(copy: Path, original: Path) -> None:
         UserError: a parameter is not allowed, or names a file outside the project relatively.
     """
     params = load_params(copy / "params.yaml")
-    download = params.download
-    own = [download.train, download.validation, download.test, download.unlabeled]
-    for name in filter(None, [*own, params.encoder.name]):
+    for name in [*_own_texts(params), *filter(None, [params.encoder.name])]:
         if Path(name).expanduser().is_absolute():
             continue
         if ".." in Path(name).parts:
@@ -105,12 +103,18 @@ def changed_files(project: Path) -> list[str]:
 
 def has_sources(copy: Path) -> bool:
     """Whether the texts from which stage download starts are there."""
-    download = load_params(copy / "params.yaml").download
-    own = [download.train, download.validation, download.test, download.unlabeled]
-    return download.source != "files" or all(
+    params = load_params(copy / "params.yaml")
+    return params.download.source != "files" or all(
         Path(name).exists() if Path(name).is_absolute() else any(copy.glob(name))
-        for name in filter(None, own)
+        for name in _own_texts(params)
     )
+
+
+def _own_texts(params: Params) -> list[str]:
+    """The files, folders and patterns of the user's texts."""
+    download = params.download
+    own = (download.train, download.validation, download.test, download.unlabeled)
+    return [*filter(None, own)]
 
 
 def remove_outputs(copy: Path, outputs: Iterable[str]) -> None:

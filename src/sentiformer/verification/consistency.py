@@ -48,22 +48,24 @@ def contradictions(project: Path) -> Iterator[Contradiction]:
             yield Contradiction(name, what)
 
 
-def differing_outputs(project: Path, *, may_lack: bool = False) -> Iterator[Contradiction]:
-    """The outputs in `data/` that are not those of `dvc.lock`, or missing unless they may be."""
-    record, locked = read_record(project).files, read_lock(project)
-    for name, stage in locked.items():
+def differing_outputs(
+    project: Path, files: Mapping[str, Mapping[str, str]], *, may_lack: bool = False
+) -> Iterator[Contradiction]:
+    """The outputs in `data/` that are not those of `dvc.lock`, or missing unless they may be.
+
+    `files` are the `output_files` of the project.
+    """
+    record = read_record(project).files
+    for name, stage in read_lock(project).items():
         for path, digest in stage.outs.items():
             if not path.startswith(DATA):
                 continue
-            found = file_hashes(project / path)
+            found = files.get(path) or file_hashes(project / path)  # of a stage of the user's own
+            if found and hash_of(found) != digest:
+                changed = differing(record.get(path, {}), found)
+                yield Contradiction(name, f"{shown(path, changed)} is not as stage {name} wrote it")
             if not found and not may_lack:
                 yield Contradiction(name, f"{path} is missing; `make` builds it")
-            if not found:
-                continue
-            if hash_of(found) != digest:
-                files = differing(record.get(path, {}), found)
-                what = f"{shown(path, files)} is not as stage {name} wrote it"
-                yield Contradiction(name, what)
 
 
 def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:

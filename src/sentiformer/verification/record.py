@@ -48,19 +48,18 @@ class Record(BaseModel):
     files: dict[str, dict[str, str]]
 
 
-def make_record(project: Path, *, may_lack: bool = False) -> Record:
-    """Describe what the stages have written; outputs may lack if the caller says so.
+def output_files(project: Path) -> dict[str, dict[str, str]]:
+    """The MD5 of each file in each output that is there; see `file_hashes`."""
+    paths = (path for outputs in OUTPUTS.values() for path in outputs)
+    return {path: found for path in paths if (found := file_hashes(project / path))}
+
+
+def make_record(project: Path, files: dict[str, dict[str, str]]) -> Record:
+    """Describe what the stages have written, with these `output_files`.
 
     Raises:
-        UserError: an output is missing.
+        UserError: a file that names texts or an environment is corrupt.
     """
-    files = {}
-    for stage, outputs in OUTPUTS.items():
-        for output in outputs:
-            if found := file_hashes(project / output):
-                files[output] = found
-            elif not may_lack:
-                raise UserError(f"{output} is missing; `dvc repro {stage}` makes it")
     folders = {stage: project / outputs[-1] for stage, outputs in OUTPUTS.items()}
     folders["evaluate"] = project / "data/evaluation"
     environments = {stage: _environment(folder, stage) for stage, folder in folders.items()}
@@ -80,7 +79,11 @@ def write_record(project: Path) -> Record:
     Raises:
         UserError: an output is missing.
     """
-    record = make_record(project)
+    files = output_files(project)
+    for stage, outputs in OUTPUTS.items():
+        if missing := [path for path in outputs if path not in files]:
+            raise UserError(f"{missing[0]} is missing; `dvc repro {stage}` makes it")
+    record = make_record(project, files)
     write_json(project / RECORD, record.model_dump())
     return record
 

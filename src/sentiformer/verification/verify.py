@@ -11,7 +11,7 @@ from sentiformer.console.progress import Bar
 from sentiformer.core.environment import settings
 from sentiformer.core.errors import UserError, listed
 from sentiformer.core.files import read_csv, read_json
-from sentiformer.experiments.dvc import ExperimentError
+from sentiformer.experiments.dvc import RUNNING, ExperimentError
 from sentiformer.params import load_params
 from sentiformer.verification.checkout import (
     changed_files,
@@ -39,12 +39,11 @@ from sentiformer.verification.consistency import (
 )
 from sentiformer.verification.lock import read_lock
 from sentiformer.verification.metrics import differing_metrics, read_metrics
-from sentiformer.verification.record import OUTPUTS, make_record, read_record
+from sentiformer.verification.record import OUTPUTS, make_record, output_files, read_record
 from sentiformer.verification.unbundle import open_bundle
 
 RESULT = "verify.json"
 EVALUATION = "data/evaluation"
-RUNNING = "Running stage '"
 CODE = ("src/", "pipeline/")
 
 
@@ -174,11 +173,11 @@ def verify_folder(project: Path, commit: Path, of: str, *, may_lack: bool = Fals
     wrong = [*contradictions(commit)]
     if project != commit:
         wrong += [found for found in contradictions(project) if found not in wrong]
-    wrong += differing_outputs(project, may_lack=may_lack)
+    files = output_files(project)
+    wrong += differing_outputs(project, files, may_lack=may_lack)
     if wrong := wrong or [*differing_metrics(project)]:
         return Verification(of, wrong)
-    found = make_record(project, may_lack=may_lack)
-    stages = compare_stages(read_record(commit), found, read_lock(commit))
+    stages = compare_stages(read_record(commit), make_record(project, files), read_lock(commit))
     has_evaluation = (project / EVALUATION).exists()
     metrics = _compare_metrics(read_metrics(commit), project, stages) if has_evaluation else []
     return Verification(of, [], stages, metrics)
@@ -193,7 +192,7 @@ def verify_rebuild(copy: Path, of: str, taken: Sequence[str]) -> Verification:
     Raises:
         UserError: a stage or DVC fails, or a file of the commit is missing or damaged.
     """
-    wrong = [*contradictions(copy), *differing_outputs(copy, may_lack=True)]
+    wrong = [*contradictions(copy), *differing_outputs(copy, output_files(copy), may_lack=True)]
     if wrong:
         return Verification(of, wrong, taken=taken)
     locked, committed, metrics = read_lock(copy), read_record(copy), read_metrics(copy)
@@ -201,7 +200,7 @@ def verify_rebuild(copy: Path, of: str, taken: Sequence[str]) -> Verification:
         _rebuild(copy, todo)
     if "download" not in taken:
         wrong += differing_sources(copy, locked["download"])
-    stages = compare_stages(committed, make_record(copy), locked)
+    stages = compare_stages(committed, make_record(copy, output_files(copy)), locked)
     return Verification(of, wrong, stages, _compare_metrics(metrics, copy, stages), taken)
 
 
