@@ -11,6 +11,7 @@ the system takes them back when memory is short. A stage beyond the limit makes 
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def prepare(folder: Path, size: int) -> int:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["download"] |= {"source": "files", "train": "reviews.csv"}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copy(ROOT / "dvc.yaml", folder)
     return generate(folder / "reviews.csv", size)
 
 

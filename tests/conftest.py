@@ -16,6 +16,7 @@ import pytest
 
 from sentiformer.baselines.logistic_regression import fit_baselines
 from sentiformer.core.runtime import Runtime
+from sentiformer.core.seal import seal
 from sentiformer.data.download import download
 from sentiformer.encoder.fetch import fetch_encoder
 from sentiformer.encoder.finetune import finetune
@@ -179,6 +180,7 @@ def run_stages(params: Params, folder: Path) -> None:
     fetch_encoder(params.encoder, made["encoder"])
     finetune_encoder(params, made["finetuned"])
     evaluate(RUNTIME, data=folder, folder=made["evaluation"])
+    seal(made["evaluation"])
     write_report(folder, made["report"])
 
 
@@ -226,6 +228,7 @@ def finetuned_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     for name in ("evaluation", "report"):
         (folder / name).mkdir()
     evaluate(RUNTIME, data=folder, folder=folder / "evaluation")
+    seal(folder / "evaluation")
     write_report(folder, folder / "report")
     return folder
 

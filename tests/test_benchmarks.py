@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, made_up_reviews
 
+from benchmarks import large_corpus
 from benchmarks.faults.__main__ import COUNTS
 
 ABSENT = ("datasets", "dvc", "mlflow", "spacy")
@@ -35,6 +37,15 @@ def test_the_gpu_benchmark_needs_none_of_the_pipeline_s_packages(data, tmp_path)
     *_, speed, accuracy = done.stdout.splitlines()
     assert re.match(r"\d+ epochs with validation: ", speed)
     assert accuracy.startswith("test accuracy 0.")
+
+
+def test_the_memory_of_a_stage_is_measured(tmp_path):
+    rows = large_corpus.prepare(tmp_path, 20_000)
+    peak, seconds = large_corpus.run("download", tmp_path)
+    assert 10 * large_corpus.MB < peak < 1000 * large_corpus.MB
+    assert 0 < seconds < 60
+    splits = json.loads((tmp_path / "data/raw/dataset.json").read_text())["splits"]
+    assert sum(split["rows"] for split in splits.values()) == rows
 
 
 def test_each_module_of_faults_has_a_check():

@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from sentiformer import UserError, cli
 from sentiformer.core.files import write_json
+from sentiformer.core.seal import seal
 from sentiformer.evaluation.compare import compare
 from sentiformer.evaluation.evaluated import Evaluated, evaluated
 from sentiformer.evaluation.metrics import paired_difference
@@ -29,6 +30,7 @@ def change_predictions(data, change):
     """Change the table of the predictions."""
     path = data / "evaluation" / "predictions.parquet"
     change(pd.read_parquet(path)).to_parquet(path, index=False)
+    seal(path.parent)
 
 
 def with_other_answers(table, rows=slice(7)):
@@ -114,17 +116,20 @@ def test_what_has_no_evaluation_is_named(copy, tmp_path):
         evaluated(str(tmp_path / "empty"))
     lineage = copy / "evaluation" / "lineage.json"
     write_json(lineage, json.loads(lineage.read_text()) | {"model_sha256": "another"})
+    with pytest.raises(UserError, match=r"lineage\.json is corrupt \(its SHA-256 is not that"):
+        evaluated(str(copy / "model"))
+    seal(copy / "evaluation")
     with pytest.raises(UserError, match=r"is not an evaluation of .*model; run `dvc repro`"):
         evaluated(str(copy / "model"))
     shutil.rmtree(copy / "evaluation")
-    with pytest.raises(UserError, match=r"lineage\.json is missing; `dvc repro evaluate` makes"):
+    with pytest.raises(UserError, match=r"files\.json is missing; `dvc repro evaluate` makes"):
         evaluated(str(copy / "model"))
 
 
 def test_the_command_prints_both_and_a_verdict(data, copy, capsys):
     table = pd.read_parquet(copy / "evaluation" / "predictions.parquet")
     right = table["predicted"] == table["actual"]
-    with_other_answers(table, right).to_parquet(copy / "evaluation" / "predictions.parquet")
+    change_predictions(copy, lambda table: with_other_answers(table, right))
     cli.main(["compare", str(data), str(copy), "--count", "3"])
     found = capsys.readouterr()
     lines = found.out.splitlines()

@@ -15,6 +15,7 @@ import sentiformer
 from sentiformer.baselines.logistic_regression import KINDS
 from sentiformer.core.errors import UserError
 from sentiformer.core.files import read_json, sha256
+from sentiformer.core.seal import seal
 from sentiformer.evaluation.metrics import compute_metrics
 from sentiformer.serving.trained_model import load_classifier
 from sentiformer.web import page
@@ -107,6 +108,7 @@ def test_transformer_taught_by_the_encoder_has_used_outside_text(copy, tmp_path)
 
 def test_second_evaluation_writes_the_same_files(finetuned_data, tmp_path):
     evaluate_folder(finetuned_data, tmp_path)
+    seal(tmp_path)
     assert files_in(tmp_path) == files_in(finetuned_data / "evaluation")
 
 

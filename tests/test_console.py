@@ -431,7 +431,8 @@ def test_characters_that_a_terminal_cannot_show_are_escaped(monkeypatch):
 INTERRUPTED = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
-from sentiformer.console.errors import install_interrupt_handler, one_line_errors
+from sentiformer.console.errors import one_line_errors
+from sentiformer.console.interrupt import install_interrupt_handler
 install_interrupt_handler()
 with one_line_errors():
     try:
@@ -442,12 +443,16 @@ with one_line_errors():
 """
 
 
-def test_ctrl_c_stops_a_stage_during_its_first_import(tmp_path):
-    (tmp_path / "torch.py").write_text("print('slow', flush=True)\nimport time\ntime.sleep(30)\n")
+@pytest.mark.parametrize(
+    ("module", "slow"), [("pipeline.train", "torch"), ("sentiformer", "pydantic")]
+)
+def test_ctrl_c_stops_a_program_during_its_first_import(tmp_path, module, slow):
+    text = "print('slow', flush=True)\nimport time\ntime.sleep(30)\n"
+    (tmp_path / f"{slow}.py").write_text(text)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.train"],
+        [sys.executable, "-m", module],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         stdout=subprocess.PIPE,

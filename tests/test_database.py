@@ -182,7 +182,7 @@ def test_run_is_found_by_the_weights_and_then_by_the_training(project):
         "experiment": "films",
         "begun": "1970-01-01T00:00:01+00:00",
         "by": "unknown",
-        "commit": "c0ffee",
+        "commit_when_begun": "c0ffee",
     }
     assert find_run("a" * 64, None)["id"] in runs.values()
     assert find_run("b" * 64, "first") is None

@@ -120,7 +120,7 @@ def test_a_download_writes_the_splits_and_describes_them(installed, tmp_path):
         kinds += counts
         facts = about["splits"][split]
         each = (digest(*row) for row in zip(written["text"], written["label"], strict=True))
-        written_fingerprint = fingerprint(each)
+        written_fingerprint = fingerprint(bytearray(b"".join(each)))
         assert (len(written), written_fingerprint) == (facts["rows"], facts["fingerprint"])
         texts += written["text"].tolist()
     assert sorted(texts) == sorted([*rows["text"], *other["text"]])

@@ -379,6 +379,7 @@ def test_summary_has_the_headline_the_other_sources_and_the_baselines():
 
 def test_second_evaluation_writes_the_same_files(data, tmp_path):
     evaluate_folder(data, tmp_path / "again")
+    seal(tmp_path / "again")
     assert files_in(tmp_path / "again") == files_in(data / "evaluation")
 
 

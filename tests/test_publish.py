@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard, constants, snapshot_download
 import sentiformer
 from sentiformer import UserError, cli
 from sentiformer.core.files import sha256, write_json
-from sentiformer.core.seal import SEAL
+from sentiformer.core.seal import SEAL, seal
 from sentiformer.evaluation.evaluated import evaluated
 from sentiformer.evaluation.metrics import accuracy_interval
 from sentiformer.publish import repository
@@ -203,6 +203,7 @@ def test_a_transformer_with_the_n_gram_model_has_the_metrics_of_the_mean(data, t
     assert found.metric_value == pytest.approx(metrics["log_loss"], abs=1e-5)
     assert "by the mean of its probabilities and those of the n-gram model" in card.text
     write_json(path, metrics | {"parts": ["finetuned", "nb_trigrams"]})
+    seal(copy / "evaluation")
     line = refusal(made, copy / "evaluation", str(tmp_path / "new"))
     assert "evaluates the mean of finetuned, nb_trigrams, not of transformer; use" in line
 
@@ -280,12 +281,14 @@ def test_the_folder_of_the_model_is_refused(data):
 def test_a_model_without_its_evaluation_is_refused(data, tmp_path):
     copy = shutil.copytree(data / "evaluation", tmp_path / "evaluation")
     write_json(copy / "lineage.json", {"model_sha256": "0" * 64})
+    seal(copy)
     place = tmp_path / "new"
     line = refusal(data / "model", copy, str(place))
     assert line.endswith("model; run `dvc repro` in its project")
     shutil.copyfile(data / "evaluation" / "lineage.json", copy / "lineage.json")
     for content in ("", "other\n1\n"):
         (copy / "by_source.csv").write_text(content)
+        seal(copy)
         assert "by_source.csv is corrupt (it has no source of" in refusal(
             data / "model", copy, str(place)
         )

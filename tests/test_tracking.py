@@ -281,6 +281,7 @@ def test_each_source_has_its_accuracy(project, data):
     table = pd.read_csv(copy / "evaluation/by_source.csv").iloc[:1]
     others = [table.assign(source=name, accuracy=0.5) for name in ("tweets", "all")]
     pd.concat([table, *others]).to_csv(copy / "evaluation/by_source.csv", index=False)
+    seal(copy / "evaluation")
     assert sync_all(copy)
     run = only_run(Store.connect())
     assert run.data.metrics["test/tweets_accuracy"] == 0.5
@@ -647,6 +648,9 @@ def test_new_evaluation_replaces_the_test_metrics_that_changed(project, data):
     metrics = read_json(copy / "evaluation" / "metrics.json", made_by="evaluate")
     metrics["calibration_error"] = 0.123
     (copy / "evaluation" / "metrics.json").write_text(json.dumps(metrics))
+    assert sync_all(copy) is False  # another has changed it
+    assert only_run(Store.connect()).data.metrics["test/calibration_error"] != 0.123
+    seal(copy / "evaluation")
     assert sync_all(copy)
     store = Store.connect()
     assert only_run(store).data.metrics["test/calibration_error"] == 0.123

@@ -14,6 +14,7 @@ import sentiformer
 from sentiformer import cli
 from sentiformer.core.events import EpochEvent, StepEvent
 from sentiformer.core.files import read_json, sha256
+from sentiformer.core.seal import seal
 from sentiformer.publish.names import size_name, slug
 from sentiformer.tracking import models
 from sentiformer.tracking.names import MODEL_TAG, NAME, model_name, run_name
@@ -182,6 +183,7 @@ def test_evaluation_of_another_encoder_is_not_logged(project, finetuned_data):
     path = copy / "evaluation" / "lineage.json"
     lineage = json.loads(path.read_text())
     path.write_text(json.dumps(lineage | {"finetuned_sha256": "0" * 64}))
+    seal(path.parent)
     assert sync_all(copy)
     store = Store.connect()
     assert "test/accuracy" not in only_run(store, "finetune").data.metrics

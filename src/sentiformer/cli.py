@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiformer import __version__, load
-from sentiformer.console.errors import install_interrupt_handler, one_line_errors
+from sentiformer.console.errors import one_line_errors
 from sentiformer.console.inputs import is_standard_input, lines_of_standard_input
 from sentiformer.console.neighbours import as_json as neighbours_as_json
 from sentiformer.console.neighbours import as_rows
@@ -48,9 +48,8 @@ The README and docs/ in the project's root explain all commands; each has its ow
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    install_interrupt_handler()
-    options = _parsed(sys.argv[1:] if arguments is None else arguments)
     with one_line_errors():
+        options = _parsed(sys.argv[1:] if arguments is None else arguments)
         options.run(options)
 
 
@@ -560,7 +559,3 @@ def _add_language_model(command: argparse.ArgumentParser) -> None:
     add("text")
     add("--json", action="store_true", help="print JSON on one line")
     add("--model", type=Path, default=Path("data/pretrained"), help=help_text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,11 @@
-"""One line for each known error, and the handler of Ctrl-C."""
+"""One line for each known error."""
 
 import errno
 import io
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from sentiformer.console.output import flush_or_discard
 from sentiformer.core.errors import (
@@ -72,22 +69,3 @@ def _known_problem(error: Exception) -> str | None:
     if isinstance(error, OSError) and path and error.errno not in (None, errno.ENOENT):
         return f"{path}: {os.strerror(error.errno).lower()}; check the path and its permissions"
     return None
-
-
-def install_interrupt_handler() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt, except during an import, where it ends the process.
-
-    An import can swallow the exception and keep a lock of Python's import system, so that the
-    process hangs later.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-
-
-def _interrupt(_: int, frame: FrameType | None) -> None:
-    for caller, _ in traceback.walk_stack(frame):
-        if caller.f_code.co_filename.startswith("<frozen importlib"):
-            if "RANK" not in os.environ:
-                os.write(2, b"interrupted\n")
-            os._exit(1)
-    raise KeyboardInterrupt

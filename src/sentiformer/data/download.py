@@ -49,7 +49,7 @@ def download(params: DownloadParams, folder: Path, *, workers: int = 1) -> dict[
         texts = {s: StoredTexts(store, table["position"].to_numpy()) for s, table in splits.items()}
         facts = _write_splits(folder, texts, splits, (labels, source.sources), workers)
         _report_imbalance(facts["train"]["label_counts"])
-        matches = find_near_duplicates(texts)
+        matches = find_near_duplicates(texts, folder)
         write_matches(folder / "near_duplicates.csv", matches, texts)
     dataset = {
         "origin": source.origin,

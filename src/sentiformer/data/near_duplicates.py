@@ -1,29 +1,23 @@
 """Near-duplicates between splits: found, counted and listed, but not removed.
 
 The similarity of two texts is the Jaccard similarity of their sets of shingles, which are sequences
-of three words (Broder 1997, On the resemblance and containment of documents). The package `rensa`
-computes MinHash signatures, which estimate it, and finds candidates: the texts whose signatures
-agree in all values of a band (Leskovec, Rajaraman and Ullman 2014, Mining of Massive Datasets,
-chapter 3). For each text the candidate with the highest estimate is compared exactly. Memory holds
-the signatures of validation and test with their index, 3 kB per text.
+of three words (Broder 1997, On the resemblance and containment of documents). MinHash finds the
+candidates (`minhash.py`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from tempfile import TemporaryFile
+from typing import NamedTuple
 from unicodedata import category, name, normalize
 
 from sentiformer.core.files import write_csv
+from sentiformer.data.minhash import Index
 from sentiformer.data.splits import HELD_OUT
-
-if TYPE_CHECKING:
-    from rensa import RMinHash
 
 SHINGLE_WORDS = 3
 THRESHOLD = 0.5  # reached when one word of nine is replaced; 1.0 means the same shingles
-BANDS, BAND_VALUES = 30, 3  # find 98 % of the texts with similarity 0.5, 99.9 % with 0.6
 LOWEST_ESTIMATE = THRESHOLD - 0.15  # three standard errors of an estimate from 90 values
-SEED = 1
 EXCERPT_CHARACTERS = 200
 NO_SPACES = (  # Unicode's names of characters of scripts that do not separate words by spaces
     "CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "THAI", "LAO", "MYANMAR",
@@ -61,33 +55,31 @@ class Match(NamedTuple):
     similarity: float
 
 
-def find_near_duplicates(texts: Mapping[str, Sequence[str]]) -> list[Match]:
+def find_near_duplicates(
+    texts: Mapping[str, Sequence[str]], folder: Path | None = None
+) -> list[Match]:
     """Find the texts of test and validation that have a near-duplicate in another split.
 
-    Of equally similar texts the first is the match. The matches are sorted by splits and falling
-    similarity.
+    For each text the candidate with the highest estimate is compared exactly; of equally similar
+    texts the first is the match. The matches are sorted by splits and falling similarity. A
+    temporary file is written to `folder`.
     """
-    from rensa import RMinHashLSH
-
-    others = _other_splits(texts)
-    known = [(s, row, signature(text)) for s in HELD_OUT for row, text in enumerate(texts[s])]
-    index = RMinHashLSH(threshold=THRESHOLD, num_perm=BANDS * BAND_VALUES, num_bands=BANDS)
-    index.insert_many([values for _, _, values in known])
-    matches = []
-    for other in others["test"]:
-        best: dict[int, tuple[float, int]] = {}  # the highest estimate and its row, by key
-        for other_row, text in enumerate(texts[other]):
-            other_signature = signature(text)
-            for key in index.query(other_signature):
-                split, _, own_signature = known[key]
-                estimate = own_signature.jaccard(other_signature)
-                if other in others[split] and estimate > best.get(key, (LOWEST_ESTIMATE, 0))[0]:
-                    best[key] = estimate, other_row
-        for key, (_, other_row) in best.items():
-            split, row, _ = known[key]
-            similarity = jaccard(texts[split][row], texts[other][other_row])
-            if similarity >= THRESHOLD:
-                matches.append(Match(split, row, other, other_row, round(similarity, 4)))
+    others, matches = _other_splits(texts), []
+    first, second = HELD_OUT
+    with TemporaryFile(dir=folder) as file:
+        index = Index((shingles(text) for split in HELD_OUT for text in texts[split]), file)
+        for other in others["test"]:
+            best: dict[tuple[str, int], tuple[float, int]] = {}  # by split and row
+            for other_row, key, estimate in index.search(map(shingles, texts[other])):
+                below = key - len(texts[first])
+                place = (first, key) if below < 0 else (second, below)
+                is_better = estimate > best.get(place, (LOWEST_ESTIMATE, 0))[0]
+                if other in others[place[0]] and is_better:
+                    best[place] = estimate, other_row
+            for (split, row), (_, other_row) in best.items():
+                similarity = jaccard(texts[split][row], texts[other][other_row])
+                if similarity >= THRESHOLD:
+                    matches.append(Match(split, row, other, other_row, round(similarity, 4)))
     return sorted(matches, key=lambda m: (m.split, m.other_split, -m.similarity, m.row))
 
 
@@ -134,12 +126,3 @@ def jaccard(first: str, second: str) -> float:
     """The number of shingles that two texts share, divided by the number that either has."""
     a, b = set(shingles(first)), set(shingles(second))
     return len(a & b) / len(a | b)
-
-
-def signature(text: str) -> "RMinHash":
-    """The MinHash signature of a text, 90 values."""
-    from rensa import RMinHash
-
-    values = RMinHash(num_perm=BANDS * BAND_VALUES, seed=SEED)
-    values.update(shingles(text))
-    return values

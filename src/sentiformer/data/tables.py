@@ -132,12 +132,14 @@ def _without_hidden_labels(
 
 def sort_by_hash(table: "pd.DataFrame", store: TextStore) -> "pd.DataFrame":
     """Sort by hash, text and label: a random order that does not depend on the order before."""
+    import numpy as np
+
     table = table.sort_values("hash", kind="stable", ignore_index=True)
     columns = zip(table["hash"], table["position"], table["label"], table.index, strict=True)
-    order: list[int] = []
+    order = array("q")
     for _, group in groupby(columns, key=itemgetter(0)):
         rows = list(group)
         if len(rows) > 1:  # equal texts share memory
             rows.sort(key=lambda row: (intern(store[row[1]]), row[2]))
         order.extend(row[3] for row in rows)
-    return table.take(order).reset_index(drop=True)
+    return table.take(np.array(order)).reset_index(drop=True)

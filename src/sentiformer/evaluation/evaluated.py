@@ -8,6 +8,7 @@ import pandas as pd
 
 from sentiformer.core.errors import UserError, first_line, listed
 from sentiformer.core.files import read_json, reading, sha256
+from sentiformer.core.seal import require_sealed
 from sentiformer.evaluation.revision import read_revision
 
 PREDICTIONS, LINEAGE = "predictions.parquet", "lineage.json"  # files of stage evaluate
@@ -65,6 +66,7 @@ def of_evaluation(
     Raises:
         UserError: a file is missing or corrupt, or the evaluation is of another model.
     """
+    require_sealed(folder, made_by="evaluate")
     lineage = read_json(folder / LINEAGE, made_by="evaluate")
     with reading(folder / PREDICTIONS, "evaluate", KeyError):
         table = pd.read_parquet(folder / PREDICTIONS)

@@ -116,7 +116,7 @@ def find_run(weights: str, training_key: str | None) -> dict[str, str] | None:
             "experiment": names[run.info.experiment_id],
             "begun": begun.isoformat(timespec="seconds"),
             "by": tags.get("mlflow.user") or run.info.user_id,
-            "commit": tags.get("mlflow.source.git.commit"),
+            "commit_when_begun": tags.get("mlflow.source.git.commit"),
         }
     return None
 

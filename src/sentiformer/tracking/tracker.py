@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sentiformer.console.output import say
 from sentiformer.core.events import EpochEvent
 from sentiformer.core.files import read_json, sha256
+from sentiformer.core.seal import require_sealed
 from sentiformer.publish.names import percent
 from sentiformer.tracking import metrics
 from sentiformer.tracking.live import LiveRun
@@ -139,6 +140,7 @@ def _is_evaluated(data: Path, model_sha256: str) -> bool:
 def _log_evaluation(store: Store, model: TrackedModel, data: Path) -> None:
     """Log the headline metrics on test, and the report with its figures and tables."""
     evaluation, report, run_id = data / "evaluation", data / "report", model.run_id
+    require_sealed(evaluation, made_by="evaluate")
     values = metrics.headline_values(evaluation, model.about["stage"])
     store.log_missing(run_id, metrics.to_metrics(values, 0, **model.links("test")))
     store.show_result(run_id, model.about, percent(values["test/accuracy"]))
