@@ -10,6 +10,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NEED := import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python " \
 	+ sys.version.split()[0] + ", 3.11 or newer is needed; name one: make PYTHON=python3.12")
 
+# Ends with 3 if a lock file is incomplete: DVC writes it in place, so a kill can cut it off.
+define CHECK_LOCK
+import sys, yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA as check
+try:
+    check(yaml.safe_load(open(sys.argv[1], encoding="utf-8")))
+except Exception:
+    sys.exit(3)
+endef
+export CHECK_LOCK
+
 # DVC must be told that a folder is not in Git, as after the download of a ZIP file.
 NO_GIT := $(if $(shell git rev-parse --git-dir 2>/dev/null),false,true)
 
@@ -23,14 +34,21 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null; $(BIN)/python -c '' 2>&1 || true),$(CUR
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all own demo install test lint ui track verify audit faults lock help $(SETUPS)
+.PHONY: all locks own demo install test lint ui track verify audit faults lock help $(SETUPS)
 
-all: install ## install, then rebuild what is out of date (the default)
+all: install locks ## install, then rebuild what is out of date (the default)
 	@grep -qs 'no_scm = true' .dvc/config.local && told=true || told=false; \
 		[ $$told = $(NO_GIT) ] || $(BIN)/dvc config --local core.no_scm $(NO_GIT)
 	$(BIN)/dvc repro $(REPRO)
 	@$(BIN)/dvc metrics show
 	@echo 'report: data/report/report.html; next: make demo, make ui, $(BIN)/sentiformer predict "a text"'
+
+locks: # restore a lock file that is incomplete
+	@for lock in $(wildcard dvc.lock data/source/dvc.lock); do \
+		$(BIN)/python -c "$$CHECK_LOCK" $$lock; [ $$? = 3 ] || continue; \
+		git checkout --quiet -- $$lock 2>/dev/null || rm $$lock; \
+		echo "$$lock was incomplete, as after a kill of DVC, and is restored; the stages run again"; \
+	done
 
 own: install ## train on your data: make own FILE=reviews.csv TEXT=review LABEL=stars SPACY=en
 	@$(BIN)/sentiformer use "$$FILE" $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} \

@@ -7,6 +7,8 @@ import sys
 import pytest
 from conftest import ROOT
 
+IDENTITY = "-c", "user.name=A", "-c", "user.email=a@example.org"
+
 
 @pytest.fixture
 def project(tmp_path):
@@ -36,10 +38,9 @@ def project(tmp_path):
         )
         return done.stdout
 
-    identity = "-c", "user.name=A", "-c", "user.email=a@example.org"
     run("git", "init", "--quiet")
     run("git", "add", "params.yaml")
-    run("git", *identity, "commit", "--quiet", "--message", "first")
+    run("git", *IDENTITY, "commit", "--quiet", "--message", "first")
     return run
 
 
@@ -67,3 +68,28 @@ def test_own_data_is_named_with_its_columns_before_the_stages_run(project, tmp_p
     said = project("make", "own", "FILE=my 'own' file.csv", "LABEL=a $$ b", "SPACY=de").splitlines()
     assert said[0] == "<use><my 'own' file.csv><--label><a $ b><--language><de>"
     assert "repro" in said
+
+
+def test_a_lock_file_that_a_kill_cut_off_is_restored_before_the_stages_run(project, tmp_path):
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    lock, files = tmp_path / "dvc.lock", tmp_path / "data" / "source" / "dvc.lock"
+    files.parent.mkdir(parents=True)
+    whole = "schema: '2.0'\nstages:\n  train:\n    cmd: python -m pipeline.train\n"
+    lock.write_text(whole)
+    project("git", "add", "dvc.lock")
+    project("git", *IDENTITY, "commit", "--quiet", "--message", "lock")
+    for cut in ("", whole[:20], whole[:40], "stages: {"):
+        lock.write_text(cut)
+        files.write_text(cut)
+        said = project("make")
+        assert said.count("was incomplete") == 2
+        assert lock.read_text() == whole
+        assert not files.exists()
+        assert "repro" in said
+    changed = whole.replace("train", "teach")
+    lock.write_text(changed)
+    assert "incomplete" not in project("make")
+    assert lock.read_text() == changed, "a whole lock file is left alone"

@@ -1,12 +1,14 @@
 """kill -9 at random moments of all stages: of the stage's process, and of DVC.
 
 A case makes one stage of a built project out of date, runs it, and kills. The next `dvc repro` must
-end in the hashes of the undisturbed project, and leave no process and no file behind.
+end in the hashes of the undisturbed project, and leave no process and no file behind. `make locks`
+comes first, as in `make`: a kill of DVC can cut off the lock file that it is writing.
 """
 
 import json
 import random
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +74,7 @@ def kill_and_recover(
             break
         moment *= EARLIER
     alive = wait_for_end(project)
+    project.run("make", "locks", f"BIN={Path(sys.executable).parent}")  # as `make` does
     done = project.run("dvc", "repro")
     if alive:
         return done.seconds, f"{alive} outlived DVC by {ORPHAN_SECONDS:.0f} s"
