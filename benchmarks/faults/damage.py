@@ -54,7 +54,7 @@ def _swapped(path: Path, project: Project, rng: random.Random) -> None:
     """The contents of another file of the same kind, of this stage or another."""
     others = sorted((project.folder / "data").glob(f"*/**/*{path.suffix}"))
     content = path.read_bytes()
-    others = [other for other in others if other.read_bytes() != content]
+    others = [other for other in others if other.is_file() and other.read_bytes() != content]
     if others:  # else the file stays, and another one is damaged
         path.write_bytes(rng.choice(others).read_bytes())
 
