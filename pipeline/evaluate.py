@@ -7,7 +7,6 @@ from sentiformer.core.environment import write_environment
 from sentiformer.core.files import write_json
 from sentiformer.core.runtime import Runtime
 from sentiformer.core.seal import sealed_folder
-from sentiformer.evaluation.evaluate import evaluate
 from sentiformer.params import Params
 from sentiformer.stage import stage
 
@@ -19,6 +18,8 @@ SUMMARY = Path("metrics.json")  # in Git
 @stage
 def main(params: Params, runtime: Runtime) -> None:
     """Write the metrics, the comparison, the predictions, and the tables of the report."""
+    from sentiformer.evaluation.evaluate import evaluate  # imports torch
+
     with sealed_folder(OUTPUT) as folder:
         evaluation = evaluate(runtime, data=DATA, folder=folder)
         write_environment(folder)

@@ -84,7 +84,12 @@ def write_record(project: Path) -> Record:
         if missing := [path for path in outputs if path not in files]:
             raise UserError(f"{missing[0]} is missing; `dvc repro {stage}` makes it")
     record = make_record(project, files)
-    write_json(project / RECORD, record.model_dump())
+    partial = project / f"data/.{RECORD}.partial"  # the earlier record stays if the disk is full
+    try:
+        write_json(partial, record.model_dump())
+        partial.replace(project / RECORD)
+    finally:
+        partial.unlink(missing_ok=True)
     return record
 
 
