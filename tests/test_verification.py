@@ -311,3 +311,16 @@ def test_a_different_metric_alone_is_not_verified():
     found = Verification("commit 1", [], metrics=[row])
     assert not found.holds
     assert "different         0.8000, committed 0.9000 ± 0.0040" in "\n".join(found.lines())
+
+
+def test_an_earlier_record_stays_if_the_disk_is_full(project, monkeypatch):
+    def write_half(path, value):
+        path.write_text(json.dumps(value)[:100])
+        raise OSError(28, "No space left on device", str(path))
+
+    earlier = (project / "record.json").read_bytes()
+    monkeypatch.setattr("sentiformer.verification.record.write_json", write_half)
+    with pytest.raises(OSError, match="No space"):
+        write_record(project)
+    assert (project / "record.json").read_bytes() == earlier
+    assert not list((project / "data").glob(".*.partial"))
