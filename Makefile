@@ -47,7 +47,7 @@ locks: # restore a lock file that is incomplete
 	@for lock in $(wildcard dvc.lock data/source/dvc.lock); do \
 		$(BIN)/python -c "$$CHECK_LOCK" $$lock; [ $$? = 3 ] || continue; \
 		git checkout --quiet -- $$lock 2>/dev/null || rm $$lock; \
-		echo "$$lock was incomplete, as after a kill of DVC, and is restored; the stages run again"; \
+		echo "$$lock was incomplete, as after a kill of DVC, and is that of the last commit, if it has one"; \
 	done
 
 own: install ## train on your data: make own FILE=reviews.csv TEXT=review LABEL=stars SPACY=en
@@ -110,7 +110,7 @@ lock: ## pin the newest versions that pyproject.toml allows
 
 # A set-up is a file of lines section.key=value; SET="..." adds lines or overrides them. It starts from
 # the parameters of the last commit, since an earlier experiment has changed params.yaml.
-$(SETUPS): install
+$(SETUPS): install locks
 	@git diff --quiet HEAD -- params.yaml || { git stash push --quiet -- params.yaml \
 		&& echo "params.yaml is that of the last commit; git stash pop restores your changes"; }
 	$(BIN)/dvc exp run --force --name $@ $(patsubst %,-S %,$(shell cat setups/$@) $(SET))
