@@ -216,11 +216,11 @@ def test_a_name_with_control_characters_is_shown_in_one_line(project):
     assert found.what.isprintable()
 
 
-def rebuilt(project, stage, **environment):
-    """The rows of all stages after one wrote other files, in another environment."""
+def rebuilt(project, stage=None, **environment):
+    """The rows of all stages after one wrote other files, if any, in another environment."""
     committed, locked = read_record(project), read_lock(project)
-    folder = project / OUTPUTS[stage][-1]
-    (folder / "table.csv").write_text("other")
+    if stage:
+        (project / OUTPUTS[stage][-1] / "table.csv").write_text("other")
     for path in project.glob("data/*/*.json"):
         text = path.read_text()
         for name, value in environment.items():
@@ -249,6 +249,16 @@ def test_a_file_that_only_names_the_environment_is_equal(project):
     rows = rebuilt(project, "report", blas="openblas 1 Zen")
     assert rows["baseline"].result == "equal"
     assert "names another environment: blas" in rows["baseline"].reason
+
+
+def test_a_report_that_shows_another_environment_is_equal(project):
+    page = project / "data/report/report.html"
+    page.write_text("openblas 1 Haswell")
+    write_record(project)
+    page.write_text("openblas 1 Zen")
+    rows = rebuilt(project, blas="openblas 1 Zen")
+    assert {row.result for row in rows.values()} == {"equal"}
+    assert "report.html names another environment: blas" in rows["report"].reason
 
 
 def test_a_stage_with_another_input_is_explained_by_it(project):

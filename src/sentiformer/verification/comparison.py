@@ -95,7 +95,7 @@ def _judge(
 
 def _environment(stage: str, committed: Record, rebuilt: Record) -> str:
     """What differs in the environment of a stage, as `name old → new; …`."""
-    of = "train" if stage in DATA_STAGES else stage
+    of = "train" if stage in (*DATA_STAGES, "report") else stage  # the report shows that of train
     before, after = (record.environments.get(of, {}) for record in (committed, rebuilt))
     names = VERSIONS if stage in DATA_STAGES else sorted({*before, *after})
     changed = [name for name in names if before.get(name) != after.get(name)]
