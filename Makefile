@@ -77,8 +77,8 @@ lint: $(TEST_STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## set up, then lint, types and all tests
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: lint ## set up, then lint, types and tests; with SLOW=1 the slow tests, too
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
 
 ui: install ## browse the runs in MLflow; prints their address
 	@$(BIN)/python -m sentiformer.tracking.ui

@@ -491,6 +491,7 @@ def test_five_classes_and_unlabelled_texts_go_from_files_to_a_vocabulary(write, 
     assert json.loads((raw / "dataset.json").read_text())["origin"]["name"] == "files train.csv"
 
 
+@pytest.mark.slow
 def test_twenty_classes_go_through_every_stage(write, tmp_path):
     names = [f"topic {number}" for number in range(20)]
     rows = news(1200).assign(topic=[names[i % 20] for i in range(1200)])
