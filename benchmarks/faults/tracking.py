@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.faults import Row
-from benchmarks.faults.project import Project
+from benchmarks.faults.project import Project, undisturbed
 from benchmarks.faults.server import FAULTS, FaultyServer
 
 SLOWER = 5.0  # seconds
@@ -250,7 +250,7 @@ class Bench:
     @contextmanager
     def start(cls, folder: Path) -> "Iterator[Bench]":
         """Build the project, and start MLflow's server."""
-        project = Project.built(folder / "project")
+        project = undisturbed()[0].copy(folder / "project")
         CONTEXT.set_forkserver_preload(PRELOADED)
         (folder / "mlflow").mkdir()
         empty = folder / "mlflow" / "empty.db"
