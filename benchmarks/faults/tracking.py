@@ -302,7 +302,7 @@ class Bench:
             done = self.train(address)
             usual = self.seconds[self.server.address if address else ""]
             problem = self.problem_of(done, usual)
-        tracked = self.run(self.server.address if address else "", "sentiformer", "track")
+        tracked = self.run(self.server.address if address else "", "sentiformer.__main__", "track")
         if tracked.code:
             problem = problem or f"`track` ends with {tracked.code}: {tracked.output[-500:]}"
         problem = problem or difference(self.content, self.content_at(address))
