@@ -189,6 +189,8 @@ def test_an_impossible_path_is_one_line_that_names_it(tmp_path, monkeypatch, pat
     with pytest.raises(OSError, match=r"Errno") as caught:
         Path(path).read_text()
     assert exit_of(caught.value).startswith(f"error: {path}: {reason}")
+    made_nowhere = FileNotFoundError(errno.ENOENT, "no", "/proc/a")
+    assert exit_of(made_nowhere).startswith("error: /proc/a: no such file or directory; check the")
     denied = PermissionError(errno.EACCES, "no", "a")
     assert exit_of(denied) == "error: a: permission denied; check the path and its permissions"
 

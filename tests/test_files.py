@@ -134,6 +134,12 @@ def test_a_mounted_disk_in_place_of_the_folder_keeps_its_files(tmp_path, monkeyp
     assert [file.name for file in path.iterdir()] == ["old"]
 
 
+@pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y"])
+def test_a_place_where_nothing_can_be_made_is_no_other_process(path):
+    with pytest.raises(OSError, match="'/proc/"), atomic_folder(Path(path)):
+        pass
+
+
 def test_a_second_process_that_writes_the_same_folder_is_refused_and_changes_nothing(tmp_path):
     path = tmp_path / "model"
     with atomic_folder(path) as folder:

@@ -65,7 +65,9 @@ def _known_problem(error: Exception) -> str | None:
             f"no temporary folder can be written, of {places}; free some space, or set TMPDIR to a "
             "folder that can"
         )
-    # Readers say which stage makes a missing file; another missing file is a defect.
-    if isinstance(error, OSError) and path and error.errno not in (None, errno.ENOENT):
+    # Readers say which stage makes a missing file; another missing file is a defect, except in
+    # /proc, where no file can be made.
+    defect = None if str(path).startswith("/proc/") else errno.ENOENT
+    if isinstance(error, OSError) and path and error.errno not in (None, defect):
         return f"{path}: {os.strerror(error.errno).lower()}; check the path and its permissions"
     return None

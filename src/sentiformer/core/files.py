@@ -32,8 +32,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} is a link, a mounted disk or a file, not a folder; move it away")
     written, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("partial", "old"))
     path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}.lock")
+    place.touch()  # FileLock would try again where no file can be made, as in /proc
     try:
-        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=0)
+        lock = FileLock(place).acquire(timeout=0)
     except Timeout:
         raise UserError(f"another process is writing {path}; wait for it, or stop it") from None
     with lock:
